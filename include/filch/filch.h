@@ -1,0 +1,15 @@
+/* filch: a work-stealing task runtime for C on Linux. This header includes all of it. */
+#ifndef FILCH_FILCH_H
+#define FILCH_FILCH_H
+
+#include <filch/base.h>
+#include <filch/blocking.h>
+#include <filch/chan.h>
+#include <filch/future.h>
+#include <filch/runtime.h>
+#include <filch/scope.h>
+#include <filch/task.h>
+#include <filch/tcp.h>
+#include <filch/time.h>
+
+#endif

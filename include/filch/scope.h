@@ -1,0 +1,98 @@
+/* Scopes: no task outlives the block that spawned it.
+ *
+ *     FILCH_SCOPE(conns);
+ *     while (filch_listener_accept(ln, &conn, FILCH_NEVER) == 0)
+ *         if (filch_scope_spawn(&conns, echo, conn) < 0)
+ *             filch_tcp_close(conn);
+ *     filch_scope_cancel_join(&conns);
+ *
+ * Leaving the block any other way (return, break, goto) cancels and joins as well. The first negative result of a
+ * child is kept; with FILCH_TRY_SCOPE it also cancels the others.
+ */
+#ifndef FILCH_SCOPE_H
+#define FILCH_SCOPE_H
+
+#include <filch/base.h>
+#include <filch/task.h>
+
+FILCH_BEGIN_DECLS
+
+/* Lives in the caller's frame. The fields are private. */
+typedef struct filch_scope {
+    uint64_t private_words[8];
+} filch_scope;
+
+enum filch_scope_flags {
+    /* The first child that returns a negative result cancels its siblings. */
+    FILCH_SCOPE_CANCEL_ON_ERROR = 1,
+};
+
+/**
+ * filch_scope_init() - prepare a scope in the caller's memory
+ * @scope: must stay where it is until it was joined; FILCH_SCOPE() does this and the clean-up for you
+ * @flags: enum filch_scope_flags, or 0
+ */
+FILCH_API void filch_scope_init(filch_scope *scope, unsigned flags);
+
+/**
+ * filch_scope_spawn() - start a task that ends before the scope does
+ * @arg: consumed only on success
+ *
+ * Thread-safety: any task, also the scope's children. Suspends: no.
+ * Return: as filch_spawn(); -ECANCELED (the scope was cancelled).
+ */
+FILCH_API FILCH_MUST_CHECK int filch_scope_spawn(filch_scope *scope, filch_fn fn, void *arg);
+
+/**
+ * filch_scope_spawn_opts() - the same with a name, or an argument by copy
+ */
+FILCH_API FILCH_MUST_CHECK int filch_scope_spawn_opts(filch_scope *scope, filch_fn fn, void *arg,
+                                                      const filch_task_opts *opts);
+
+/**
+ * filch_scope_cancel() - cancel all children, now and to come
+ *
+ * Thread-safety: any thread while the scope lives. Suspends: no.
+ */
+FILCH_API void filch_scope_cancel(filch_scope *scope);
+
+/**
+ * filch_scope_join() - wait until all children have ended
+ * @until: stop waiting at this time; the children go on
+ *
+ * Thread-safety: the owner. Suspends: yes. Cancellation point: yes; the children go on.
+ * Return: 0; the first negative result of a child; -ETIMEDOUT or -ECANCELED while children are left (see
+ * filch_scope_is_idle() to tell them from a child's).
+ */
+FILCH_API FILCH_MUST_CHECK int filch_scope_join(filch_scope *scope, filch_time until);
+
+/**
+ * filch_scope_cancel_join() - cancel the children and wait for them
+ *
+ * Never a cancellation point, and takes no time limit: nothing may go on in a frame that is gone. Does nothing on a scope
+ * that is idle. Suspends: yes. Return: 0, or the first negative result of a child other than -ECANCELED.
+ */
+FILCH_API int filch_scope_cancel_join(filch_scope *scope);
+
+/** filch_scope_is_idle() - have all children ended? Thread-safety: any thread while the scope lives. */
+FILCH_API bool filch_scope_is_idle(filch_scope *scope);
+
+/* The clean-up of FILCH_SCOPE(). */
+static inline void filch_scope_leave(filch_scope *scope)
+{
+    filch_scope_cancel_join(scope);
+}
+
+#define FILCH_SCOPE_WITH(name, flags)                                                              \
+    filch_scope name __attribute__((cleanup(filch_scope_leave)));                                  \
+    filch_scope_init(&name, (flags))
+
+/* A scope that lives until the end of the block. */
+#define FILCH_SCOPE(name) FILCH_SCOPE_WITH(name, 0)
+
+/* The same, and the first error cancels the rest. */
+#define FILCH_TRY_SCOPE(name) FILCH_SCOPE_WITH(name, FILCH_SCOPE_CANCEL_ON_ERROR)
+
+FILCH_END_DECLS
+
+#endif

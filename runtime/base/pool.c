@@ -1,0 +1,103 @@
+/* See pool.h. Slabs come from mmap, so fresh objects are zero and untouched ones cost nothing but address space. */
+#include "runtime/base/pool.h"
+
+#include <stdint.h>
+#include <sys/mman.h>
+
+#define SLAB_OBJECTS 1024
+
+/* At the start of each slab's mapping; the objects follow, cache-line aligned. */
+struct filch__pool_slab {
+    struct filch__pool_slab *next;
+    size_t objects;
+};
+
+static char *slab_object(struct filch__pool *pool, struct filch__pool_slab *slab, size_t i)
+{
+    return (char *)slab + FILCH_CACHELINE + i * pool->object_bytes;
+}
+
+static void **link_of(struct filch__pool *pool, void *object)
+{
+    return (void **)(void *)((char *)object + pool->link_offset);
+}
+
+static struct filch__pool_slab *slab_map(struct filch__pool *pool)
+{
+    size_t bytes = FILCH_CACHELINE + SLAB_OBJECTS * pool->object_bytes;
+    struct filch__pool_slab *slab =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (slab == MAP_FAILED)
+        return NULL;
+    slab->objects = SLAB_OBJECTS;
+    return slab;
+}
+
+/* Adds a slab, its objects in address order. */
+static bool pool_grow(struct filch__pool *pool)
+{
+    struct filch__pool_slab *slab = slab_map(pool);
+    size_t last;
+
+    if (!slab)
+        return false;
+    last = slab->objects - 1;
+    for (size_t i = 0; i < last; i++)
+        *link_of(pool, slab_object(pool, slab, i)) = slab_object(pool, slab, i + 1);
+    filch_spinlock_lock(&pool->lock);
+    *link_of(pool, slab_object(pool, slab, last)) = pool->free;
+    pool->free = slab_object(pool, slab, 0);
+    slab->next = pool->slabs;
+    pool->slabs = slab;
+    filch_spinlock_unlock(&pool->lock);
+    return true;
+}
+
+static unsigned take_free(struct filch__pool *pool, unsigned n, void **ret_chain)
+{
+    unsigned taken = 0;
+    void *last = NULL;
+
+    filch_spinlock_lock(&pool->lock);
+    *ret_chain = pool->free;
+    while (taken < n && pool->free) {
+        last = pool->free;
+        pool->free = *link_of(pool, last);
+        taken++;
+    }
+    if (last)
+        *link_of(pool, last) = NULL;
+    filch_spinlock_unlock(&pool->lock);
+    return taken;
+}
+
+unsigned filch__pool_take(struct filch__pool *pool, unsigned n, void **ret_chain)
+{
+    unsigned taken;
+
+    while (!(taken = take_free(pool, n, ret_chain)))
+        if (!pool_grow(pool))
+            return 0;
+    return taken;
+}
+
+void filch__pool_give(struct filch__pool *pool, void *first, void *last)
+{
+    filch_spinlock_lock(&pool->lock);
+    *link_of(pool, last) = pool->free;
+    pool->free = first;
+    filch_spinlock_unlock(&pool->lock);
+}
+
+void filch__pool_each(struct filch__pool *pool, void (*fn)(void *object, void *arg), void *arg)
+{
+    struct filch__pool_slab *slab;
+
+    filch_spinlock_lock(&pool->lock);
+    slab = pool->slabs; /* slabs are only ever added in front */
+    filch_spinlock_unlock(&pool->lock);
+    for (; slab; slab = slab->next)
+        for (size_t i = 0; i < slab->objects; i++)
+            fn(slab_object(pool, slab, i), arg);
+}

@@ -1,0 +1,50 @@
+/* What the scheduler asks of the driver. io implements it (runtime never includes io).
+ *
+ * The driver is one object per runtime with one lane per worker. Each worker polls its own lane between tasks, parks in it when there is nothing
+ * to do, and may reap the lane of a worker that is stuck. Completions wake tasks with filch__task_wake_back().
+ */
+#ifndef FILCH_SCHED_DRIVER_H
+#define FILCH_SCHED_DRIVER_H
+
+#include <filch/runtime.h>
+
+struct filch__worker;
+struct filch__driver; /* io's */
+struct filch__lane;   /* io's; worker->lane */
+
+struct filch__driver_stats {
+    uint64_t ops_submitted, ops_direct, enters, completions, reaped_by_others, accept_backoffs;
+};
+
+struct filch__driver_ops {
+    /* Makes the driver and a lane for each of @lanes workers. On the starting thread. Return: 0; -errno as filch_runtime_start(). */
+    int (*open)(const filch_runtime_opts *opts, unsigned lanes, struct filch__driver **ret_driver);
+    /* Frees it. No worker runs any more, nothing is in flight but wake-ups. */
+    void (*close)(struct filch__driver *driver);
+    struct filch__lane *(*lane)(struct filch__driver *driver, unsigned index);
+    /* On the worker's thread, first and last thing. */
+    void (*enter_thread)(struct filch__lane *lane);
+    void (*leave_thread)(struct filch__lane *lane);
+    /* Owner. Anything to reap or flush? A few loads, no system call. */
+    bool (*is_ready)(const struct filch__lane *lane);
+    /* Owner. Operations staged and not yet submitted. */
+    unsigned (*staged)(const struct filch__lane *lane);
+    /* Owner. Submits what is staged and reaps what is there. Return: completions. */
+    unsigned (*poll)(struct filch__lane *lane);
+    /* Owner. Submits, then blocks until a completion, an unpark or @until; reaps. May return early. */
+    void (*park)(struct filch__lane *lane, filch_time until);
+    /* Any thread: ends a park, or makes the next one return at once. */
+    void (*unpark)(struct filch__lane *lane);
+    /* Another worker: takes completions out of a lane whose owner is busy, makes the kernel post those it holds back, and submits what is staged. Return: completions. */
+    unsigned (*rescue)(struct filch__lane *lane);
+    void (*stats)(struct filch__driver *driver, struct filch__driver_stats *ret_stats);
+};
+
+extern const struct filch__driver_ops filch__uring_driver;
+
+/* For io: the lane of the calling worker; NULL on other threads. */
+struct filch__lane *filch__worker_lane(void);
+/* For io: tasks that wait in the calling worker's queue, roughly: how deep a batch is at present. 0 elsewhere. */
+unsigned filch__worker_backlog(void);
+
+#endif

@@ -1,0 +1,90 @@
+/* See idle.h for the protocol. */
+#include "runtime/sched/idle.h"
+
+#define RUNNING ((uint64_t)1 << 32)
+#define SEARCHING ((uint64_t)1)
+
+static unsigned searching_of(uint64_t counts)
+{
+    return (unsigned)(uint32_t)counts;
+}
+
+void filch__idle_init(struct filch__idle *idle, unsigned workers)
+{
+    idle->workers = workers;
+    filch_atomic_init(&idle->counts, RUNNING * workers);
+    for (unsigned i = 0; i < FILCH__WORKERS_MAX / 64; i++)
+        filch_atomic_init(&idle->sleepers[i], 0);
+}
+
+bool filch__idle_begin_search(struct filch__idle *idle)
+{
+    uint64_t counts = filch_load_relaxed(&idle->counts);
+
+    /* Two workers at once may pass: the limit is a throttle, not an invariant. */
+    if (2 * searching_of(counts) >= idle->workers)
+        return false;
+    filch_fetch_add_seq_cst(&idle->counts, SEARCHING); /* [idle-last] */
+    return true;
+}
+
+bool filch__idle_end_search(struct filch__idle *idle)
+{
+    uint64_t counts = filch_fetch_sub_seq_cst(&idle->counts, SEARCHING); /* [idle-last] */
+
+    return searching_of(counts) == 1;
+}
+
+void filch__idle_park(struct filch__idle *idle, unsigned worker, bool searching)
+{
+    filch_fetch_or_seq_cst(&idle->sleepers[worker / 64], (uint64_t)1 << worker % 64); /* [idle-park] */
+    filch_fetch_sub_seq_cst(&idle->counts, RUNNING + (searching ? SEARCHING : 0));    /* [idle-park] */
+}
+
+bool filch__idle_unpark(struct filch__idle *idle, unsigned worker)
+{
+    uint64_t bit = (uint64_t)1 << worker % 64;
+    uint64_t old = filch_fetch_and_seq_cst(&idle->sleepers[worker / 64], ~bit);
+
+    if (!(old & bit))
+        return true;
+    filch_fetch_add_seq_cst(&idle->counts, RUNNING);
+    return false;
+}
+
+/* Takes some sleeper out of one word of the bitmap. */
+static int claim_sleeper(filch_atomic_u64 *word)
+{
+    uint64_t sleepers = filch_load_seq_cst(word); /* [idle-park] */
+
+    while (sleepers) {
+        int bit = __builtin_ctzll(sleepers);
+
+        if (filch_cas_weak_seq_cst(word, &sleepers, sleepers & ~((uint64_t)1 << bit)))
+            return bit;
+    }
+    return -1;
+}
+
+int filch__idle_pick(struct filch__idle *idle)
+{
+    /* A read-modify-write that changes nothing: a plain load could be satisfied before our work is visible. [idle-park] */
+    uint64_t counts = filch_fetch_add_seq_cst(&idle->counts, 0);
+
+    if (searching_of(counts) || counts >> 32 >= idle->workers)
+        return -1;
+    for (unsigned i = 0; i <= (idle->workers - 1) / 64; i++) {
+        int bit = claim_sleeper(&idle->sleepers[i]);
+
+        if (bit >= 0) {
+            filch_fetch_add_seq_cst(&idle->counts, RUNNING + SEARCHING);
+            return (int)i * 64 + bit;
+        }
+    }
+    return -1;
+}
+
+unsigned filch__idle_running(struct filch__idle *idle)
+{
+    return (unsigned)(filch_load_relaxed(&idle->counts) >> 32);
+}

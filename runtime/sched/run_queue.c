@@ -1,0 +1,174 @@
+/* See run_queue.h: the picture, the invariants, who may do what. */
+#include "runtime/sched/run_queue.h"
+
+#include "runtime/base/assert.h"
+
+#ifdef FILCH_MODEL
+#include "tests/model/model_task.h"
+#else
+#include "runtime/task/task.h"
+#endif
+
+#define REFILL (FILCH__RING_SLOTS / 2)
+
+static filch_atomic_ptr *ring_slot(struct filch__run_queue *queue, uint64_t index)
+{
+    return &queue->slot[index & (FILCH__RING_SLOTS - 1)];
+}
+
+void filch__run_queue_init(struct filch__run_queue *queue)
+{
+    filch_atomic_init(&queue->head, 0);
+    filch_atomic_init(&queue->tail, 0);
+    for (unsigned i = 0; i < FILCH__RING_SLOTS; i++)
+        filch_atomic_init(&queue->slot[i], NULL);
+    filch_spinlock_init(&queue->lock);
+    queue->first = NULL;
+    queue->last = NULL;
+    filch_atomic_init(&queue->listed, 0);
+}
+
+static void list_push(struct filch__run_queue *queue, struct filch__task *task)
+{
+    task->next = NULL;
+    filch_spinlock_lock(&queue->lock);
+    if (queue->first)
+        queue->last->next = task;
+    else
+        queue->first = task;
+    queue->last = task;
+    filch_store_relaxed(&queue->listed, filch_load_relaxed(&queue->listed) + 1);
+    filch_spinlock_unlock(&queue->lock);
+}
+
+void filch__run_queue_push(struct filch__run_queue *queue, struct filch__task *task)
+{
+    uint64_t tail = filch_load_relaxed(&queue->tail);
+    uint64_t head = filch_load_acquire(&queue->head); /* [ring-claim] */
+
+    if (filch_load_relaxed(&queue->listed) || tail - head >= FILCH__RING_SLOTS) {
+        list_push(queue, task);
+        return;
+    }
+    filch_store_relaxed(ring_slot(queue, tail), task);
+    filch_store_release(&queue->tail, tail + 1); /* [ring-publish] */
+}
+
+/* Takes up to @most tasks off the list. Return: a chain; its length in *ret_n. */
+static struct filch__task *list_take(struct filch__run_queue *queue, uint64_t most, uint64_t *ret_n)
+{
+    struct filch__task *first;
+    struct filch__task *last;
+    uint64_t n = 0;
+
+    filch_spinlock_lock(&queue->lock);
+    first = queue->first;
+    for (last = NULL; n < most && queue->first; n++) {
+        last = queue->first;
+        queue->first = last->next;
+    }
+    if (last)
+        last->next = NULL;
+    filch_store_relaxed(&queue->listed, filch_load_relaxed(&queue->listed) - n);
+    filch_spinlock_unlock(&queue->lock);
+    *ret_n = n;
+    return n ? first : NULL;
+}
+
+/* Fills the caller's own empty ring with a chain, but for its first task, which is returned. */
+static struct filch__task *ring_fill(struct filch__run_queue *queue, struct filch__task *chain)
+{
+    uint64_t tail = filch_load_relaxed(&queue->tail);
+    struct filch__task *first = chain;
+    struct filch__task *next;
+
+    for (chain = chain->next; chain; chain = next) {
+        next = chain->next; /* a thief may run it as soon as it is published */
+        filch_store_relaxed(ring_slot(queue, tail), chain);
+        tail++;
+    }
+    filch_store_release(&queue->tail, tail); /* [ring-publish] */
+    return first;
+}
+
+struct filch__task *filch__run_queue_pop(struct filch__run_queue *queue)
+{
+    uint64_t tail = filch_load_relaxed(&queue->tail);
+    uint64_t head = filch_load_acquire(&queue->head);
+    struct filch__task *chain;
+    uint64_t n;
+
+    while (head != tail) {
+        struct filch__task *task = filch_load_relaxed(ring_slot(queue, head));
+
+        if (filch_cas_weak_acq_rel(&queue->head, &head, head + 1)) /* [ring-claim] */
+            return task;
+    }
+    if (!filch_load_relaxed(&queue->listed))
+        return NULL;
+    chain = list_take(queue, REFILL, &n);
+    return chain ? ring_fill(queue, chain) : NULL;
+}
+
+/* Claims half of a ring into the thief's own. Return: how many; the newest of them is not published. */
+static uint64_t ring_grab(struct filch__run_queue *queue, struct filch__run_queue *thief)
+{
+    uint64_t to = filch_load_relaxed(&thief->tail);
+    uint64_t head = filch_load_acquire(&queue->head);
+
+    for (;;) {
+        uint64_t tail = filch_load_acquire(&queue->tail); /* [ring-publish] */
+        uint64_t n = tail - head;
+
+        n -= n / 2;
+        if (n == 0 || n > FILCH__RING_SLOTS / 2 + 1) {
+            uint64_t again = filch_load_acquire(&queue->head);
+
+            if (n == 0 || again == head)
+                return 0;
+            head = again; /* head was older than tail: look again */
+            continue;
+        }
+        for (uint64_t i = 0; i < n; i++)
+            filch_store_relaxed(ring_slot(thief, to + i), filch_load_relaxed(ring_slot(queue, head + i)));
+        if (filch_cas_weak_acq_rel(&queue->head, &head, head + n)) /* [ring-claim] */
+            return n;
+    }
+}
+
+struct filch__task *filch__run_queue_steal(struct filch__run_queue *queue, struct filch__run_queue *thief,
+                                           unsigned *ret_moved)
+{
+    uint64_t to = filch_load_relaxed(&thief->tail);
+    struct filch__task *task;
+    uint64_t n = ring_grab(queue, thief);
+
+    filch_assert_state(filch_load_relaxed(&thief->head) == to);
+    if (n) {
+        /* The oldest runs at once; the rest moves down by one. */
+        task = filch_load_relaxed(ring_slot(thief, to));
+        for (uint64_t i = 1; i < n; i++)
+            filch_store_relaxed(ring_slot(thief, to + i - 1), filch_load_relaxed(ring_slot(thief, to + i)));
+        filch_store_release(&thief->tail, to + n - 1); /* [ring-publish] */
+        *ret_moved = (unsigned)n;
+        return task;
+    }
+    if (!filch_load_relaxed(&queue->listed))
+        return NULL;
+    task = list_take(queue, REFILL, &n);
+    *ret_moved = (unsigned)n;
+    return task ? ring_fill(thief, task) : NULL;
+}
+
+bool filch__run_queue_is_empty(struct filch__run_queue *queue)
+{
+    return filch__run_queue_length(queue) == 0;
+}
+
+uint64_t filch__run_queue_length(struct filch__run_queue *queue)
+{
+    uint64_t head = filch_load_acquire(&queue->head);
+    uint64_t tail = filch_load_acquire(&queue->tail);
+
+    return (tail > head ? tail - head : 0) + filch_load_relaxed(&queue->listed);
+}

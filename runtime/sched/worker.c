@@ -1,0 +1,396 @@
+/* The worker's loop, and switching from task to task.
+ *
+ * A task that suspends looks for the next one itself and switches to it directly, from stack to stack; the loop, on the worker
+ * thread's own stack, is entered when the queue is empty, every MAINTAIN_TICKS switches (clock, timers, driver, inject queue), and to
+ * poll futures, which have no stack.
+ *
+ *     task A --suspend--> task B --suspend--> [loop: maintenance] --> task C ...
+ *
+ * What the suspended task's state must become (parked, queued) can only be done when nobody is on its stack any more: so it is left in
+ * worker->after and done first thing on the other side of the switch. A body that has returned runs the next new task on the same
+ * stack, without a switch at all.
+ *
+ * Order in the loop: LIFO slot (FILCH__LIFO_USES in a row, then the queue has its turn), run queue, own driver lane and timers, inject queue,
+ * other workers that are behind; then worker_idle.c. Every INJECT_TICKS switches the inject queue goes first.
+ */
+#include "runtime/sched/worker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAINTAIN_TICKS 32
+#define INJECT_TICKS 61
+#define INJECT_BATCH 64
+#define FLUSH_STAGED 32
+/* A worker that pushes without ever switching looks at the clock at every so many pushes. */
+#define PUSH_CHECK 64
+
+static __thread struct filch__worker *self_worker __attribute__((tls_model("initial-exec")));
+
+__attribute__((noinline)) struct filch__worker *filch__worker_self(void)
+{
+    struct filch__worker *worker = self_worker;
+
+    /* Keeps the compiler from treating the call as pure: the answer changes when a task moves. */
+    __asm__ volatile("" : "+r"(worker));
+    return worker;
+}
+
+__attribute__((noinline)) static int errno_get(void)
+{
+    __asm__ volatile("");
+    return errno;
+}
+
+__attribute__((noinline)) static void errno_set(int value)
+{
+    __asm__ volatile("");
+    errno = value;
+}
+
+struct filch__task *filch__task_current(void)
+{
+    struct filch__worker *worker = filch__worker_self();
+
+    return worker ? worker->current : NULL;
+}
+
+struct filch__lane *filch__worker_lane(void)
+{
+    struct filch__worker *worker = filch__worker_self();
+
+    return worker ? worker->lane : NULL;
+}
+
+unsigned filch__worker_backlog(void)
+{
+    struct filch__worker *worker = filch__worker_self();
+
+    return worker ? (unsigned)filch__run_queue_length(&worker->queue) : 0;
+}
+
+void filch__worker_push_back(struct filch__worker *worker, struct filch__task *task)
+{
+    filch__run_queue_push(&worker->queue, task);
+    if (filch_load_relaxed(&worker->queue.tail) % PUSH_CHECK == 0)
+        filch__worker_check_behind(worker);
+}
+
+void filch__worker_push_front(struct filch__worker *worker, struct filch__task *task)
+{
+    struct filch__task *old = filch_exchange_acq_rel(&worker->lifo, task); /* [lifo-slot] */
+
+    if (old)
+        filch__worker_push_back(worker, old);
+}
+
+static struct filch__task *take_lifo(struct filch__worker *worker)
+{
+    if (!filch_load_relaxed(&worker->lifo))
+        return NULL;
+    return filch_exchange_acq_rel(&worker->lifo, NULL); /* [lifo-slot] */
+}
+
+static struct filch__task *next_local(struct filch__worker *worker)
+{
+    struct filch__task *task;
+
+    if (worker->lifo_uses < FILCH__LIFO_USES) {
+        task = take_lifo(worker);
+        if (task) {
+            worker->lifo_uses++;
+            return task;
+        }
+    }
+    worker->lifo_uses = 0;
+    task = filch__run_queue_pop(&worker->queue);
+    return task ? task : take_lifo(worker);
+}
+
+struct filch__task *filch__worker_next_fast(struct filch__worker *worker)
+{
+    struct filch__task *task;
+
+    if (worker->tick % MAINTAIN_TICKS == 0)
+        return NULL;
+    task = next_local(worker);
+    if (task && task->kind == FILCH_KIND_FUTURE) {
+        worker->handoff = task;
+        return NULL;
+    }
+    return task;
+}
+
+static void found_work(struct filch__worker *worker)
+{
+    if (worker->woken) {
+        worker->woken = false;
+        filch_counter_add(&worker->stats.wakes_useful, 1);
+    }
+    worker->searching = false;
+    /* [idle-last] What a producer published while we searched is ours to pass on. */
+    if (filch__idle_end_search(&worker->rt->idle) && filch__worker_sees_work(worker))
+        filch__runtime_notify(worker->rt);
+}
+
+/* QUEUED -> RUNNING on this worker. */
+static void begin_run(struct filch__worker *worker, struct filch__task *task)
+{
+    if (worker->searching)
+        found_work(worker);
+    worker->tick++;
+    filch_store_relaxed(&worker->tick_seen, worker->tick);
+    filch_counter_add(&worker->stats.polls, 1);
+    worker->budget = FILCH__BUDGET;
+    filch__state_pick(&task->state);
+    worker->current = task;
+}
+
+struct filch__switch_target filch__worker_enter(struct filch__worker *worker, struct filch__task *task)
+{
+    struct filch__switch_target to;
+
+    begin_run(worker, task);
+    if (!task->stack) {
+        task->stack = filch__stack_attach(&worker->stacks);
+        task->sp = filch__switch_prepare(task->stack);
+    }
+    to.sp = task->sp;
+    to.low = task->stack->low;
+    to.bytes = (size_t)((char *)task->stack - task->stack->low);
+    to.tsan_fiber = task->stack->tsan_fiber;
+    return to;
+}
+
+void filch__worker_after(struct filch__worker *worker)
+{
+    struct filch__task *task = worker->after_task;
+    enum filch__after after = worker->after;
+
+    worker->after = FILCH_AFTER_NOTHING;
+    switch (after) {
+    case FILCH_AFTER_NOTHING:
+        break;
+    case FILCH_AFTER_PARK:
+        if (filch__state_park(&task->state) == FILCH_PARK_REQUEUE)
+            filch__worker_push_back(worker, task);
+        break;
+    case FILCH_AFTER_YIELD:
+        filch__state_yield(&task->state);
+        filch__worker_push_back(worker, task);
+        break;
+    case FILCH_AFTER_STACK:
+        filch__stack_detach(&worker->stacks, worker->after_stack);
+        break;
+    }
+}
+
+void filch__worker_switch_out(struct filch__worker *worker, enum filch__after after)
+{
+    struct filch__task *task = worker->current;
+    struct filch__task *next = filch__worker_next_fast(worker);
+    struct filch__switch_target to = worker->loop;
+
+    task->saved_errno = errno_get();
+    worker->after = after;
+    worker->after_task = task;
+    worker->current = NULL;
+    if (next)
+        to = filch__worker_enter(worker, next);
+    filch__switch_to(&task->sp, &task->asan_fake_stack, &to);
+    /* Perhaps another thread: nothing read before may be used. */
+    worker = filch__worker_self();
+    filch__worker_after(worker);
+    errno_set(worker->current->saved_errno);
+}
+
+/* Leaves a stack for good. */
+__attribute__((noreturn)) static void leave_stack(struct filch__worker *worker, struct filch__task *next,
+                                                  struct filch__stack *stack)
+{
+    struct filch__switch_target to = worker->loop;
+    void *unused;
+
+    worker->after = FILCH_AFTER_STACK;
+    worker->after_stack = stack;
+    if (next)
+        to = filch__worker_enter(worker, next);
+    filch__switch_to(&unused, NULL, &to);
+    __builtin_unreachable();
+}
+
+/* The body of every stack: runs tasks until the next one has a stack of its own. */
+void filch__task_main(void)
+{
+    struct filch__worker *worker = filch__worker_self();
+
+    filch__switch_arrived();
+    filch__worker_after(worker);
+    for (;;) {
+        struct filch__task *task = worker->current;
+        struct filch__stack *stack = task->stack;
+        int result = task->fn(task->arg);
+        struct filch__task *next;
+
+        worker = filch__worker_self();
+        filch__task_finish(task, result);
+        worker->current = NULL;
+        next = filch__worker_next_fast(worker);
+        if (!next || next->stack)
+            leave_stack(worker, next, stack);
+        next->stack = stack;
+        begin_run(worker, next);
+        errno_set(0);
+    }
+}
+
+static void run_future(struct filch__worker *worker, struct filch__task *task)
+{
+    filch_future *future = task->arg;
+    filch_waker waker = {.target = task, .key = filch__task_generation(task)};
+    filch_cx cx = {.waker = &waker};
+    bool cancelled;
+
+    begin_run(worker, task);
+    cancelled = filch__task_cancelled(task);
+    if (!cancelled && future->poll(future, &cx) == FILCH_PENDING) {
+        worker->current = NULL;
+        if (filch__state_park(&task->state) == FILCH_PARK_REQUEUE)
+            filch__worker_push_back(worker, task);
+        return;
+    }
+    int result = cancelled ? -ECANCELED : future->result;
+
+    if (future->drop)
+        future->drop(future);
+    filch__task_finish(task, result);
+    worker->current = NULL;
+}
+
+static void run(struct filch__worker *worker, struct filch__task *task)
+{
+    struct filch__switch_target to;
+
+    if (task->kind == FILCH_KIND_FUTURE) {
+        run_future(worker, task);
+        return;
+    }
+    to = filch__worker_enter(worker, task);
+    filch__switch_to(&worker->loop.sp, &worker->loop_fake_stack, &to);
+    filch__worker_after(worker);
+}
+
+static unsigned run_timers(struct filch__worker *worker)
+{
+    unsigned n;
+
+    if (filch_load_relaxed(&worker->timers.next) > worker->now)
+        return 0;
+    n = filch__timers_run(&worker->timers, worker->now);
+    filch_counter_add(&worker->stats.timers_fired, n);
+    return n;
+}
+
+/* Clock, timers, driver. */
+static void maintain(struct filch__worker *worker)
+{
+    const struct filch__driver_ops *driver = &filch__uring_driver;
+
+    filch__worker_check_behind(worker);
+    run_timers(worker);
+    if (driver->is_ready(worker->lane) || driver->staged(worker->lane) >= FLUSH_STAGED)
+        driver->poll(worker->lane);
+}
+
+static struct filch__task *take_injected(struct filch__worker *worker)
+{
+    struct filch__inject *inject = &worker->rt->inject;
+
+    return filch__inject_take(inject, &worker->queue, INJECT_BATCH);
+}
+
+/* Next task for the loop, or NULL when there may be none. */
+static struct filch__task *next_task(struct filch__worker *worker)
+{
+    struct filch__task *task = worker->handoff;
+
+    worker->handoff = NULL;
+    if (task)
+        return task;
+    if (worker->tick % MAINTAIN_TICKS == 0)
+        maintain(worker);
+    if (worker->tick % INJECT_TICKS == 0 && (task = take_injected(worker)))
+        return task;
+    task = next_local(worker);
+    if (task)
+        return task;
+    filch__uring_driver.poll(worker->lane);
+    worker->now = filch_now();
+    run_timers(worker);
+    if ((task = next_local(worker)) || (task = take_injected(worker)))
+        return task;
+    return filch__worker_steal(worker);
+}
+
+static void learn_stack_bounds(struct filch__worker *worker)
+{
+    pthread_attr_t attr;
+    void *low;
+    size_t bytes;
+
+    if (pthread_getattr_np(pthread_self(), &attr))
+        return;
+    if (pthread_attr_getstack(&attr, &low, &bytes) == 0) {
+        worker->loop.low = low;
+        worker->loop.bytes = bytes;
+    }
+    pthread_attr_destroy(&attr);
+}
+
+static void enter_thread(struct filch__worker *worker)
+{
+    char name[16];
+
+    self_worker = worker;
+    snprintf(name, sizeof name, "filch-%u", worker->index);
+    pthread_setname_np(pthread_self(), name);
+    learn_stack_bounds(worker);
+#ifdef FILCH__TSAN
+    worker->loop.tsan_fiber = __tsan_get_current_fiber();
+#endif
+    filch__uring_driver.enter_thread(worker->lane);
+}
+
+static void leave_thread(struct filch__worker *worker)
+{
+    filch__uring_driver.leave_thread(worker->lane);
+    filch__stack_cache_fini(&worker->stacks);
+    for (struct filch__task *task = worker->free_tasks; task;) {
+        struct filch__task *next = task->next;
+
+        filch__pool_give(&filch__task_pool, task, task);
+        task = next;
+    }
+    worker->free_tasks = NULL;
+    self_worker = NULL;
+}
+
+void *filch__worker_main(void *arg)
+{
+    struct filch__worker *worker = arg;
+
+    enter_thread(worker);
+    while (!filch_load_acquire(&worker->rt->exiting)) {
+        struct filch__task *task = next_task(worker);
+
+        if (task)
+            run(worker, task);
+        else
+            filch__worker_idle(worker);
+    }
+    leave_thread(worker);
+    return NULL;
+}

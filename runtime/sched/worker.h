@@ -1,0 +1,151 @@
+/* A worker: a thread that runs tasks, with its queue, timers, lane, stack cache and counters. Private to the scheduler. */
+#ifndef FILCH_SCHED_WORKER_H
+#define FILCH_SCHED_WORKER_H
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <filch/blocking.h>
+#include <filch/time.h>
+
+#include "runtime/blocking/blocking_pool.h"
+#include "runtime/sched/driver.h"
+#include "runtime/sched/idle.h"
+#include "runtime/sched/inject.h"
+#include "runtime/sched/run_queue.h"
+#include "runtime/task/switch.h"
+#include "runtime/task/task.h"
+#include "runtime/time/timers.h"
+
+/* What remains to be done for the task that was just left, by whoever runs next on the worker: its stack is still in use until the
+ * switch is over. */
+enum filch__after {
+    FILCH_AFTER_NOTHING = 0,
+    FILCH_AFTER_PARK,  /* RUNNING -> PARKED, or queue it again */
+    FILCH_AFTER_YIELD, /* queue it */
+    FILCH_AFTER_STACK, /* the task has ended: give its stack back */
+};
+
+/* Written by the owner, read by anybody. */
+struct filch__worker_stats {
+    filch_atomic_u64 spawned, finished, polls, local_wakes, inject_wakes, steals, stolen, parks;
+    filch_atomic_u64 wakes_sent, wakes_useful, wakes_useless, spins, spins_useful, timers_fired;
+};
+
+/* Owner only, unless said otherwise. */
+struct filch__worker {
+    struct filch__task *current;
+    /* A woken task that runs next, before the queue: what it needs is still in the cache. Written by the owner; the monitor may take
+     * it from a stuck one. [lifo-slot] acq_rel exchange at both ends: the task's `next` and queue position change hands. */
+    filch_atomic_ptr lifo;
+    unsigned lifo_uses; /* in a row; at FILCH__LIFO_USES the queue has its turn */
+    int budget;         /* operations that the current task may still do without yielding */
+    unsigned tick;      /* task switches; a copy for others in tick_seen */
+    enum filch__after after;
+    struct filch__task *after_task;
+    struct filch__stack *after_stack;
+    struct filch__task *handoff; /* picked on a task's stack, to be run by the loop */
+
+    struct filch__switch_target loop; /* the worker's own stack */
+    void *loop_fake_stack;
+    struct filch__stack_cache stacks;
+    struct filch__task *free_tasks;
+    unsigned free_count;
+
+    struct filch_runtime *rt;
+    struct filch__lane *lane;
+    unsigned index;
+    uint32_t random;
+    bool searching;
+    bool woken; /* by a waker, and no task found yet */
+    filch_time now;      /* as of the last look at the clock */
+    uint64_t behind_mark; /* the queue's tail at behind_since */
+    filch_time behind_since;
+    filch_time spin_off_until;
+    int spin_score;
+    filch_time monitor_ns; /* present pause between visits */
+    filch_time all_parked_since;
+    uint32_t ticks_last_seen[FILCH__WORKERS_MAX]; /* the monitor's */
+
+    /* For others: the monitor sees a stuck worker by it. Written by the owner. */
+    alignas(FILCH_CACHELINE) filch_atomic_u32 tick_seen;
+    filch_atomic_u32 parked;
+    /* The queue's head has waited too long: thieves are welcome. Written by the owner; any. [idle-park] through the idle word. */
+    filch_atomic_u32 behind;
+    struct filch__run_queue queue;
+    struct filch__timers timers;
+    struct filch__worker_stats stats;
+    pthread_t thread;
+};
+
+struct filch_runtime {
+    unsigned workers;
+    filch_runtime_opts opts;
+    struct filch__worker *worker; /* array */
+    struct filch__driver *driver;
+    struct filch__inject inject;
+    struct filch__idle idle;
+    struct filch__blocking_pool blocking;
+    filch_atomic_u32 stopping;    /* 1: no new spawns, everything is cancelled */
+    filch_atomic_u32 exiting;     /* 1: workers leave their loops */
+    filch_atomic_u32 finish_seq;  /* futex: grows at each task's end while stopping */
+    filch_atomic_u32 monitor;     /* 1: a parked worker has monitor duty */
+    filch_atomic_u32 spinner;     /* 1: a worker spins */
+    /* For threads that are no workers. */
+    filch_atomic_u64 outside_spawned, outside_finished, outside_inject_wakes, outside_wakes_sent;
+};
+
+#define FILCH__LIFO_USES 3
+#define FILCH__BUDGET 128
+
+/* The worker of the calling thread; NULL on other threads. Noinline, and to be called anew after each suspension. */
+struct filch__worker *filch__worker_self(void);
+
+/* Runs the loop until the runtime exits. */
+void *filch__worker_main(void *worker);
+
+/* Next task without leaving the present stack; NULL when the loop should have a look (or has been handed one). */
+struct filch__task *filch__worker_next_fast(struct filch__worker *worker);
+
+/* Switches from the running task to the next one. Returns when it runs again, maybe on another worker. */
+void filch__worker_switch_out(struct filch__worker *worker, enum filch__after after);
+
+/* What the previous task left to be done; first thing after a switch. */
+void filch__worker_after(struct filch__worker *worker);
+
+/* Gives a task its stack, if it has none, and makes it the worker's current one. */
+struct filch__switch_target filch__worker_enter(struct filch__worker *worker, struct filch__task *task);
+
+void filch__worker_push_front(struct filch__worker *worker, struct filch__task *task);
+void filch__worker_push_back(struct filch__worker *worker, struct filch__task *task);
+
+/* From any thread that is no worker of @rt. */
+void filch__runtime_inject(struct filch_runtime *rt, struct filch__task *task);
+
+/* Wakes one parked worker to look for work, unless one searches already. Any thread. */
+void filch__runtime_notify(struct filch_runtime *rt);
+
+/* Reads the clock, and asks for help when the queue's head has waited too long. */
+void filch__worker_check_behind(struct filch__worker *worker);
+
+/* Takes work from other workers that are behind. */
+struct filch__task *filch__worker_steal(struct filch__worker *worker);
+
+/* The monitor's visit: whoever has not switched tasks since the last one is helped. Return: a task for the caller, or NULL;
+ * *ret_found says whether anything was found. */
+struct filch__task *filch__monitor_visit(struct filch__worker *worker, bool *ret_found);
+
+/* Spins, then parks, until there may be something to do. */
+void filch__worker_idle(struct filch__worker *worker);
+
+/* Is there anything that a worker without work could do? */
+bool filch__worker_sees_work(struct filch__worker *worker);
+
+/* The blocking job that the calling thread runs; NULL elsewhere. */
+struct filch__task *filch__blocking_self(void);
+void filch__blocking_run(struct filch__task *job);
+
+/* Live tasks: 0 is exact once nothing can be spawned any more. */
+uint64_t filch__runtime_live(struct filch_runtime *rt);
+
+#endif

@@ -1,0 +1,291 @@
+/* A worker without work: spin, park, and watch over the others.
+ *
+ * Parking and being woken costs 25-30 us, so a worker polls its ring, the inject queue and the others' calls for help for a while first, one
+ * worker of the runtime at a time, and only while that pays: a score goes up with each spin that found something and down with each that did
+ * not, and a gap in the clock (somebody else had the core) turns spinning off for a while.
+ *
+ * Monitor duty: one parked worker at most, while any other runs, wakes up by itself every 500 us, backing off to 10 ms while it
+ * finds nothing, and helps workers that have not switched tasks since its last visit (a task that computes, or is stuck in a system call):
+ * takes over their queue and LIFO slot, has the kernel post their completions and reaps them, fires their timers. It retires when all have
+ * been parked for 100 ms; the next worker that is unparked appoints another by waking it.
+ */
+#include "runtime/sched/worker.h"
+
+#define SPIN_DEFAULT_NS (30 * FILCH_MICROSECOND)
+#define SPIN_GAP_NS (20 * FILCH_MICROSECOND)
+#define SPIN_OFF_NS (10 * FILCH_MILLISECOND)
+#define SPIN_SCORE_MAX 16
+#define SPIN_RETRY 32 /* parks, after which a worker that gave spinning up tries again */
+#define BEHIND_NS (50 * FILCH_MICROSECOND)
+#define MONITOR_MIN_NS (500 * FILCH_MICROSECOND)
+#define MONITOR_MAX_NS (10 * FILCH_MILLISECOND)
+#define MONITOR_RETIRE_NS (100 * FILCH_MILLISECOND)
+
+void filch__runtime_notify(struct filch_runtime *rt)
+{
+    int index = filch__idle_pick(&rt->idle);
+    struct filch__worker *self;
+
+    if (index < 0)
+        return;
+    self = filch__worker_self();
+    if (self && self->rt == rt)
+        filch_counter_add(&self->stats.wakes_sent, 1);
+    else
+        filch_fetch_add_relaxed(&rt->outside_wakes_sent, 1);
+    filch__uring_driver.unpark(rt->worker[index].lane);
+}
+
+void filch__runtime_inject(struct filch_runtime *rt, struct filch__task *task)
+{
+    filch_fetch_add_relaxed(&rt->outside_inject_wakes, 1);
+    if (filch__inject_push(&rt->inject, task))
+        filch__runtime_notify(rt);
+}
+
+/* The queue is measured by its delay, not its length: what was queued at behind_since must have been run 50 us later. */
+void filch__worker_check_behind(struct filch__worker *worker)
+{
+    uint64_t length = filch__run_queue_length(&worker->queue);
+
+    worker->now = filch_now();
+    if (worker->rt->workers == 1)
+        return;
+    if (length == 0 || worker->tick >= worker->behind_mark) {
+        if (filch_load_relaxed(&worker->behind))
+            filch_store_relaxed(&worker->behind, 0);
+        worker->behind_mark = length ? (uint64_t)worker->tick + length : 0;
+        worker->behind_since = worker->now;
+    } else if (worker->now - worker->behind_since > BEHIND_NS) {
+        filch_store_seq_cst(&worker->behind, 1); /* [idle-park]: then the idle word, in notify */
+        worker->behind_since = worker->now;
+        filch__runtime_notify(worker->rt);
+    }
+}
+
+static struct filch__task *steal_from(struct filch__worker *worker, struct filch__worker *victim)
+{
+    unsigned moved = 0;
+    struct filch__task *task = filch__run_queue_steal(&victim->queue, &worker->queue, &moved);
+
+    if (task) {
+        filch_counter_add(&worker->stats.steals, 1);
+        filch_counter_add(&worker->stats.stolen, moved);
+    }
+    return task;
+}
+
+static uint32_t next_random(struct filch__worker *worker)
+{
+    worker->random ^= worker->random << 13;
+    worker->random ^= worker->random >> 17;
+    worker->random ^= worker->random << 5;
+    return worker->random;
+}
+
+struct filch__task *filch__worker_steal(struct filch__worker *worker)
+{
+    struct filch_runtime *rt = worker->rt;
+    unsigned start = next_random(worker) % rt->workers;
+
+    for (unsigned i = 0; i < rt->workers; i++) {
+        struct filch__worker *victim = &rt->worker[(start + i) % rt->workers];
+        struct filch__task *task;
+
+        if (victim == worker || !filch_load_relaxed(&victim->behind))
+            continue;
+        task = steal_from(worker, victim);
+        if (task)
+            return task;
+    }
+    return NULL;
+}
+
+static bool others_are_behind(struct filch__worker *worker)
+{
+    struct filch_runtime *rt = worker->rt;
+
+    for (unsigned i = 0; i < rt->workers; i++) {
+        struct filch__worker *victim = &rt->worker[i];
+
+        if (victim != worker && filch_load_seq_cst(&victim->behind) && /* [idle-park] */
+            !filch__run_queue_is_empty(&victim->queue))
+            return true;
+    }
+    return false;
+}
+
+bool filch__worker_sees_work(struct filch__worker *worker)
+{
+    return !filch__inject_is_empty(&worker->rt->inject) || filch_load_relaxed(&worker->lifo) ||
+           !filch__run_queue_is_empty(&worker->queue) || others_are_behind(worker) ||
+           filch_load_relaxed(&worker->rt->exiting);
+}
+
+/* Helps one worker that is stuck in a task. */
+static struct filch__task *help(struct filch__worker *worker, struct filch__worker *victim)
+{
+    struct filch__task *task = steal_from(worker, victim);
+    struct filch__task *lifo = filch_load_relaxed(&victim->lifo);
+
+    if (lifo && (lifo = filch_exchange_acq_rel(&victim->lifo, NULL))) /* [lifo-slot] */
+        filch__run_queue_push(&worker->queue, lifo);
+    filch__uring_driver.rescue(victim->lane);
+    filch__timers_run(&victim->timers, worker->now);
+    return task ? task : filch__run_queue_pop(&worker->queue);
+}
+
+struct filch__task *filch__monitor_visit(struct filch__worker *worker, bool *ret_found)
+{
+    struct filch_runtime *rt = worker->rt;
+    struct filch__task *task = NULL;
+
+    for (unsigned i = 0; i < rt->workers && !task; i++) {
+        struct filch__worker *victim = &rt->worker[i];
+        uint32_t tick = filch_load_relaxed(&victim->tick_seen);
+        bool stuck = tick == worker->ticks_last_seen[i] && !filch_load_relaxed(&victim->parked);
+
+        worker->ticks_last_seen[i] = tick;
+        if (victim != worker && stuck)
+            task = help(worker, victim);
+    }
+    *ret_found = task != NULL;
+    return task;
+}
+
+static bool spin_is_worth_it(struct filch__worker *worker)
+{
+    if (worker->rt->opts.spin_ns == FILCH_NEVER || worker->now < worker->spin_off_until)
+        return false;
+    if (worker->spin_score > 0)
+        return true;
+    worker->spin_score--;
+    if (worker->spin_score > -SPIN_RETRY)
+        return false;
+    worker->spin_score = 1;
+    return true;
+}
+
+/* Polls until something turns up or the time is over. Return: did something? */
+static bool spin_until(struct filch__worker *worker, filch_time end)
+{
+    filch_time last = filch_now();
+
+    while (last < end) {
+        filch_time now;
+
+        for (int i = 0; i < 16; i++) {
+            if (filch__uring_driver.is_ready(worker->lane) || filch__worker_sees_work(worker))
+                return true;
+            filch_cpu_relax();
+        }
+        now = filch_now();
+        if (now - last > SPIN_GAP_NS) {
+            worker->spin_off_until = now + SPIN_OFF_NS;
+            return false;
+        }
+        last = now;
+        if (now >= filch_load_relaxed(&worker->timers.next))
+            return true;
+    }
+    return false;
+}
+
+static bool spin(struct filch__worker *worker)
+{
+    filch_atomic_u32 *spinner = &worker->rt->spinner;
+    filch_time span = worker->rt->opts.spin_ns ? worker->rt->opts.spin_ns : SPIN_DEFAULT_NS;
+    uint32_t nobody = 0;
+    bool found;
+
+    if (!spin_is_worth_it(worker) || filch_load_relaxed(spinner) ||
+        !filch_cas_weak_relaxed(spinner, &nobody, 1))
+        return false;
+    filch_counter_add(&worker->stats.spins, 1);
+    found = spin_until(worker, worker->now + span);
+    filch_store_relaxed(spinner, 0);
+    if (found) {
+        filch_counter_add(&worker->stats.spins_useful, 1);
+        if (worker->spin_score < SPIN_SCORE_MAX)
+            worker->spin_score += 2;
+    } else {
+        worker->spin_score--;
+    }
+    return found;
+}
+
+/* Takes monitor duty if it is free and of use. Return: until when to park at most. */
+static filch_time monitor_enlist(struct filch__worker *worker, bool *ret_duty)
+{
+    struct filch_runtime *rt = worker->rt;
+    bool others_run = filch__idle_running(&rt->idle) > 0;
+    uint32_t free_word = 0;
+
+    *ret_duty = false;
+    if (others_run)
+        worker->all_parked_since = 0;
+    else if (!worker->all_parked_since)
+        worker->all_parked_since = worker->now;
+    if (rt->workers == 1 ||
+        (!others_run && worker->now - worker->all_parked_since > MONITOR_RETIRE_NS) ||
+        !filch_cas_acq_rel(&rt->monitor, &free_word, 1))
+        return FILCH_NEVER;
+    *ret_duty = true;
+    if (worker->monitor_ns < MONITOR_MIN_NS)
+        worker->monitor_ns = MONITOR_MIN_NS;
+    return worker->now + worker->monitor_ns;
+}
+
+static void monitor_do_duty(struct filch__worker *worker, filch_time due)
+{
+    bool found = false;
+
+    filch_store_release(&worker->rt->monitor, 0);
+    worker->now = filch_now();
+    if (worker->now < due)
+        return;
+    worker->handoff = filch__monitor_visit(worker, &found);
+    worker->monitor_ns = found ? MONITOR_MIN_NS : worker->monitor_ns * 2;
+    if (worker->monitor_ns > MONITOR_MAX_NS)
+        worker->monitor_ns = MONITOR_MAX_NS;
+}
+
+static void park(struct filch__worker *worker)
+{
+    struct filch_runtime *rt = worker->rt;
+    filch_time until = filch_load_relaxed(&worker->timers.next);
+    bool duty;
+    filch_time due = monitor_enlist(worker, &duty);
+
+    filch_counter_add(&worker->stats.parks, 1);
+    filch_store_relaxed(&worker->parked, 1);
+    filch__uring_driver.park(worker->lane, due < until ? due : until);
+    filch_store_relaxed(&worker->parked, 0);
+    worker->searching = filch__idle_unpark(&rt->idle, worker->index);
+    worker->woken = worker->searching;
+    if (duty)
+        monitor_do_duty(worker, due);
+    else if (rt->workers > 1 && !filch_load_relaxed(&rt->monitor))
+        filch__runtime_notify(rt);
+}
+
+void filch__worker_idle(struct filch__worker *worker)
+{
+    struct filch_runtime *rt = worker->rt;
+
+    if (!worker->searching)
+        worker->searching = filch__idle_begin_search(&rt->idle);
+    if (worker->searching && spin(worker))
+        return;
+    if (worker->woken) {
+        worker->woken = false;
+        filch_counter_add(&worker->stats.wakes_useless, 1);
+    }
+    filch__idle_park(&rt->idle, worker->index, worker->searching);
+    worker->searching = false;
+    if (filch__worker_sees_work(worker)) { /* [idle-park] */
+        worker->searching = filch__idle_unpark(&rt->idle, worker->index);
+        return;
+    }
+    park(worker);
+}

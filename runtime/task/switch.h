@@ -1,0 +1,83 @@
+/* Switching stacks, with what the sanitizers need to follow. */
+#ifndef FILCH_TASK_SWITCH_H
+#define FILCH_TASK_SWITCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__SANITIZE_THREAD__)
+#define FILCH__TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define FILCH__TSAN 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define FILCH__ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define FILCH__ASAN 1
+#endif
+#endif
+
+#ifdef FILCH__TSAN
+void *__tsan_get_current_fiber(void);
+void __tsan_switch_to_fiber(void *fiber, unsigned flags);
+#endif
+#ifdef FILCH__ASAN
+void __sanitizer_start_switch_fiber(void **fake_stack_save, const void *bottom, size_t size);
+void __sanitizer_finish_switch_fiber(void *fake_stack_save, const void **bottom_old, size_t *size_old);
+#endif
+
+void filch__switch(void **save_sp, void *to_sp);
+void filch__switch_entry(void);
+void filch__task_main(void);
+
+/* Where a switch goes: the stack's bounds and fiber are for the sanitizers. */
+struct filch__switch_target {
+    void *sp;
+    const void *low;
+    size_t bytes;
+    void *tsan_fiber;
+};
+
+/* Leaves the present stack, keeping its stack pointer in *save_sp, and goes on on @to. @fake_stack keeps ASan's state across; NULL when the present
+ * stack is never switched to again. */
+static inline void filch__switch_to(void **save_sp, void **fake_stack, const struct filch__switch_target *to)
+{
+#ifdef FILCH__ASAN
+    __sanitizer_start_switch_fiber(fake_stack, to->low, to->bytes);
+#endif
+#ifdef FILCH__TSAN
+    __tsan_switch_to_fiber(to->tsan_fiber, 0);
+#endif
+    filch__switch(save_sp, to->sp);
+#ifdef FILCH__ASAN
+    __sanitizer_finish_switch_fiber(fake_stack ? *fake_stack : NULL, NULL, NULL);
+#else
+    (void)fake_stack;
+#endif
+}
+
+/* First thing on a new stack. */
+static inline void filch__switch_arrived(void)
+{
+#ifdef FILCH__ASAN
+    __sanitizer_finish_switch_fiber(NULL, NULL, NULL);
+#endif
+}
+
+/* Makes a new stack whose first switch enters filch__task_main(). @top is the first byte above. Return: its stack pointer. */
+static inline void *filch__switch_prepare(void *top)
+{
+    uintptr_t *sp = (uintptr_t *)((uintptr_t)top & ~(uintptr_t)15);
+
+    *--sp = 0; /* keeps the alignment that a call expects */
+    *--sp = 0; /* a return address for walkers: none */
+    *--sp = (uintptr_t)filch__switch_entry;
+    for (int i = 0; i < 6; i++)
+        *--sp = 0;
+    return sp;
+}
+
+#endif

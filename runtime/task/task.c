@@ -1,0 +1,466 @@
+/* Tasks: spawning, waking, the end of a body, handles.
+ *
+ * Control blocks come from a pool of the process (base/pool.h) through a cache per worker, and are never unmapped: so wakers and
+ * handles carry a generation instead of a reference count, and a late one finds a valid word that is not its own (task/state.h).
+ *
+ * A task becomes runnable in its waker's own queue if the waker is a worker of the same runtime, else through the inject queue. A
+ * thread of the second kind may still be in the runtime when the task that it woke has ended and the runtime is being freed: such
+ * wakes are counted, and freeing waits for the count to be zero [foreign-wake].
+ */
+#include "runtime/task/task.h"
+
+#include <errno.h>
+
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/base/futex.h"
+#include "runtime/sched/worker.h"
+
+#define BLOCKS_PER_REFILL 64
+#define BLOCKS_KEPT 512
+
+struct filch__pool filch__task_pool = FILCH__POOL_INITIALISER(struct filch__task, next);
+
+/* Threads inside a wake from outside. [foreign-wake] seq_cst add before the wake's CAS -> seq_cst load after the last worker has gone: either the
+ * runtime's end sees the waker, or the waker sees the task done. */
+static filch_atomic_u32 foreign_wakers;
+
+static struct filch__worker *worker_of(const struct filch_runtime *rt)
+{
+    struct filch__worker *worker = filch__worker_self();
+
+    return worker && worker->rt == rt ? worker : NULL;
+}
+
+static struct filch__task *block_take(struct filch__worker *worker)
+{
+    struct filch__task *task;
+    void *chain;
+    unsigned n;
+
+    if (!worker)
+        return filch__pool_take(&filch__task_pool, 1, &chain) ? chain : NULL;
+    if (!worker->free_tasks) {
+        n = filch__pool_take(&filch__task_pool, BLOCKS_PER_REFILL, &chain);
+        if (!n)
+            return NULL;
+        worker->free_tasks = chain;
+        worker->free_count = n;
+    }
+    task = worker->free_tasks;
+    worker->free_tasks = task->next;
+    worker->free_count--;
+    return task;
+}
+
+/* Gives half of a worker's blocks back, so that tasks spawned on one worker and ended on another do not pile up. */
+static void blocks_return(struct filch__worker *worker)
+{
+    struct filch__task *first = worker->free_tasks;
+    struct filch__task *last = first;
+
+    for (unsigned i = 1; i < BLOCKS_KEPT / 2; i++)
+        last = last->next;
+    worker->free_tasks = last->next;
+    worker->free_count -= BLOCKS_KEPT / 2;
+    filch__pool_give(&filch__task_pool, first, last);
+}
+
+/* The block is ours alone and DONE. */
+static void block_release(struct filch__task *task)
+{
+    struct filch__worker *worker = filch__worker_self();
+
+    filch__state_release(&task->state);
+    if (!worker) {
+        filch__pool_give(&filch__task_pool, task, task);
+        return;
+    }
+    task->next = worker->free_tasks;
+    worker->free_tasks = task;
+    if (++worker->free_count > BLOCKS_KEPT)
+        blocks_return(worker);
+}
+
+static int credit_take(struct filch__worker *worker)
+{
+    return worker ? filch__stack_cache_credit(&worker->stacks) : filch__stack_credit_take(1);
+}
+
+static void credit_give(struct filch__worker *worker)
+{
+    if (worker)
+        filch__stack_cache_uncredit(&worker->stacks);
+    else
+        filch__stack_credit_give(1);
+}
+
+static int copy_argument(struct filch__task *task, const filch_task_opts *opts)
+{
+    void *copy;
+
+    if (!opts || !opts->copy_bytes)
+        return 0;
+    if (!task->arg)
+        return -EINVAL;
+    copy = malloc(opts->copy_bytes);
+    if (!copy)
+        return -ENOMEM;
+    memcpy(copy, task->arg, opts->copy_bytes);
+    task->arg = copy;
+    task->copied = 1;
+    return 0;
+}
+
+int filch__task_new(struct filch_runtime *rt, enum filch__kind kind, filch_fn fn, void *arg,
+                    const filch_task_opts *opts, bool with_handle, struct filch__task **ret_task)
+{
+    struct filch__worker *worker = worker_of(rt);
+    struct filch__task *task;
+    int r;
+
+    if (filch_load_relaxed(&rt->stopping))
+        return -ESHUTDOWN;
+    if (kind == FILCH_KIND_STACKFUL && (r = credit_take(worker)) < 0)
+        return r;
+    task = block_take(worker);
+    if (!task) {
+        r = -ENOMEM;
+        goto fail_credit;
+    }
+    task->stack = NULL;
+    task->fn = fn;
+    task->arg = arg;
+    filch_store_release(&task->rt, rt);
+    task->kind = (uint8_t)kind;
+    task->copied = 0;
+    task->waiting = FILCH_WAIT_NONE;
+    task->joiner = NULL;
+    task->scope = NULL;
+    task->timer.home = NULL;
+    task->name = opts && opts->name ? opts->name : "";
+    task->saved_errno = 0;
+    filch__list_init(&task->timer.link);
+    r = copy_argument(task, opts);
+    if (r < 0)
+        goto fail_block;
+    filch__state_spawn(&task->state, with_handle);
+    if (worker)
+        filch_counter_add(&worker->stats.spawned, 1);
+    else
+        filch_fetch_add_acq_rel(&rt->outside_spawned, 1);
+    *ret_task = task;
+    return 0;
+fail_block:
+    block_release(task);
+fail_credit:
+    if (kind == FILCH_KIND_STACKFUL)
+        credit_give(worker);
+    return r;
+}
+
+static void count_finished(struct filch_runtime *rt)
+{
+    struct filch__worker *worker = worker_of(rt);
+
+    /* Release: whoever sees the count sees the task's effects. Owner's counter, so no locked instruction. */
+    if (worker)
+        filch_store_release(&worker->stats.finished, filch_load_relaxed(&worker->stats.finished) + 1);
+    else
+        filch_fetch_add_acq_rel(&rt->outside_finished, 1);
+    if (filch_load_relaxed(&rt->stopping)) {
+        filch_fetch_add_acq_rel(&rt->finish_seq, 1);
+        filch__futex_wake(&rt->finish_seq, 1);
+    }
+}
+
+void filch__task_abort(struct filch__task *task)
+{
+    struct filch_runtime *rt = filch_load_relaxed(&task->rt);
+
+    if (task->copied)
+        free(task->arg);
+    if (task->kind == FILCH_KIND_STACKFUL)
+        credit_give(worker_of(rt));
+    block_release(task);
+    count_finished(rt);
+}
+
+static void enqueue(struct filch__task *task, bool front)
+{
+    struct filch_runtime *rt = filch_load_relaxed(&task->rt);
+    struct filch__worker *worker = worker_of(rt);
+
+    if (!worker) {
+        filch__runtime_inject(rt, task);
+        return;
+    }
+    filch_counter_add(&worker->stats.local_wakes, 1);
+    if (front)
+        filch__worker_push_front(worker, task);
+    else
+        filch__worker_push_back(worker, task);
+}
+
+void filch__task_start(struct filch__task *task)
+{
+    enqueue(task, false);
+}
+
+static void wake(struct filch__task *task, uint64_t generation, bool front)
+{
+    bool outside = !filch__worker_self();
+
+    if (outside)
+        filch_fetch_add_seq_cst(&foreign_wakers, 1); /* [foreign-wake] */
+    if (filch__state_wake(&task->state, generation) == FILCH_WAKE_QUEUE)
+        enqueue(task, front);
+    if (outside)
+        filch_fetch_sub_seq_cst(&foreign_wakers, 1);
+}
+
+void filch__task_wake(struct filch__task *task, uint64_t generation)
+{
+    wake(task, generation, true);
+}
+
+void filch__task_wake_back(struct filch__task *task, uint64_t generation)
+{
+    wake(task, generation, false);
+}
+
+void filch__task_wait_for_foreign_wakers(void)
+{
+    while (filch_load_seq_cst(&foreign_wakers)) /* [foreign-wake] */
+        sched_yield();
+}
+
+bool filch__task_cancelled(struct filch__task *task)
+{
+    struct filch_runtime *rt = filch_load_relaxed(&task->rt);
+
+    return filch_load_relaxed(&task->state) & FILCH_TASK_CANCEL || filch_load_relaxed(&rt->stopping);
+}
+
+void filch__task_finish(struct filch__task *task, int result)
+{
+    struct filch_runtime *rt = filch_load_relaxed(&task->rt);
+    struct filch__scope *scope = task->scope;
+
+    if (task->copied)
+        free(task->arg);
+    if (task->kind == FILCH_KIND_STACKFUL)
+        credit_give(worker_of(rt));
+    task->result = result;
+    task->stack = NULL;
+    if (scope)
+        filch__scope_child_done(scope, task, result);
+    switch (filch__state_finish(&task->state)) {
+    case FILCH_FINISH_RELEASE:
+        block_release(task);
+        break;
+    case FILCH_FINISH_KEEP:
+        break;
+    case FILCH_FINISH_WAKE_JOINER:
+        filch__waiter_wake(task->joiner);
+        break;
+    }
+    count_finished(rt);
+}
+
+static int spawn(filch_runtime *rt, enum filch__kind kind, filch_fn fn, void *arg, const filch_task_opts *opts,
+                 filch_task **ret_task)
+{
+    struct filch__task *task;
+    filch_task *handle;
+    int r;
+
+    if (!fn)
+        return -EINVAL;
+    r = filch__task_new(rt, kind, fn, arg, opts, ret_task != NULL, &task);
+    if (r < 0)
+        return r;
+    handle = filch__task_handle(task);
+    if (kind == FILCH_KIND_BLOCKING) {
+        r = filch__blocking_pool_submit(&rt->blocking, task);
+        if (r < 0) {
+            filch__task_abort(task);
+            return r;
+        }
+    } else {
+        filch__task_start(task);
+    }
+    if (ret_task)
+        *ret_task = handle;
+    return 0;
+}
+
+int filch_spawn(filch_fn fn, void *arg)
+{
+    return filch_task_spawn(fn, arg, NULL, NULL);
+}
+
+int filch_task_spawn(filch_fn fn, void *arg, const filch_task_opts *opts, filch_task **ret_task)
+{
+    filch_runtime *rt = filch_runtime_self();
+
+    if (!fn)
+        return -EINVAL;
+    return rt ? spawn(rt, FILCH_KIND_STACKFUL, fn, arg, opts, ret_task) : -EPERM;
+}
+
+int filch_runtime_spawn(filch_runtime *rt, filch_fn fn, void *arg, const filch_task_opts *opts,
+                        filch_task **ret_task)
+{
+    return rt ? spawn(rt, FILCH_KIND_STACKFUL, fn, arg, opts, ret_task) : -EINVAL;
+}
+
+int filch_blocking_spawn(filch_fn fn, void *arg, const filch_task_opts *opts, filch_task **ret_task)
+{
+    filch_runtime *rt = filch_runtime_self();
+
+    if (!fn)
+        return -EINVAL;
+    return rt ? spawn(rt, FILCH_KIND_BLOCKING, fn, arg, opts, ret_task) : -EPERM;
+}
+
+int filch_runtime_blocking_spawn(filch_runtime *rt, filch_fn fn, void *arg, const filch_task_opts *opts,
+                                 filch_task **ret_task)
+{
+    return rt ? spawn(rt, FILCH_KIND_BLOCKING, fn, arg, opts, ret_task) : -EINVAL;
+}
+
+/* The future's own functions do the work: `fn` only marks that there is one. */
+static int future_body(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+int filch_future_spawn(filch_future *future, const filch_task_opts *opts, filch_task **ret_task)
+{
+    filch_runtime *rt = filch_runtime_self();
+    filch_task_opts name_only = {.name = opts ? opts->name : NULL};
+
+    if (!future || !future->poll)
+        return -EINVAL;
+    return rt ? spawn(rt, FILCH_KIND_FUTURE, future_body, future, &name_only, ret_task) : -EPERM;
+}
+
+int filch_task_join(filch_task *handle, int *ret_result, filch_time until)
+{
+    struct filch__task *task = filch__handle_object(handle);
+    struct filch__waiter waiter;
+    int r;
+
+    if (!handle)
+        return -EINVAL;
+    if (handle == filch_task_self())
+        return -EDEADLK;
+    if (filch__task_generation(task) != filch__handle_generation(handle))
+        return -ESRCH;
+    filch__waiter_init(&waiter, FILCH_WAIT_JOIN);
+    switch (filch__state_join_begin(&task->state, filch__handle_generation(handle), &task->joiner, &waiter)) {
+    case FILCH_JOIN_STALE:
+        return -ESRCH;
+    case FILCH_JOIN_BUSY:
+        return -EBUSY;
+    case FILCH_JOIN_WAIT:
+        r = filch__waiter_wait(&waiter, until);
+        if (r < 0) {
+            if (filch__state_join_abandon(&task->state))
+                return r;
+            filch__waiter_wait_shielded(&waiter);
+        }
+        break;
+    case FILCH_JOIN_DONE:
+        break;
+    }
+    if (ret_result)
+        *ret_result = task->result;
+    block_release(task);
+    return 0;
+}
+
+int filch_task_detach(filch_task *handle)
+{
+    struct filch__task *task = filch__handle_object(handle);
+
+    if (!handle)
+        return 0;
+    switch (filch__state_detach(&task->state, filch__handle_generation(handle))) {
+    case FILCH_DETACH_STALE:
+        return -ESRCH;
+    case FILCH_DETACH_BUSY:
+        return -EBUSY;
+    case FILCH_DETACH_RELEASE:
+        block_release(task);
+        return 0;
+    case FILCH_DETACH_DONE:
+        break;
+    }
+    return 0;
+}
+
+int filch_task_cancel(filch_task *handle)
+{
+    struct filch__task *task = filch__handle_object(handle);
+    bool outside = !filch__worker_self();
+    int r = 0;
+
+    if (!handle)
+        return -EINVAL;
+    if (outside)
+        filch_fetch_add_seq_cst(&foreign_wakers, 1); /* [foreign-wake] */
+    switch (filch__state_cancel(&task->state, filch__handle_generation(handle))) {
+    case FILCH_CANCEL_STALE:
+        r = -ESRCH;
+        break;
+    case FILCH_CANCEL_DONE:
+        break;
+    case FILCH_CANCEL_QUEUE:
+        enqueue(task, false);
+        break;
+    }
+    if (outside)
+        filch_fetch_sub_seq_cst(&foreign_wakers, 1);
+    return r;
+}
+
+bool filch_task_is_finished(const filch_task *handle)
+{
+    struct filch__task *task = filch__handle_object(handle);
+    uint64_t state;
+
+    if (!handle)
+        return true;
+    state = filch_load_acquire(&task->state); /* [task-result] */
+    return filch__state_generation(state) != filch__handle_generation(handle) || state & FILCH_TASK_DONE;
+}
+
+filch_task *filch_task_self(void)
+{
+    struct filch__task *task = filch__task_current();
+
+    return task ? filch__task_handle(task) : NULL;
+}
+
+const char *filch_task_name(const filch_task *handle)
+{
+    struct filch__task *task = handle ? filch__handle_object(handle) : filch__task_current();
+
+    if (!task || (handle && filch__task_generation(task) != filch__handle_generation(handle)))
+        return "";
+    return task->name;
+}
+
+bool filch_task_is_cancelled(void)
+{
+    struct filch__task *task = filch__task_current();
+
+    if (!task)
+        task = filch__blocking_self();
+    return task && filch__task_cancelled(task);
+}

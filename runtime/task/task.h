@@ -1,0 +1,116 @@
+/* The task control block, and what the runtime's parts ask of each other about tasks. */
+#ifndef FILCH_TASK_TASK_H
+#define FILCH_TASK_TASK_H
+
+#include <filch/future.h>
+#include <filch/runtime.h>
+#include <filch/task.h>
+
+#include "runtime/base/handle.h"
+#include "runtime/base/list.h"
+#include "runtime/base/pool.h"
+#include "runtime/task/stack.h"
+#include "runtime/task/state.h"
+#include "runtime/task/waiter.h"
+#include "runtime/time/wheel.h"
+
+struct filch__worker;
+struct filch__scope;
+
+enum filch__kind {
+    FILCH_KIND_STACKFUL = 0,
+    FILCH_KIND_FUTURE,   /* polled on the worker's own stack */
+    FILCH_KIND_BLOCKING, /* runs on the blocking pool */
+};
+
+/* Who may touch a field: `next` the queue or pool that the task is in; `rt` is set at spawn and read by anyone; `joiner` by the handle's
+ * owner before JOINING and by finish after it; everything else by the spawner until it is queued, then by whoever has RUNNING. */
+struct filch__task {
+    filch_atomic_u64 state;
+    struct filch__task *next;
+    void *sp; /* saved stack pointer while not running */
+    struct filch__stack *stack;
+    filch_fn fn;
+    void *arg; /* or the filch_future */
+    filch_atomic_ptr rt;
+    int32_t result;
+    uint8_t kind;
+    uint8_t copied; /* arg is our copy, to be freed */
+    uint8_t waiting; /* enum filch__wait, for the dump */
+    uint8_t lifo_uses;
+
+    struct filch__waiter *joiner;
+    struct filch__scope *scope;
+    struct filch__list scope_link;
+    struct filch__timer timer; /* one wait at a time has a deadline */
+
+    const char *name;
+    int saved_errno;
+    uint32_t reserved;
+    void *asan_fake_stack;
+    uint64_t reserved_words[3];
+};
+
+_Static_assert(sizeof(struct filch__task) == 192, "three cache lines: a million tasks cost 192 MB, plus stacks");
+_Static_assert(offsetof(struct filch__task, joiner) == 64, "what every run touches is one line");
+
+extern struct filch__pool filch__task_pool;
+
+/* The running task; NULL outside of tasks. Read it anew after each suspension: never cached across one. */
+struct filch__task *filch__task_current(void);
+
+static inline uint64_t filch__task_generation(const struct filch__task *task)
+{
+    return filch__state_generation(filch_load_relaxed(&task->state));
+}
+
+/* Makes a parked task runnable: to the front of the caller's worker (its LIFO slot), or the inject queue from elsewhere. Any thread; late,
+ * double and stale wakes are harmless. */
+void filch__task_wake(struct filch__task *task, uint64_t generation);
+
+/* Blocks until no thread is inside a wake of a task of another thread's runtime: such a wake uses the runtime after the task may have
+ * ended. Before a runtime is freed. */
+void filch__task_wait_for_foreign_wakers(void);
+
+/* The same as filch__task_wake(), to the back of the queue: for completions and timers, which come in batches. */
+void filch__task_wake_back(struct filch__task *task, uint64_t generation);
+
+/* Suspends the running task until a wake, @until, or cancel. Return: 0 (woken, perhaps for nothing: look again); -ETIMEDOUT;
+ * -ECANCELED. The errors come at once, without suspending, when they hold already. */
+int filch__park(filch_time until, enum filch__wait reason);
+
+/* The same until a wake only. */
+void filch__park_shielded(enum filch__wait reason);
+
+/* The same until a wake or @until, whether cancelled or not. */
+void filch__park_shielded_until(filch_time until, enum filch__wait reason);
+
+/* Was the running task cancelled, or is its runtime stopping? */
+bool filch__task_cancelled(struct filch__task *task);
+
+/* One unit of work was done without suspending; yields when the task has used its budget. Call before an operation that
+ * may be ready at once, outside of locks. Does nothing outside of tasks. */
+void filch__coop(void);
+
+/* Fills a block and gives it HANDLE if asked. @rt is not NULL. Return: 0 with *ret_task not queued yet; -ESHUTDOWN; -ENOMEM; -EINVAL. */
+int filch__task_new(struct filch_runtime *rt, enum filch__kind kind, filch_fn fn, void *arg,
+                    const filch_task_opts *opts, bool with_handle, struct filch__task **ret_task);
+
+/* Undoes filch__task_new() of a task that was never queued; a copied argument is freed. */
+void filch__task_abort(struct filch__task *task);
+
+/* Queues a new task. */
+void filch__task_start(struct filch__task *task);
+
+/* The end of a body: result, scope, joiner, block. The caller must not touch @task afterwards. */
+void filch__task_finish(struct filch__task *task, int result);
+
+static inline filch_task *filch__task_handle(struct filch__task *task)
+{
+    return filch__handle_make(task, filch__task_generation(task));
+}
+
+/* Called by filch__task_finish() for a task in a scope: its last access to the scope. */
+void filch__scope_child_done(struct filch__scope *scope, struct filch__task *task, int result);
+
+#endif

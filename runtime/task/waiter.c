@@ -1,0 +1,126 @@
+/* Suspending, for tasks and for plain threads: see waiter.h for the protocol, task/state.h for what a park and a wake are.
+ *
+ * A wake may come for nothing (a late wake for a wait that is over). So every wait is a loop around its own condition, here `woken`.
+ */
+#include "runtime/task/waiter.h"
+
+#include <errno.h>
+#include <sched.h>
+
+#include "runtime/base/futex.h"
+#include "runtime/sched/worker.h"
+#include "runtime/task/task.h"
+
+static void suspend(struct filch__worker *worker, struct filch__task *task, enum filch__wait reason)
+{
+    if (task->kind != FILCH_KIND_STACKFUL)
+        filch__throw("a future suspended inside its poll function");
+    if (filch__state_take_wake(&task->state))
+        return;
+    task->waiting = (uint8_t)reason;
+    filch__worker_switch_out(worker, FILCH_AFTER_PARK);
+    task->waiting = FILCH_WAIT_NONE;
+}
+
+void filch__park_shielded(enum filch__wait reason)
+{
+    struct filch__worker *worker = filch__worker_self();
+
+    suspend(worker, worker->current, reason);
+}
+
+void filch__park_shielded_until(filch_time until, enum filch__wait reason)
+{
+    struct filch__worker *worker = filch__worker_self();
+    struct filch__task *task = worker->current;
+
+    if (until != FILCH_NEVER)
+        filch__timer_arm(&worker->timers, &task->timer, until, task);
+    suspend(worker, task, reason);
+    if (until != FILCH_NEVER)
+        filch__timer_disarm(&task->timer);
+}
+
+int filch__park(filch_time until, enum filch__wait reason)
+{
+    struct filch__worker *worker = filch__worker_self();
+    struct filch__task *task = worker->current;
+    bool fired = false;
+
+    if (filch__task_cancelled(task))
+        return -ECANCELED;
+    if (until == FILCH_NOW || (until <= worker->now && until <= filch_now()))
+        return -ETIMEDOUT;
+    if (until != FILCH_NEVER)
+        filch__timer_arm(&worker->timers, &task->timer, until, task);
+    suspend(worker, task, reason);
+    if (until != FILCH_NEVER)
+        fired = !filch__timer_disarm(&task->timer);
+    if (filch__task_cancelled(task))
+        return -ECANCELED;
+    return fired ? -ETIMEDOUT : 0;
+}
+
+void filch__waiter_init(struct filch__waiter *waiter, enum filch__wait reason)
+{
+    struct filch__task *task = filch__task_current();
+
+    filch__list_init(&waiter->link);
+    waiter->task = task;
+    waiter->data = NULL;
+    waiter->generation = task ? (uint32_t)filch__task_generation(task) : 0;
+    waiter->reason = reason;
+    filch_atomic_init(&waiter->woken, 0);
+}
+
+int filch__waiter_wait(struct filch__waiter *waiter, filch_time until)
+{
+    while (!filch_load_acquire(&waiter->woken)) { /* [waiter-wake] */
+        int r = waiter->task ? filch__park(until, (enum filch__wait)waiter->reason)
+                             : filch__futex_wait(&waiter->woken, 0, until);
+
+        if (r < 0)
+            return filch_load_acquire(&waiter->woken) ? 0 : r; /* [waiter-wake] */
+    }
+    return 0;
+}
+
+void filch__waiter_wait_shielded(struct filch__waiter *waiter)
+{
+    while (!filch_load_acquire(&waiter->woken)) { /* [waiter-wake] */
+        if (waiter->task)
+            filch__park_shielded((enum filch__wait)waiter->reason);
+        else
+            filch__futex_wait(&waiter->woken, 0, FILCH_NEVER);
+    }
+}
+
+void filch__waiter_wake(struct filch__waiter *waiter)
+{
+    struct filch__task *task = waiter->task;
+    uint64_t generation = waiter->generation;
+
+    filch_store_release(&waiter->woken, 1); /* [waiter-wake]; the waiter may be gone from here on */
+    if (task)
+        filch__task_wake(task, generation);
+    else
+        filch__futex_wake(&waiter->woken, 1); /* only the address is used */
+}
+
+void filch_task_yield(void)
+{
+    struct filch__worker *worker = filch__worker_self();
+
+    if (!worker || !worker->current || worker->current->kind != FILCH_KIND_STACKFUL)
+        sched_yield();
+    else
+        filch__worker_switch_out(worker, FILCH_AFTER_YIELD);
+}
+
+void filch__coop(void)
+{
+    struct filch__worker *worker = filch__worker_self();
+
+    if (worker && worker->current && --worker->budget <= 0 && worker->current->kind == FILCH_KIND_STACKFUL)
+        filch_task_yield();
+}
