@@ -1,0 +1,180 @@
+/* Messages between tasks: the workloads of the "Channels" table, and those of "Tasks" that are made of channels. */
+#include "bench/bench.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#define MESSAGES 5000000u
+
+struct pair {
+    filch_chan *there;
+    filch_chan *back;
+    unsigned rounds;
+    uint64_t sum;
+};
+
+static int pong(void *arg)
+{
+    struct pair *pair = arg;
+    uint64_t value;
+
+    for (unsigned i = 0; i < pair->rounds; i++) {
+        BENCH_OK(filch_chan_recv(pair->there, &value, FILCH_NEVER));
+        BENCH_OK(filch_chan_send(pair->back, &value, FILCH_NEVER));
+    }
+    return 0;
+}
+
+static int ping(void *arg)
+{
+    struct pair *pair = arg;
+    uint64_t value;
+
+    for (uint64_t i = 0; i < pair->rounds; i++) {
+        BENCH_OK(filch_chan_send(pair->there, &i, FILCH_NEVER));
+        BENCH_OK(filch_chan_recv(pair->back, &value, FILCH_NEVER));
+        pair->sum += value;
+    }
+    return 0;
+}
+
+static bool pingpong(unsigned pairs, unsigned rounds, double *ret_value)
+{
+    struct pair *pair = calloc(pairs, sizeof *pair);
+    uint64_t want = (uint64_t)rounds * (rounds - 1) / 2;
+    bool ok = true;
+    filch_time start = filch_now();
+
+    {
+        FILCH_SCOPE(players);
+        for (unsigned i = 0; i < pairs; i++) {
+            pair[i].rounds = rounds;
+            BENCH_OK(filch_chan_new(8, 1, &pair[i].there));
+            BENCH_OK(filch_chan_new(8, 1, &pair[i].back));
+            BENCH_OK(filch_scope_spawn(&players, pong, &pair[i]));
+            BENCH_OK(filch_scope_spawn(&players, ping, &pair[i]));
+        }
+        BENCH_OK(filch_scope_join(&players, FILCH_NEVER));
+    }
+    *ret_value = (double)(filch_now() - start) / ((double)pairs * rounds);
+    for (unsigned i = 0; i < pairs; i++) {
+        ok = ok && pair[i].sum == want;
+        filch_chan_unref(pair[i].there);
+        filch_chan_unref(pair[i].back);
+    }
+    free(pair);
+    return ok;
+}
+
+static bool pingpong_1(filch_runtime *rt, double *ret_value)
+{
+    (void)rt;
+    return pingpong(1, 300000, ret_value);
+}
+
+static bool pingpong_1000(filch_runtime *rt, double *ret_value)
+{
+    (void)rt;
+    return pingpong(1000, 1000, ret_value);
+}
+
+struct flow {
+    filch_chan *chan;
+    uint64_t each; /* messages that a sender sends */
+    _Atomic(uint64_t) sum;
+    _Atomic(uint64_t) received;
+};
+
+static int sender(void *arg)
+{
+    struct flow *flow = arg;
+
+    for (uint64_t i = 0; i < flow->each; i++)
+        BENCH_OK(filch_chan_send(flow->chan, &i, FILCH_NEVER));
+    return 0;
+}
+
+static int receiver(void *arg)
+{
+    struct flow *flow = arg;
+    uint64_t value, sum = 0, n = 0;
+
+    while (filch_chan_recv(flow->chan, &value, FILCH_NEVER) == 0) {
+        sum += value;
+        n++;
+    }
+    atomic_fetch_add(&flow->sum, sum);
+    atomic_fetch_add(&flow->received, n);
+    return 0;
+}
+
+static bool run_flow(unsigned senders, unsigned receivers, size_t capacity, double *ret_value)
+{
+    struct flow flow = {.each = MESSAGES / senders};
+    uint64_t total = flow.each * senders;
+    filch_time start = filch_now();
+
+    BENCH_OK(filch_chan_new(8, capacity, &flow.chan));
+    {
+        FILCH_SCOPE(out);
+        for (unsigned i = 0; i < receivers; i++)
+            BENCH_OK(filch_scope_spawn(&out, receiver, &flow));
+        {
+            FILCH_SCOPE(in);
+            for (unsigned i = 0; i < senders; i++)
+                BENCH_OK(filch_scope_spawn(&in, sender, &flow));
+            BENCH_OK(filch_scope_join(&in, FILCH_NEVER));
+        }
+        filch_chan_close(flow.chan);
+        BENCH_OK(filch_scope_join(&out, FILCH_NEVER));
+    }
+    *ret_value = (double)(filch_now() - start) / (double)total;
+    filch_chan_unref(flow.chan);
+    return atomic_load(&flow.received) == total &&
+           atomic_load(&flow.sum) == senders * (flow.each * (flow.each - 1) / 2);
+}
+
+static bool mpsc_1p(filch_runtime *rt, double *ret_value)
+{
+    (void)rt;
+    return run_flow(1, 1, 128, ret_value);
+}
+
+static bool mpsc_8p(filch_runtime *rt, double *ret_value)
+{
+    (void)rt;
+    return run_flow(8, 1, 128, ret_value);
+}
+
+static bool umpsc_1p(filch_runtime *rt, double *ret_value)
+{
+    (void)rt;
+    return run_flow(1, 1, FILCH_CHAN_UNBOUNDED, ret_value);
+}
+
+static bool umpsc_8p(filch_runtime *rt, double *ret_value)
+{
+    (void)rt;
+    return run_flow(8, 1, FILCH_CHAN_UNBOUNDED, ret_value);
+}
+
+static bool mpmc_4x4(filch_runtime *rt, double *ret_value)
+{
+    (void)rt;
+    return run_flow(4, 4, 128, ret_value);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct bench benches[] = {
+        {"pingpong_1", "ns/round-trip", pingpong_1, false},
+        {"pingpong_1000", "ns/round-trip", pingpong_1000, false},
+        {"mpsc_1p", "ns/msg", mpsc_1p, false},
+        {"mpsc_8p", "ns/msg", mpsc_8p, false},
+        {"umpsc_1p", "ns/msg", umpsc_1p, false},
+        {"umpsc_8p", "ns/msg", umpsc_8p, false},
+        {"mpmc_4x4", "ns/msg", mpmc_4x4, false},
+    };
+
+    return bench_main(argc, argv, benches, (int)(sizeof benches / sizeof benches[0]));
+}

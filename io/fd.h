@@ -1,0 +1,48 @@
+/* Descriptors behind handles: what a connection and a listener have in common.
+ *
+ * An object is in use while calls are inside it; close refuses new ones, makes the present ones end (shutdown of the socket), waits for them,
+ * and only then closes the descriptor: so no call ever works on a number that the kernel has given to somebody else.
+ */
+#ifndef FILCH_IO_FD_H
+#define FILCH_IO_FD_H
+
+#include "runtime/base/atomic.h"
+#include "runtime/base/handle.h"
+#include "runtime/base/pool.h"
+#include "runtime/task/waiter.h"
+
+/* First member of what is behind a handle. */
+struct filch__fd {
+    /* users | OPEN | CLOSING | CLOSER, and the generation in bits 48-63. Read-modify-writes by everybody. [fd-leave] release of a user's last
+     * use -> acquire by the closer. */
+    filch_atomic_u64 state;
+    void *next; /* in the pool */
+    int fd;
+    struct filch__waiter *closer; /* with CLOSER */
+};
+
+/* Makes a fresh object from a pool open on @fd. Return: its handle. */
+void *filch__fd_open(struct filch__fd *object, int fd);
+
+/* Begins a call. Return: 0; -EINVAL (NULL); -EBADF (closed, or being closed). */
+int filch__fd_enter(const void *handle, struct filch__fd **ret_object);
+
+/* One more user of an object that has one. */
+void filch__fd_ref(struct filch__fd *object);
+
+/* Ends a call. The object may be gone afterwards. */
+void filch__fd_leave(struct filch__fd *object);
+
+/* Is somebody closing it? For a user: then what its call gave was made up by the close. */
+bool filch__fd_is_closing(struct filch__fd *object);
+
+/* Refuses new calls and shuts the socket down. Return: 0; -EBADF. Then @object is the caller's to end with filch__fd_close_end(). */
+int filch__fd_close_begin(void *handle, struct filch__fd **ret_object);
+
+/* Waits for the last call. After close_begin. */
+void filch__fd_wait_users(struct filch__fd *object);
+
+/* Waits for the last call, closes, gives the object to @pool. */
+void filch__fd_close_end(struct filch__fd *object, struct filch__pool *pool);
+
+#endif

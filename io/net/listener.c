@@ -1,0 +1,383 @@
+/* Listeners.
+ *
+ * One multishot accept per listener is in flight while anybody waits: the kernel posts a completion for each connection, whoever
+ * reaps it puts the descriptor into the listener's queue and wakes a waiter, which looks at the queue. So a task that is cancelled
+ * while a connection arrives loses nothing: it stays in the queue. With UNCLAIMED_MAX connections in the queue the accept is cancelled, and
+ * connections wait in the kernel, until the queue has shrunk to UNCLAIMED_MIN.
+ *
+ * The armed accept counts as a user of the descriptor: closing waits for its last completion.
+ *
+ * When descriptors or memory run out the kernel ends the accept. Then the listener pauses, from 5 ms doubling to 1 s; the waiter that was
+ * woken waits for the end of the pause and arms again. A waiter that leaves while nothing is armed wakes the next one, so that
+ * there is always somebody to do that.
+ */
+#include <errno.h>
+#include <liburing.h>
+#include <poll.h>
+#include <stdalign.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <filch/time.h>
+
+#include "io/net/addr.h"
+#include "io/net/socket.h"
+#include "io/uring/lane.h"
+#include "runtime/base/list.h"
+#include "runtime/base/spinlock.h"
+#include "runtime/task/task.h"
+
+#define BACKLOG_DEFAULT 1024
+#define UNCLAIMED_MAX 64
+#define UNCLAIMED_MIN 16
+/* Room for what the kernel had posted before the cancel reached it: as many as it lets wait at most. */
+#define QUEUE_SLOTS 8192
+#define BACKOFF_MIN (5 * FILCH_MILLISECOND)
+#define BACKOFF_MAX FILCH_SECOND
+
+#ifndef IORING_ACCEPT_MULTISHOT
+#define IORING_ACCEPT_MULTISHOT (1U << 0)
+#endif
+
+/* Everything below `lock` is guarded by it. */
+struct filch_listener {
+    alignas(FILCH_CACHELINE) struct filch__fd fd;
+    struct filch__op op;
+    bool delay;
+    filch_spinlock lock;
+    struct filch__list waiters;
+    int *queue; /* QUEUE_SLOTS accepted descriptors, a ring */
+    unsigned head;
+    unsigned count;
+    bool armed;
+    bool cancelling;
+    bool single_shot; /* the kernel knows no multishot accept */
+    filch_time backoff_ns;
+    filch_time backoff_until;
+};
+
+static struct filch__pool listener_pool = FILCH__POOL_INITIALISER(struct filch_listener, fd.next);
+
+static int open_socket(const struct filch__addr *addr, const filch_listener_opts *opts)
+{
+    int on = 1, off = 0;
+    int backlog = opts && opts->backlog > 0 ? opts->backlog : BACKLOG_DEFAULT;
+    int fd = socket(addr->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int r;
+
+    if (fd < 0)
+        return -errno;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (addr->any.sa_family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+    if ((opts && opts->reuse_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) < 0) ||
+        bind(fd, &addr->any, addr->bytes) < 0 || listen(fd, backlog) < 0) {
+        r = -errno;
+        close(fd);
+        return r;
+    }
+    return fd;
+}
+
+int filch_listener_open(const char *text, const filch_listener_opts *opts, filch_listener **ret_listener)
+{
+    struct filch__addr addr;
+    filch_listener *listener;
+    void *object;
+    int fd;
+
+    if (!ret_listener || filch__addr_parse(text, &addr) < 0)
+        return -EINVAL;
+    fd = open_socket(&addr, opts);
+    if (fd < 0)
+        return fd;
+    if (!filch__pool_take(&listener_pool, 1, &object)) {
+        close(fd);
+        return -ENOMEM;
+    }
+    listener = object;
+    listener->queue = malloc(QUEUE_SLOTS * sizeof *listener->queue);
+    if (!listener->queue) {
+        close(fd);
+        filch__pool_give(&listener_pool, listener, listener);
+        return -ENOMEM;
+    }
+    listener->delay = opts && opts->delay;
+    filch_spinlock_init(&listener->lock);
+    filch__list_init(&listener->waiters);
+    listener->head = 0;
+    listener->count = 0;
+    listener->armed = false;
+    listener->cancelling = false;
+    listener->single_shot = false;
+    listener->backoff_ns = 0;
+    listener->backoff_until = 0;
+    *ret_listener = filch__fd_open(&listener->fd, fd);
+    return 0;
+}
+
+static struct filch__waiter *pop_waiter_locked(filch_listener *listener)
+{
+    struct filch__list *link = filch__list_pop_front(&listener->waiters);
+
+    return link ? filch_container_of(link, struct filch__waiter, link) : NULL;
+}
+
+static bool means_exhausted(int error)
+{
+    return error == -EMFILE || error == -ENFILE || error == -ENOBUFS || error == -ENOMEM;
+}
+
+/* The accept has ended with an error. */
+static void note_error_locked(filch_listener *listener, int error)
+{
+    if (means_exhausted(error)) {
+        listener->backoff_ns = listener->backoff_ns ? listener->backoff_ns * 2 : BACKOFF_MIN;
+        if (listener->backoff_ns > BACKOFF_MAX)
+            listener->backoff_ns = BACKOFF_MAX;
+        listener->backoff_until = filch_after(listener->backoff_ns);
+        filch_fetch_add_relaxed(&listener->op.lane->stats.backoffs, 1);
+    } else if (error == -EINVAL) {
+        listener->single_shot = true;
+    }
+}
+
+/* Keeps a connection. False: there is no room, the caller closes it. */
+static bool push_locked(filch_listener *listener, int fd)
+{
+    listener->backoff_ns = 0;
+    if (listener->count == QUEUE_SLOTS)
+        return false;
+    listener->queue[(listener->head + listener->count++) % QUEUE_SLOTS] = fd;
+    return true;
+}
+
+/* A completion of the accept, on whichever worker reaped it. */
+static void accepted(struct filch__op *op, int res, unsigned flags)
+{
+    filch_listener *listener = filch_container_of(op, filch_listener, op);
+    bool last = !(flags & IORING_CQE_F_MORE);
+    bool kept = true, cancel;
+    struct filch__waiter *waiter;
+
+    filch_spinlock_lock(&listener->lock);
+    if (res >= 0)
+        kept = push_locked(listener, res);
+    else
+        note_error_locked(listener, res);
+    if (last)
+        listener->armed = false;
+    cancel = !last && listener->count >= UNCLAIMED_MAX && !listener->cancelling;
+    if (cancel)
+        listener->cancelling = true;
+    waiter = pop_waiter_locked(listener);
+    filch_spinlock_unlock(&listener->lock);
+    if (!kept)
+        close(res);
+    if (waiter)
+        filch__waiter_wake(waiter);
+    if (cancel)
+        filch__op_cancel(op);
+    if (last)
+        filch__fd_leave(&listener->fd);
+}
+
+/* Puts the accept into flight; `armed` was set by the caller, under the lock. */
+static void arm(filch_listener *listener)
+{
+    struct filch__lane *lane;
+    struct io_uring_sqe *sqe = filch__op_begin(&listener->op, &lane);
+
+    filch__fd_ref(&listener->fd);
+    listener->op.complete = accepted;
+    io_uring_prep_accept(sqe, listener->fd.fd, NULL, NULL, SOCK_CLOEXEC);
+    if (!listener->single_shot)
+        sqe->ioprio |= IORING_ACCEPT_MULTISHOT;
+    filch__lane_commit(lane, &listener->op);
+}
+
+/* Takes the oldest connection; -1 when there is none. Tells whether the caller should arm the accept. */
+static int take_locked(filch_listener *listener, bool *ret_arm)
+{
+    int fd = -1;
+
+    if (listener->count) {
+        fd = listener->queue[listener->head];
+        listener->head = (listener->head + 1) % QUEUE_SLOTS;
+        listener->count--;
+    }
+    *ret_arm = !listener->armed && listener->count <= UNCLAIMED_MIN && !filch__fd_is_closing(&listener->fd) &&
+               (!listener->backoff_until || filch_now() >= listener->backoff_until);
+    if (*ret_arm) {
+        listener->armed = true;
+        listener->cancelling = false;
+        listener->backoff_until = 0;
+    }
+    return fd;
+}
+
+/* A waiter leaves without a connection. */
+static void leave_locked(filch_listener *listener, struct filch__waiter *waiter, struct filch__waiter **ret_next)
+{
+    filch__list_remove(&waiter->link);
+    *ret_next = listener->armed ? NULL : pop_waiter_locked(listener);
+}
+
+/* Waits until there may be something. The lock is held on entry, free on return. */
+static int wait_unlock(filch_listener *listener, filch_time until)
+{
+    filch_time pause = listener->armed ? FILCH_NEVER : listener->backoff_until;
+    filch_time first = pause < until ? pause : until;
+    struct filch__waiter waiter;
+    struct filch__waiter *next = NULL;
+    int r;
+
+    filch__waiter_init(&waiter, FILCH_WAIT_ACCEPT);
+    filch__list_push_back(&listener->waiters, &waiter.link);
+    filch_spinlock_unlock(&listener->lock);
+    r = filch__waiter_wait(&waiter, first);
+    if (r == 0)
+        return 0;
+    filch_spinlock_lock(&listener->lock);
+    if (filch__waiter_was_taken(&waiter)) {
+        filch_spinlock_unlock(&listener->lock);
+        filch__waiter_wait_shielded(&waiter);
+        return 0;
+    }
+    if (r == -ETIMEDOUT && first != until) {
+        filch__list_remove(&waiter.link); /* the pause is over: the caller arms */
+        r = 0;
+    } else {
+        leave_locked(listener, &waiter, &next);
+    }
+    filch_spinlock_unlock(&listener->lock);
+    if (next)
+        filch__waiter_wake(next);
+    return r;
+}
+
+static int accept_in_task(filch_listener *listener, filch_time until)
+{
+    for (;;) {
+        bool must_arm;
+        int fd, r;
+
+        filch_spinlock_lock(&listener->lock);
+        fd = take_locked(listener, &must_arm);
+        if (must_arm) {
+            filch_spinlock_unlock(&listener->lock);
+            arm(listener);
+            if (fd >= 0)
+                return fd;
+            if (until == FILCH_NOW) /* what is there now comes with the submission */
+                filch__lane_poll(filch__worker_lane());
+            continue;
+        }
+        if (fd >= 0 || filch__fd_is_closing(&listener->fd)) {
+            filch_spinlock_unlock(&listener->lock);
+            return fd >= 0 ? fd : -ECANCELED;
+        }
+        r = wait_unlock(listener, until);
+        if (r < 0)
+            return r;
+    }
+}
+
+static int accept_in_thread(filch_listener *listener, filch_time until)
+{
+    for (;;) {
+        bool unused;
+        int fd = -1;
+
+        filch_spinlock_lock(&listener->lock);
+        if (listener->count)
+            fd = take_locked(listener, &unused);
+        filch_spinlock_unlock(&listener->lock);
+        if (fd >= 0)
+            return fd;
+        if (filch__socket_poll(listener->fd.fd, POLLIN, until) < 0)
+            return -ETIMEDOUT;
+        fd = accept4(listener->fd.fd, NULL, NULL, SOCK_CLOEXEC);
+        if (fd >= 0)
+            return fd;
+        if (filch__fd_is_closing(&listener->fd))
+            return -ECANCELED;
+        if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+            return -errno;
+    }
+}
+
+int filch_listener_accept(filch_listener *handle, filch_tcp **ret_conn, filch_time until)
+{
+    struct filch__task *task = filch__task_current();
+    struct filch__fd *object;
+    filch_listener *listener;
+    int fd, r;
+
+    if (!ret_conn)
+        return -EINVAL;
+    r = filch__fd_enter(handle, &object);
+    if (r < 0)
+        return r;
+    listener = filch_container_of(object, filch_listener, fd);
+    fd = task && task->kind == FILCH_KIND_STACKFUL ? accept_in_task(listener, until)
+                                                   : accept_in_thread(listener, until);
+    r = fd < 0 ? fd : filch__tcp_adopt(fd, !listener->delay, ret_conn);
+    filch__fd_leave(object);
+    if (r == 0)
+        filch__coop();
+    return r;
+}
+
+static int local_name(int fd, struct sockaddr *addr, socklen_t *bytes)
+{
+    return getsockname(fd, addr, bytes);
+}
+
+int filch_listener_addr(filch_listener *listener, char *ret_text)
+{
+    return filch__socket_name(listener, local_name, ret_text);
+}
+
+/* Sends everybody away. */
+static void release_waiters(filch_listener *listener)
+{
+    struct filch__waiter *waiter;
+
+    do {
+        filch_spinlock_lock(&listener->lock);
+        waiter = pop_waiter_locked(listener);
+        filch_spinlock_unlock(&listener->lock);
+        if (waiter)
+            filch__waiter_wake(waiter);
+    } while (waiter);
+}
+
+static void close_unclaimed(filch_listener *listener)
+{
+    for (; listener->count; listener->count--) {
+        close(listener->queue[listener->head]);
+        listener->head = (listener->head + 1) % QUEUE_SLOTS;
+    }
+    free(listener->queue);
+    listener->queue = NULL;
+}
+
+int filch_listener_close(filch_listener *handle)
+{
+    struct filch__fd *object;
+    filch_listener *listener;
+    int r;
+
+    if (!handle)
+        return 0;
+    r = filch__fd_close_begin(handle, &object);
+    if (r < 0)
+        return r;
+    listener = filch_container_of(object, filch_listener, fd);
+    release_waiters(listener);
+    filch__fd_wait_users(object);
+    close_unclaimed(listener);
+    filch__fd_close_end(object, &listener_pool);
+    return 0;
+}

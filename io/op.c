@@ -1,0 +1,44 @@
+/* Waiting for an op: see op.h. The kernel may miss a cancel in the short time in which it retries an op, so the request is repeated, with
+ * growing pauses, until the completion comes. */
+#include "io/op.h"
+
+#include <errno.h>
+
+#include <filch/time.h>
+
+#include "runtime/task/task.h"
+
+#define CANCEL_PAUSE_MIN FILCH_MILLISECOND
+#define CANCEL_PAUSE_MAX (100 * FILCH_MILLISECOND)
+
+static void cancel_and_wait(struct filch__op *op)
+{
+    filch_time pause = CANCEL_PAUSE_MIN;
+
+    while (!filch_load_acquire(&op->done)) { /* [op-done] */
+        filch_time until;
+
+        filch__op_cancel(op);
+        until = filch_after(pause);
+        while (!filch_load_acquire(&op->done) && filch_now() < until) /* [op-done] */
+            filch__park_shielded_until(until, FILCH_WAIT_IO);
+        if (pause < CANCEL_PAUSE_MAX)
+            pause *= 2;
+    }
+}
+
+int filch__op_wait(struct filch__op *op, filch_time until)
+{
+    int reason = 0;
+
+    while (!filch_load_acquire(&op->done)) { /* [op-done] */
+        reason = filch__park(until, FILCH_WAIT_IO);
+        if (reason < 0) {
+            cancel_and_wait(op);
+            break;
+        }
+    }
+    if (reason < 0 && (op->res == -ECANCELED || op->res == -EINTR))
+        return reason;
+    return op->res;
+}

@@ -1,0 +1,117 @@
+/* The io_uring driver: one object, a lane per worker. Opening probes what is needed, so that what is refused is refused at start, with a
+ * reason.
+ */
+#include "io/uring/lane.h"
+
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define ENTRIES_DEFAULT 256
+#define IO_WQ_THREADS 4
+
+struct filch__driver {
+    unsigned lanes;
+    struct filch__lane *lane;
+};
+
+static const int needed_opcodes[] = {
+    IORING_OP_RECV, IORING_OP_SEND, IORING_OP_ACCEPT, IORING_OP_CONNECT, IORING_OP_READ, IORING_OP_ASYNC_CANCEL,
+};
+
+static int probe_opcodes(struct io_uring *ring)
+{
+    struct io_uring_probe *probe = io_uring_get_probe_ring(ring);
+    int r = 0;
+
+    if (!probe)
+        return -ENOSYS;
+    for (unsigned i = 0; i < sizeof needed_opcodes / sizeof needed_opcodes[0]; i++)
+        if (!io_uring_opcode_supported(probe, needed_opcodes[i]))
+            r = -ENOSYS;
+    io_uring_free_probe(probe);
+    return r;
+}
+
+static void limit_io_threads(struct io_uring *ring)
+{
+    unsigned most[2] = {IO_WQ_THREADS, IO_WQ_THREADS};
+
+    /* An old kernel keeps its own limits. */
+    (void)io_uring_register_iowq_max_workers(ring, most);
+}
+
+static void driver_close(struct filch__driver *driver)
+{
+    for (unsigned i = 0; i < driver->lanes; i++)
+        filch__lane_close(&driver->lane[i]);
+    free(driver->lane);
+    free(driver);
+}
+
+static int driver_open(const filch_runtime_opts *opts, unsigned lanes, struct filch__driver **ret_driver)
+{
+    unsigned entries = opts->ring_entries ? opts->ring_entries : ENTRIES_DEFAULT;
+    struct filch__driver *driver = calloc(1, sizeof *driver);
+    int r = 0;
+
+    if (!driver)
+        return -ENOMEM;
+    driver->lane = aligned_alloc(FILCH_CACHELINE, lanes * ((sizeof *driver->lane + 63) & ~(size_t)63));
+    if (!driver->lane) {
+        free(driver);
+        return -ENOMEM;
+    }
+    for (unsigned i = 0; i < lanes && r == 0; i++) {
+        r = filch__lane_open(&driver->lane[i], entries, i ? driver->lane[0].ring.ring_fd : -1);
+        if (r == 0)
+            driver->lanes++;
+    }
+    if (r == 0)
+        r = probe_opcodes(&driver->lane[0].ring);
+    if (r < 0) {
+        driver_close(driver);
+        return r;
+    }
+    limit_io_threads(&driver->lane[0].ring);
+    syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+    *ret_driver = driver;
+    return 0;
+}
+
+static struct filch__lane *driver_lane(struct filch__driver *driver, unsigned index)
+{
+    return &driver->lane[index];
+}
+
+static void driver_stats(struct filch__driver *driver, struct filch__driver_stats *ret_stats)
+{
+    for (unsigned i = 0; i < driver->lanes; i++) {
+        struct filch__lane_stats *from = &driver->lane[i].stats;
+
+        ret_stats->ops_submitted += filch_load_relaxed(&from->submitted);
+        ret_stats->ops_direct += filch_load_relaxed(&from->direct);
+        ret_stats->enters += filch_load_relaxed(&from->enters);
+        ret_stats->completions += filch_load_relaxed(&from->completions);
+        ret_stats->reaped_by_others += filch_load_relaxed(&from->reaped_by_others);
+        ret_stats->accept_backoffs += filch_load_relaxed(&from->backoffs);
+    }
+}
+
+const struct filch__driver_ops filch__uring_driver = {
+    .open = driver_open,
+    .close = driver_close,
+    .lane = driver_lane,
+    .enter_thread = filch__lane_enter_thread,
+    .leave_thread = filch__lane_leave_thread,
+    .is_ready = filch__lane_is_ready,
+    .staged = filch__lane_staged,
+    .poll = filch__lane_poll,
+    .park = filch__lane_park,
+    .unpark = filch__lane_unpark,
+    .rescue = filch__lane_rescue,
+    .stats = driver_stats,
+};

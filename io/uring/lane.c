@@ -1,0 +1,376 @@
+/* See lane.h.
+ *
+ * Flags: COOP_TASKRUN with TASKRUN_FLAG: a completion does not interrupt the owner; a flag tells it to enter. Without SINGLE_ISSUER, so that any
+ * thread may enter the ring of an owner that is stuck. Measured against DEFER_TASKRUN the difference on echo is within noise, and DEFER
+ * would hold a busy owner's completions until its task ends.
+ *
+ * The words of the ring are shared with the kernel: they are accessed by liburing's own load and store helpers, in this file only.
+ *
+ * Parking blocks in io_uring_enter with a read of the eventfd in flight; an unpark writes to the eventfd, once until consumed.
+ */
+#include "io/uring/lane.h"
+
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <filch/time.h>
+
+#include "runtime/base/assert.h"
+#include "runtime/task/switch.h"
+#include "runtime/task/task.h"
+
+/* The kernel carries an op from its submitter to its reaper; ThreadSanitizer has to be told. */
+#ifdef FILCH__TSAN
+void __tsan_acquire(void *);
+void __tsan_release(void *);
+#define FILCH__TSAN_ACQUIRE(p) __tsan_acquire(p)
+#define FILCH__TSAN_RELEASE(p) __tsan_release(p)
+#else
+#define FILCH__TSAN_ACQUIRE(p) ((void)(p))
+#define FILCH__TSAN_RELEASE(p) ((void)(p))
+#endif
+
+#define REAP_OWN 64
+#define REAP_OTHER 16
+#define ENTRIES_MIN 16
+
+/* user_data that is no op. */
+#define DATA_IGNORE ((uint64_t)0)
+#define DATA_EVENT ((uint64_t)1)
+
+struct reaped {
+    uint64_t data;
+    int res;
+    unsigned flags;
+};
+
+/* Fewer flags for older kernels; the last one has none. */
+static const unsigned flag_ladder[] = {
+    IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL,
+    IORING_SETUP_SUBMIT_ALL,
+    0,
+};
+
+static int ring_open(struct filch__lane *lane, unsigned entries, int attach_fd)
+{
+    int r = -EINVAL;
+
+    for (unsigned i = 0; i < sizeof flag_ladder / sizeof flag_ladder[0] && r == -EINVAL; i++) {
+        struct io_uring_params params = {
+            .flags = flag_ladder[i] | IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE,
+            .cq_entries = entries * 16,
+        };
+
+        if (attach_fd >= 0) {
+            params.flags |= IORING_SETUP_ATTACH_WQ;
+            params.wq_fd = (unsigned)attach_fd;
+        }
+        r = io_uring_queue_init_params(entries, &lane->ring, &params);
+        if (r == 0 && !(params.features & IORING_FEAT_EXT_ARG)) {
+            io_uring_queue_exit(&lane->ring);
+            return -ENOSYS;
+        }
+    }
+    return r == -EINVAL ? -ENOSYS : r;
+}
+
+int filch__lane_open(struct filch__lane *lane, unsigned entries, int attach_fd)
+{
+    int r;
+
+    memset(lane, 0, sizeof *lane);
+    filch_spinlock_init(&lane->reap);
+    lane->event_fd = eventfd(0, EFD_CLOEXEC);
+    if (lane->event_fd < 0)
+        return -errno;
+    /* Where little memory may be locked, a smaller ring is better than none. */
+    do {
+        r = ring_open(lane, entries, attach_fd);
+        entries /= 2;
+    } while (r == -ENOMEM && entries >= ENTRIES_MIN);
+    if (r < 0) {
+        close(lane->event_fd);
+        return r;
+    }
+    for (unsigned i = 0; i < *lane->ring.sq.kring_entries; i++)
+        lane->ring.sq.array[i] = i;
+    lane->enter_fd = (unsigned)lane->ring.ring_fd;
+    return 0;
+}
+
+void filch__lane_enter_thread(struct filch__lane *lane)
+{
+    if (io_uring_register_ring_fd(&lane->ring) == 1) {
+        lane->enter_fd = (unsigned)lane->ring.enter_ring_fd;
+        lane->enter_flags = IORING_ENTER_REGISTERED_RING;
+    }
+}
+
+void filch__lane_leave_thread(struct filch__lane *lane)
+{
+    if (lane->enter_flags) {
+        io_uring_unregister_ring_fd(&lane->ring);
+        lane->enter_fd = (unsigned)lane->ring.ring_fd;
+        lane->enter_flags = 0;
+    }
+}
+
+unsigned filch__lane_staged(const struct filch__lane *lane)
+{
+    return lane->ring.sq.sqe_tail - io_uring_smp_load_acquire(lane->ring.sq.khead);
+}
+
+/* The same for threads other than the owner. */
+static unsigned staged_seen_by_others(const struct filch__lane *lane)
+{
+    return io_uring_smp_load_acquire(lane->ring.sq.ktail) - io_uring_smp_load_acquire(lane->ring.sq.khead);
+}
+
+static bool has_completions(const struct filch__lane *lane)
+{
+    /* The head moves under the reap lock only; a stale view costs a look. */
+    return io_uring_smp_load_acquire(lane->ring.cq.ktail) != IO_URING_READ_ONCE(*lane->ring.cq.khead);
+}
+
+static bool wants_enter(const struct filch__lane *lane)
+{
+    return IO_URING_READ_ONCE(*lane->ring.sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
+}
+
+bool filch__lane_is_ready(const struct filch__lane *lane)
+{
+    return has_completions(lane) || wants_enter(lane);
+}
+
+/* Owner's system call. Return: 0 or more; -ETIME, -EINTR, -EBUSY, -EAGAIN. */
+static int enter(struct filch__lane *lane, unsigned submit, unsigned wait, unsigned flags, const filch_time *until)
+{
+    struct __kernel_timespec ts;
+    struct io_uring_getevents_arg arg = {.sigmask_sz = _NSIG / 8};
+    int r;
+
+    filch_counter_add(&lane->stats.enters, 1);
+    flags |= lane->enter_flags;
+    if (until) {
+        filch_time now = filch_now();
+        filch_time span = *until > now ? *until - now : 0;
+
+        ts.tv_sec = (int64_t)(span / FILCH_SECOND);
+        ts.tv_nsec = (long long)(span % FILCH_SECOND);
+        arg.ts = (uint64_t)(uintptr_t)&ts;
+        r = io_uring_enter2(lane->enter_fd, submit, wait, flags | IORING_ENTER_EXT_ARG, (void *)&arg, sizeof arg);
+    } else {
+        r = io_uring_enter2(lane->enter_fd, submit, wait, flags, NULL, _NSIG / 8);
+    }
+    if (r < 0 && r != -ETIME && r != -EINTR && r != -EBUSY && r != -EAGAIN && r != -ENOMEM)
+        filch__throw("io_uring_enter failed");
+    return r;
+}
+
+struct io_uring_sqe *filch__lane_sqe(struct filch__lane *lane)
+{
+    struct io_uring_sq *sq = &lane->ring.sq;
+    unsigned entries = *sq->kring_entries;
+    struct io_uring_sqe *sqe;
+
+    if (filch__lane_staged(lane) >= entries) {
+        enter(lane, entries, 0, 0, NULL);
+        if (filch__lane_staged(lane) >= entries)
+            return NULL;
+    }
+    sqe = &sq->sqes[sq->sqe_tail & *sq->kring_mask];
+    memset(sqe, 0, sizeof *sqe);
+    return sqe;
+}
+
+void filch__lane_commit(struct filch__lane *lane, struct filch__op *op)
+{
+    struct io_uring_sq *sq = &lane->ring.sq;
+
+    if (op) {
+        sq->sqes[sq->sqe_tail & *sq->kring_mask].user_data = (uint64_t)(uintptr_t)op;
+        op->lane = lane;
+        FILCH__TSAN_RELEASE(op);
+    }
+    sq->sqe_tail++;
+    io_uring_smp_store_release(sq->ktail, sq->sqe_tail);
+    filch_counter_add(&lane->stats.submitted, 1);
+}
+
+static void arm_event(struct filch__lane *lane)
+{
+    struct io_uring_sqe *sqe;
+
+    if (lane->event_armed)
+        return;
+    sqe = filch__lane_sqe(lane);
+    if (!sqe)
+        return; /* the next park tries again; this one will not block, for there are completions */
+    io_uring_prep_read(sqe, lane->event_fd, &lane->event_value, sizeof lane->event_value, 0);
+    sqe->user_data = DATA_EVENT;
+    filch__lane_commit(lane, NULL);
+    lane->event_armed = true;
+}
+
+void filch__lane_unpark(struct filch__lane *lane)
+{
+    uint64_t one = 1;
+
+    if (filch_exchange_seq_cst(&lane->unparked, 1)) /* [lane-unpark] */
+        return;
+    /* Fails only when the counter is full, and then the owner wakes anyway. */
+    (void)!write(lane->event_fd, &one, sizeof one);
+}
+
+/* Copies completions out, up to the first wake-up unless the caller is the owner: that one is for the owner alone, which may be on its way into
+ * the kernel to wait for it. The lock is held. */
+static unsigned copy_out(struct filch__lane *lane, struct reaped *to, unsigned most, bool owner)
+{
+    struct io_uring_cq *cq = &lane->ring.cq;
+    unsigned head = *cq->khead;
+    unsigned there = io_uring_smp_load_acquire(cq->ktail) - head;
+    unsigned n;
+
+    for (n = 0; n < there && n < most; n++) {
+        struct io_uring_cqe *cqe = &cq->cqes[(head + n) & *cq->kring_mask];
+
+        if (cqe->user_data == DATA_EVENT && !owner)
+            break;
+        to[n] = (struct reaped){cqe->user_data, cqe->res, cqe->flags};
+    }
+    io_uring_smp_store_release(cq->khead, head + n);
+    return n;
+}
+
+static void complete(struct filch__lane *lane, const struct reaped *cqe)
+{
+    struct filch__op *op = (struct filch__op *)(uintptr_t)cqe->data;
+    struct filch__task *task;
+    uint64_t generation;
+
+    if (cqe->data == DATA_IGNORE)
+        return;
+    if (cqe->data == DATA_EVENT) {
+        lane->event_armed = false;
+        filch_store_seq_cst(&lane->unparked, 0); /* [lane-unpark] */
+        return;
+    }
+    if (op->complete) {
+        FILCH__TSAN_ACQUIRE(op);
+        op->complete(op, cqe->res, cqe->flags);
+        return;
+    }
+    task = op->task;
+    generation = op->generation;
+    FILCH__TSAN_ACQUIRE(op);
+    op->res = cqe->res;
+    filch_store_release(&op->done, 1); /* [op-done]; the op may be gone from here on */
+    filch__task_wake_back(task, generation);
+}
+
+/* Handles a batch. The lock is held on entry and free on return. */
+static unsigned reap_batch_unlock(struct filch__lane *lane, unsigned most, bool owner)
+{
+    struct reaped batch[REAP_OWN];
+    unsigned n = copy_out(lane, batch, most, owner);
+
+    filch_spinlock_unlock(&lane->reap);
+    for (unsigned i = 0; i < n; i++)
+        complete(lane, &batch[i]);
+    return n;
+}
+
+static unsigned reap_own(struct filch__lane *lane)
+{
+    unsigned total = 0;
+    unsigned n = 0;
+
+    while (has_completions(lane)) {
+        if (!filch_spinlock_try(&lane->reap)) {
+            sched_yield();
+            filch_spinlock_lock(&lane->reap);
+        }
+        n = reap_batch_unlock(lane, REAP_OWN, true);
+        total += n;
+        if (n < REAP_OWN)
+            break;
+    }
+    if (total)
+        filch_counter_add(&lane->stats.completions, total);
+    return total;
+}
+
+unsigned filch__lane_poll(struct filch__lane *lane)
+{
+    unsigned staged = filch__lane_staged(lane);
+
+    if (staged || wants_enter(lane))
+        enter(lane, staged, 0, IORING_ENTER_GETEVENTS, NULL);
+    return reap_own(lane);
+}
+
+void filch__lane_park(struct filch__lane *lane, filch_time until)
+{
+    arm_event(lane);
+    enter(lane, filch__lane_staged(lane), 1, IORING_ENTER_GETEVENTS, until == FILCH_NEVER ? NULL : &until);
+    reap_own(lane);
+}
+
+unsigned filch__lane_rescue(struct filch__lane *lane)
+{
+    unsigned staged = staged_seen_by_others(lane);
+    unsigned n;
+
+    if (staged)
+        io_uring_enter2((unsigned)lane->ring.ring_fd, staged, 0, 0, NULL, _NSIG / 8);
+    /* Runs the owner's pending task work: it posts the completions that the kernel holds back for a thread in user space. */
+    if (wants_enter(lane))
+        syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+    if (!has_completions(lane) || !filch_spinlock_try(&lane->reap))
+        return 0;
+    n = reap_batch_unlock(lane, REAP_OTHER, false);
+    filch_fetch_add_relaxed(&lane->stats.reaped_by_others, n);
+    return n;
+}
+
+/* Ends what is still in flight (accepts of listeners that were not closed) and lets it be known. */
+static void end_all_ops(struct filch__lane *lane)
+{
+    struct io_uring_sync_cancel_reg reg = {
+        .fd = -1,
+        .flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL,
+        .timeout = {.tv_sec = 1, .tv_nsec = 0},
+    };
+
+    syscall(SYS_io_uring_register, lane->ring.ring_fd, IORING_REGISTER_SYNC_CANCEL, &reg, 1);
+    enter(lane, filch__lane_staged(lane), 0, IORING_ENTER_GETEVENTS, NULL);
+    reap_own(lane);
+}
+
+void filch__lane_close(struct filch__lane *lane)
+{
+    end_all_ops(lane);
+    io_uring_queue_exit(&lane->ring);
+    close(lane->event_fd);
+}
+
+void filch__op_cancel(struct filch__op *op)
+{
+    struct filch__lane *lane = op->lane;
+    unsigned staged = staged_seen_by_others(lane);
+    struct io_uring_sync_cancel_reg reg = {
+        .addr = (uint64_t)(uintptr_t)op,
+        .fd = -1,
+        .timeout = {.tv_sec = 0, .tv_nsec = 0},
+    };
+
+    /* What was never submitted cannot be found. */
+    if (staged)
+        io_uring_enter2((unsigned)lane->ring.ring_fd, staged, 0, 0, NULL, _NSIG / 8);
+    syscall(SYS_io_uring_register, lane->ring.ring_fd, IORING_REGISTER_SYNC_CANCEL, &reg, 1);
+}

@@ -1,0 +1,411 @@
+/* Channels: a queue of messages under one small lock, and two lists of those who wait.
+ *
+ *     senders (waiting) -> [ newest ........ oldest ] -> receivers (waiting)
+ *                            ^ write         ^ read
+ *
+ * Messages lie in segments. A bounded channel has one segment of `capacity` slots that is its own successor, so the same
+ * two positions make it a ring. An unbounded channel has a chain of segments of 64 slots; the reader retires those it has emptied, one of
+ * them is kept as a spare, and a sender that finds neither room nor spare allocates one outside the lock and looks again.
+ * A channel that was drained starts again at the front of its segment, where the cache is warm.
+ *
+ * Invariants, true whenever the lock is free:
+ *   [only-when-full]   a sender waits only while the channel is full and open;
+ *   [only-when-empty]  a receiver waits only while the channel is empty and open;
+ *   [in-order]         so whoever frees a slot moves the oldest waiting sender's message in at once, and whoever brings a
+ *                      message gives it to the oldest waiting receiver. Nobody overtakes, and a wake is never for nothing.
+ *
+ * A waiter's `data` is its message buffer. Whoever takes a waiter out has copied the message, or, closing, has set `data`
+ * to NULL; either way before the wake, which happens after the lock was released.
+ *
+ * Rejected: a lock-free ring. The waiter lists need the lock in any case, and one uncontended exchange per message is less than the
+ * two read-modify-writes per message of a bounded many-to-many ring.
+ *
+ * Read first: runtime/task/waiter.h.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <filch/chan.h>
+
+#include "runtime/base/assert.h"
+#include "runtime/base/spinlock.h"
+#include "runtime/task/task.h"
+#include "runtime/task/waiter.h"
+
+#define CHAN_ELEM_BYTES_MAX 65536
+#define CHAN_SEGMENT_SLOTS 64
+
+struct segment {
+    struct segment *next; /* itself in a bounded channel; NULL in the last one of an unbounded channel */
+    size_t slots;
+    unsigned char messages[];
+};
+
+/* Where the next message is read or written. `slot` may be `slots` for the writer of an unbounded channel: no room yet. */
+struct position {
+    struct segment *segment;
+    size_t slot;
+};
+
+struct filch_chan {
+    /* Immutable. */
+    size_t elem_bytes;
+    size_t capacity;
+    /* [chan-refs] acq_rel in unref(): whoever drops the last one sees all that was done with the others. */
+    filch_atomic_u32 refs;
+
+    filch_spinlock lock; /* guards the rest */
+    bool closed;
+    size_t count; /* messages queued, at most capacity */
+    struct position read;
+    struct position write;
+    struct segment *spare;
+    struct filch__list senders;
+    struct filch__list receivers;
+};
+
+/* Most messages are a pointer or an index: a copy of constant size is one load and one store. */
+static void message_copy(const filch_chan *chan, void *to, const void *from)
+{
+    if (chan->elem_bytes == 8)
+        memcpy(to, from, 8);
+    else
+        memcpy(to, from, chan->elem_bytes);
+}
+
+static bool chan_is_unbounded(const filch_chan *chan)
+{
+    return chan->capacity == FILCH_CHAN_UNBOUNDED;
+}
+
+static struct segment *segment_new(size_t elem_bytes, size_t slots)
+{
+    struct segment *segment;
+
+    if (slots > (SIZE_MAX / 2 - sizeof(*segment)) / elem_bytes)
+        return NULL;
+    segment = malloc(sizeof(*segment) + slots * elem_bytes);
+    if (!segment)
+        return NULL;
+    segment->next = NULL;
+    segment->slots = slots;
+    return segment;
+}
+
+static struct filch__waiter *waiter_pop(struct filch__list *list)
+{
+    struct filch__list *link = filch__list_pop_front(list);
+
+    return link ? filch_container_of(link, struct filch__waiter, link) : NULL;
+}
+
+/* Queues a message; there is room for it. */
+static void push_locked(filch_chan *chan, const void *msg)
+{
+    struct position *at = &chan->write;
+
+    filch_assert_state(at->slot < at->segment->slots && chan->count < chan->capacity);
+    message_copy(chan, at->segment->messages + at->slot * chan->elem_bytes, msg);
+    chan->count++;
+    if (++at->slot == at->segment->slots && at->segment->next) {
+        at->segment = at->segment->next;
+        at->slot = 0;
+    }
+}
+
+/* The reader has left @segment for its successor. Return: what must be freed after the unlock; may be NULL. */
+static struct segment *retire_locked(filch_chan *chan, struct segment *segment)
+{
+    if (!chan_is_unbounded(chan))
+        return NULL;
+    if (chan->spare)
+        return segment;
+    segment->next = NULL;
+    chan->spare = segment;
+    return NULL;
+}
+
+/* Takes the oldest message; there is one. Return: a segment to be freed after the unlock, or NULL. */
+static struct segment *pop_locked(filch_chan *chan, void *msg)
+{
+    struct position *at = &chan->read;
+    struct segment *left = at->segment;
+
+    filch_assert_state(chan->count > 0 && at->slot < left->slots);
+    message_copy(chan, msg, left->messages + at->slot * chan->elem_bytes);
+    at->slot++;
+    if (--chan->count == 0) {
+        /* Both are in the same segment now, as the writer enters a segment only to put a message in. */
+        filch_assert_state(left == chan->write.segment);
+        at->slot = chan->write.slot = 0;
+    } else if (at->slot == left->slots) {
+        at->segment = left->next;
+        at->slot = 0;
+    }
+    return at->segment == left ? NULL : retire_locked(chan, left);
+}
+
+/* Gives the writer of an unbounded channel a slot, if it can without memory. */
+static bool make_room_locked(filch_chan *chan)
+{
+    struct position *at = &chan->write;
+
+    if (at->slot < at->segment->slots)
+        return true;
+    if (!chan->spare)
+        return false;
+    at->segment->next = chan->spare;
+    at->segment = chan->spare;
+    at->slot = 0;
+    chan->spare = NULL;
+    return true;
+}
+
+/* With the lock held, which it gives up and takes again. Return: 0 (look again); -ENOMEM. */
+static int add_spare_relock(filch_chan *chan)
+{
+    struct segment *fresh;
+
+    filch_spinlock_unlock(&chan->lock);
+    fresh = segment_new(chan->elem_bytes, CHAN_SEGMENT_SLOTS);
+    filch_spinlock_lock(&chan->lock);
+    if (!fresh)
+        return -ENOMEM;
+    if (!chan->spare) {
+        chan->spare = fresh;
+        return 0;
+    }
+    /* Another sender, or the reader, brought a spare meanwhile. */
+    filch_spinlock_unlock(&chan->lock);
+    free(fresh);
+    filch_spinlock_lock(&chan->lock);
+    return 0;
+}
+
+/* Nothing could be done and the caller does not wait. */
+static int give_up(void)
+{
+    struct filch__task *task = filch__task_current();
+
+    filch__coop();
+    return task && filch__task_cancelled(task) ? -ECANCELED : -ETIMEDOUT;
+}
+
+/* Waits in @list, with the lock held on entry and free on return. Return: 0 when the message was handed over. */
+static int wait_unlock(filch_chan *chan, struct filch__list *list, enum filch__wait reason, void *msg,
+                       filch_time until)
+{
+    struct filch__waiter waiter;
+    int r;
+
+    filch__waiter_init(&waiter, reason);
+    waiter.data = msg;
+    filch__list_push_back(list, &waiter.link);
+    filch_spinlock_unlock(&chan->lock);
+
+    r = filch__waiter_wait(&waiter, until);
+    if (r < 0) {
+        filch_spinlock_lock(&chan->lock);
+        if (!filch__waiter_was_taken(&waiter)) {
+            filch__list_remove(&waiter.link);
+            filch_spinlock_unlock(&chan->lock);
+            return r;
+        }
+        filch_spinlock_unlock(&chan->lock);
+        filch__waiter_wait_shielded(&waiter);
+    }
+    return waiter.data ? 0 : -EPIPE;
+}
+
+enum attempt {
+    ATTEMPT_DONE, /* *ret_result is the result */
+    ATTEMPT_WAIT, /* no room, or no message */
+};
+
+/* What send() can do without waiting. *ret_wake is to be woken after the unlock. */
+static enum attempt send_locked(filch_chan *chan, const void *msg, struct filch__waiter **ret_wake,
+                                int *ret_result)
+{
+    *ret_result = 0;
+    for (;;) {
+        if (chan->closed) {
+            *ret_result = -EPIPE;
+            return ATTEMPT_DONE;
+        }
+        *ret_wake = waiter_pop(&chan->receivers);
+        if (*ret_wake) {
+            message_copy(chan, (*ret_wake)->data, msg);
+            return ATTEMPT_DONE;
+        }
+        if (chan->count >= chan->capacity)
+            return ATTEMPT_WAIT;
+        if (make_room_locked(chan)) {
+            push_locked(chan, msg);
+            return ATTEMPT_DONE;
+        }
+        *ret_result = add_spare_relock(chan);
+        if (*ret_result < 0)
+            return ATTEMPT_DONE;
+    }
+}
+
+/* What recv() can do without waiting. *ret_wake is to be woken, and *ret_garbage freed, after the unlock. */
+static enum attempt recv_locked(filch_chan *chan, void *msg, struct filch__waiter **ret_wake,
+                                struct segment **ret_garbage, int *ret_result)
+{
+    if (chan->count == 0) {
+        *ret_result = -EPIPE;
+        return chan->closed ? ATTEMPT_DONE : ATTEMPT_WAIT;
+    }
+    *ret_garbage = pop_locked(chan, msg);
+    *ret_wake = waiter_pop(&chan->senders);
+    if (*ret_wake)
+        push_locked(chan, (*ret_wake)->data); /* [in-order] */
+    *ret_result = 0;
+    return ATTEMPT_DONE;
+}
+
+int filch_chan_new(size_t elem_bytes, size_t capacity, filch_chan **ret_chan)
+{
+    bool unbounded = capacity == FILCH_CHAN_UNBOUNDED;
+    struct segment *segment;
+    filch_chan *chan;
+
+    if (!ret_chan || elem_bytes == 0 || elem_bytes > CHAN_ELEM_BYTES_MAX || capacity == 0)
+        return -EINVAL;
+    chan = aligned_alloc(FILCH_CACHELINE,
+                         (sizeof(*chan) + FILCH_CACHELINE - 1) & ~(size_t)(FILCH_CACHELINE - 1));
+    if (!chan)
+        return -ENOMEM;
+    segment = segment_new(elem_bytes, unbounded ? CHAN_SEGMENT_SLOTS : capacity);
+    if (!segment)
+        goto fail_segment;
+    segment->next = unbounded ? NULL : segment;
+
+    *chan = (filch_chan){
+        .elem_bytes = elem_bytes,
+        .capacity = capacity,
+        .read = {.segment = segment},
+        .write = {.segment = segment},
+    };
+    filch_atomic_init(&chan->refs, 1);
+    filch_spinlock_init(&chan->lock);
+    filch__list_init(&chan->senders);
+    filch__list_init(&chan->receivers);
+    *ret_chan = chan;
+    return 0;
+
+fail_segment:
+    free(chan);
+    return -ENOMEM;
+}
+
+filch_chan *filch_chan_ref(filch_chan *chan)
+{
+    /* Relaxed: the caller has a reference, so nothing can be freed, and nothing is published. */
+    if (chan)
+        filch_fetch_add_relaxed(&chan->refs, 1);
+    return chan;
+}
+
+void filch_chan_unref(filch_chan *chan)
+{
+    struct segment *segment;
+    struct segment *last;
+
+    if (!chan || filch_fetch_sub_acq_rel(&chan->refs, 1) != 1) /* [chan-refs] */
+        return;
+    filch_assert(filch__list_is_empty(&chan->senders) && filch__list_is_empty(&chan->receivers));
+    last = chan->write.segment;
+    for (segment = chan->read.segment; segment != last;) {
+        struct segment *next = segment->next;
+
+        free(segment);
+        segment = next;
+    }
+    free(last);
+    free(chan->spare);
+    free(chan);
+}
+
+int filch_chan_send(filch_chan *chan, const void *msg, filch_time until)
+{
+    struct filch__waiter *wake = NULL;
+    enum attempt attempt;
+    int result;
+
+    if (!chan || !msg)
+        return -EINVAL;
+    filch_spinlock_lock(&chan->lock);
+    attempt = send_locked(chan, msg, &wake, &result);
+    /* The message is only read; `data` is not const because receivers share it. */
+    if (attempt == ATTEMPT_WAIT && until != FILCH_NOW)
+        return wait_unlock(chan, &chan->senders, FILCH_WAIT_CHAN_SEND, (void *)(uintptr_t)msg, until);
+    filch_spinlock_unlock(&chan->lock);
+    if (attempt == ATTEMPT_WAIT)
+        return give_up();
+    if (wake)
+        filch__waiter_wake(wake);
+    filch__coop();
+    return result;
+}
+
+int filch_chan_recv(filch_chan *chan, void *msg, filch_time until)
+{
+    struct filch__waiter *wake = NULL;
+    struct segment *garbage = NULL;
+    enum attempt attempt;
+    int result;
+
+    if (!chan || !msg)
+        return -EINVAL;
+    filch_spinlock_lock(&chan->lock);
+    attempt = recv_locked(chan, msg, &wake, &garbage, &result);
+    if (attempt == ATTEMPT_WAIT && until != FILCH_NOW)
+        return wait_unlock(chan, &chan->receivers, FILCH_WAIT_CHAN_RECV, msg, until);
+    filch_spinlock_unlock(&chan->lock);
+    if (attempt == ATTEMPT_WAIT)
+        return give_up();
+    if (wake)
+        filch__waiter_wake(wake);
+    free(garbage);
+    filch__coop();
+    return result;
+}
+
+int filch_chan_close(filch_chan *chan)
+{
+    struct filch__waiter *waiter;
+
+    if (!chan)
+        return -EINVAL;
+    filch_spinlock_lock(&chan->lock);
+    chan->closed = true;
+    /* Nobody new waits from here on. One at a time, so that wakes, which may enter the kernel, happen outside the lock. */
+    for (;;) {
+        waiter = waiter_pop(&chan->senders);
+        if (!waiter)
+            waiter = waiter_pop(&chan->receivers);
+        if (!waiter)
+            break;
+        waiter->data = NULL;
+        filch_spinlock_unlock(&chan->lock);
+        filch__waiter_wake(waiter);
+        filch_spinlock_lock(&chan->lock);
+    }
+    filch_spinlock_unlock(&chan->lock);
+    return 0;
+}
+
+size_t filch_chan_len(filch_chan *chan)
+{
+    size_t count;
+
+    if (!chan)
+        return 0;
+    filch_spinlock_lock(&chan->lock);
+    count = chan->count;
+    filch_spinlock_unlock(&chan->lock);
+    return count;
+}
