@@ -236,18 +236,26 @@ static filch_time monitor_enlist(struct filch__worker *worker, bool *ret_duty)
     return worker->now + worker->monitor_ns;
 }
 
-static void monitor_do_duty(struct filch__worker *worker, filch_time due)
+/* Wakes a sleeper, which will find nothing and park with the duty. A searcher is awake and will do the same. */
+static void appoint_monitor(struct filch_runtime *rt)
+{
+    filch__runtime_notify(rt);
+}
+
+/* The holder of the duty has woken up. Return: did it find nothing to do, so that it will park again at once? */
+static bool monitor_do_duty(struct filch__worker *worker, filch_time due)
 {
     bool found = false;
 
     filch_store_release(&worker->rt->monitor, 0);
     worker->now = filch_now();
     if (worker->now < due)
-        return;
+        return false;
     worker->handoff = filch__monitor_visit(worker, &found);
     worker->monitor_ns = found ? MONITOR_MIN_NS : worker->monitor_ns * 2;
     if (worker->monitor_ns > MONITOR_MAX_NS)
         worker->monitor_ns = MONITOR_MAX_NS;
+    return !found;
 }
 
 static void park(struct filch__worker *worker)
@@ -263,10 +271,11 @@ static void park(struct filch__worker *worker)
     filch_store_relaxed(&worker->parked, 0);
     worker->searching = filch__idle_unpark(&rt->idle, worker->index);
     worker->woken = worker->searching;
-    if (duty)
-        monitor_do_duty(worker, due);
-    else if (rt->workers > 1 && !filch_load_relaxed(&rt->monitor))
-        filch__runtime_notify(rt);
+    if (duty && monitor_do_duty(worker, due))
+        return;
+    /* About to work: somebody who is parked must watch over us. */
+    if (rt->workers > 1 && !filch_load_relaxed(&rt->monitor))
+        appoint_monitor(rt);
 }
 
 void filch__worker_idle(struct filch__worker *worker)

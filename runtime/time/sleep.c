@@ -35,13 +35,13 @@ int filch_interval_tick(filch_interval *interval, filch_time until)
 
     if (!interval)
         return -EINVAL;
-    if (until < interval->next) {
-        r = filch_sleep(until);
-        return r < 0 ? r : -ETIMEDOUT;
+    if (filch_now() < interval->next) {
+        r = filch_sleep(until < interval->next ? until : interval->next);
+        if (r < 0)
+            return r;
+        if (until < interval->next)
+            return -ETIMEDOUT;
     }
-    r = filch_sleep(interval->next);
-    if (r < 0)
-        return r;
     interval->next += interval->period_ns;
     return 0;
 }

@@ -8,21 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-PEER_PACKAGES = [
-    "gcc", "liburing-dev", "libuv1-dev", "golang-go", "rustc", "cargo", "librust-tokio-dev",
-    "librust-async-channel-dev", "libjemalloc2", "nginx-light", "wrk", "pkg-config",
-]
-
-
 def say(text):
     print(text, file=sys.stderr, flush=True)
-
-
-def install_peers():
-    """On Debian, as root. RUNLEVEL=1 keeps the nginx package from starting its daemon."""
-    env = {**os.environ, "RUNLEVEL": "1", "DEBIAN_FRONTEND": "noninteractive"}
-    subprocess.run(["apt-get", "install", "-y", "--no-install-recommends", *PEER_PACKAGES],
-                   env=env, check=True)
 
 
 def build_filch(source, build):

@@ -104,7 +104,7 @@ PEER_ECHO = {
 }
 PEER_HTTP = {
     "go": ["{peers}/go-peer", "http", "--workers", "{workers}"],
-    "nginx": ["nginx"],  # its own way to start: servers.start_nginx()
+    "nginx": ["nginx"],  # its own way to start: servers.nginx()
 }
 
 # Programs of the peers that run task benchmarks.

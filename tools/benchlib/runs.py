@@ -68,7 +68,7 @@ def run_task(program, bench, workers, env=None):
     raise RunError(f"{program} {bench}: no result line")
 
 
-def _client_cpus(layout):
+def _cpus_of(layout):
     """(cpu of the server, cpu of the client); None where nothing is pinned."""
     if not layout.pinned:
         return None, None
@@ -81,7 +81,7 @@ def _fill(command, plan, workers):
 
 
 def run_echo(plan, command, bench, layout):
-    server_cpu, client_cpu = _client_cpus(layout)
+    server_cpu, client_cpu = _cpus_of(layout)
     with server(command, server_cpu) as (pid, port):
         load = [str(plan.peers / "load"), "127.0.0.1", str(port), str(bench.conns),
                 str(bench.bytes), str(plan.seconds), "--warmup", str(plan.warmup),
@@ -119,7 +119,7 @@ def _wrk(port, conns, seconds, cpu):
 
 
 def run_http(plan, impl, command, bench, layout):
-    server_cpu, client_cpu = _client_cpus(layout)
+    server_cpu, client_cpu = _cpus_of(layout)
     if impl == "nginx":
         serving = nginx(plan.source / "bench/peers/nginx.conf.in", layout.workers, server_cpu)
     else:

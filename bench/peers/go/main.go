@@ -1,0 +1,99 @@
+// Go as a peer: `go-peer BENCH --workers N`. A task benchmark runs once as warm-up and once
+// measured, and prints `result name=... value=... unit=... check=ok`; `echo` and `http` serve until
+// they are terminated. The workloads are those of filch's own benchmark programs, name for name.
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// outcome is what one run took, for how many operations, and whether its answer was right.
+type outcome struct {
+	elapsed time.Duration
+	ops     int
+	ok      bool
+}
+
+func since(start time.Time, ops int, ok bool) outcome {
+	return outcome{time.Since(start), ops, ok}
+}
+
+type bench struct {
+	unit string
+	run  func() outcome
+}
+
+var benches = map[string]bench{
+	"spawn_join":     {"ns/task", spawnJoin},
+	"spawn_join1":    {"ns/task", spawnJoin1},
+	"spawn_detached": {"ns/task", spawnDetached},
+	"chain":          {"ns/task", chain},
+	"yield":          {"ns/yield", yield},
+	"oneshot":        {"ns/op", oneshot},
+	"pingpong_1":     {"ns/round trip", func() outcome { return pingpong(1, 300_000) }},
+	"pingpong_1000":  {"ns/round trip", func() outcome { return pingpong(1000, 1000) }},
+	"mpsc_1p":        {"ns/msg", func() outcome { return bounded(1, 1) }},
+	"mpsc_8p":        {"ns/msg", func() outcome { return bounded(8, 1) }},
+	"mpmc_4x4":       {"ns/msg", func() outcome { return bounded(4, 4) }},
+	"umpsc_1p":       {"ns/msg", func() outcome { return unbounded(1) }},
+	"umpsc_8p":       {"ns/msg", func() outcome { return unbounded(8) }},
+	"mutex_4":        {"ns/op", mutex4},
+	"timers":         {"CPU ns/timer", timers},
+	"churn":          {"ns/op", func() outcome { return churn(0) }},
+	"churn_bg":       {"ns/op", func() outcome { return churn(100_000) }},
+}
+
+func workers(args []string) int {
+	for i, arg := range args {
+		if arg == "--workers" && i+1 < len(args) {
+			if n, err := strconv.Atoi(args[i+1]); err == nil {
+				return n
+			}
+		}
+	}
+	return runtime.NumCPU()
+}
+
+func fail(what interface{}) {
+	fmt.Fprintln(os.Stderr, what)
+	os.Exit(1)
+}
+
+func runBench(name string) {
+	b, ok := benches[name]
+	if !ok {
+		fail("no benchmark of that name: " + name)
+	}
+	b.run()
+	runtime.GC()
+	o := b.run()
+	check := "ok"
+	if !o.ok {
+		check = "FAILED"
+	}
+	fmt.Printf("result name=%s value=%.1f unit=%s check=%s\n", name,
+		float64(o.elapsed.Nanoseconds())/float64(o.ops), strings.ReplaceAll(b.unit, " ", "_"), check)
+	if !o.ok {
+		os.Exit(1)
+	}
+}
+
+func main() {
+	if len(os.Args) < 2 {
+		fail("usage: go-peer BENCH [--workers N]")
+	}
+	runtime.GOMAXPROCS(workers(os.Args))
+	switch name := os.Args[1]; name {
+	case "echo":
+		serveEcho()
+	case "http":
+		serveHTTP()
+	default:
+		runBench(name)
+	}
+}

@@ -1,0 +1,95 @@
+/* Runtimes for tests: each test starts its own. FILCH_TEST_WORKERS sets the number of workers of those that do not care. */
+#ifndef FILCH_TESTS_RUNNER_RUN_H
+#define FILCH_TESTS_RUNNER_RUN_H
+
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include <filch/filch.h>
+
+#include "tests/runner/check.h"
+
+/* For what must happen, on the slowest of machines: a failure takes this long, a success does not. */
+#define T_LIMIT filch_after(20 * FILCH_SECOND)
+
+/* Waits for another thread or task, without sleeping: its turn comes by the yields. */
+#define T_WAIT_UNTIL(cond)                                                                         \
+    do {                                                                                           \
+        filch_time t_limit = T_LIMIT;                                                              \
+        while (!(cond)) {                                                                          \
+            T_CHECK(filch_now() < t_limit && #cond);                                               \
+            filch_task_yield();                                                                    \
+        }                                                                                          \
+    } while (0)
+
+static inline unsigned test_workers(void)
+{
+    const char *text = getenv("FILCH_TEST_WORKERS");
+    unsigned workers = text ? (unsigned)strtoul(text, NULL, 10) : 0;
+
+    return workers ? workers : 2;
+}
+
+/* 0 workers: as many as the environment says. */
+static inline filch_runtime *start_runtime(unsigned workers)
+{
+    filch_runtime_opts opts = {.workers = workers ? workers : test_workers()};
+    filch_runtime *rt = NULL;
+    int r = filch_runtime_start(&opts, &rt);
+
+    if (r < 0)
+        fprintf(stderr, "the runtime does not start: %s\n", filch_runtime_strerror(r));
+    T_OK(r);
+    T_CHECK(rt != NULL);
+    return rt;
+}
+
+static inline void stop_runtime(filch_runtime *rt)
+{
+    T_OK(filch_runtime_shutdown(rt, T_LIMIT));
+}
+
+/* Runs @fn as the first task of a runtime of its own. Return: its result. */
+static inline int run_in_runtime(unsigned workers, filch_fn fn, void *arg)
+{
+    filch_runtime *rt = start_runtime(workers);
+    int result = -1;
+
+    T_OK(filch_runtime_block_on(rt, fn, arg, &result, FILCH_NEVER));
+    stop_runtime(rt);
+    return result;
+}
+
+/* Gives other tasks every chance to get where they wait. Only the likelihood of an interleaving depends on it, never a result. */
+static inline void let_others_run(void)
+{
+    for (int i = 0; i < 100; i++)
+        filch_task_yield();
+}
+
+static inline filch_task *spawn(filch_fn fn, void *arg)
+{
+    filch_task *task = NULL;
+
+    T_OK(filch_task_spawn(fn, arg, NULL, &task));
+    T_CHECK(task != NULL);
+    return task;
+}
+
+static inline int join(filch_task *task)
+{
+    int result = -1;
+
+    T_OK(filch_task_join(task, &result, T_LIMIT));
+    return result;
+}
+
+/* A task that ends when it is cancelled. Return: what the sleep said. */
+__attribute__((unused)) static int sleep_until_cancelled(void *arg)
+{
+    (void)arg;
+    return filch_sleep(FILCH_NEVER);
+}
+
+#endif
