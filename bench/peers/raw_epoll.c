@@ -2,7 +2,6 @@
  *
  * Level-triggered, one thread. A connection is either reading or, after a short send, writing out
  * what is left of its buffer; it never does both, so that the buffer has one owner at a time. */
-#define _GNU_SOURCE
 #include "peer.h"
 #include <errno.h>
 #include <sys/epoll.h>

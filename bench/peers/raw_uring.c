@@ -10,7 +10,6 @@
  * With --multishot a connection may get its next piece while the last one is being sent. The pieces
  * wait in a list threaded through `next_piece`, and only one send is in flight: else a send that
  * had to wait for room would be overtaken. A buffer returns to the ring when its send is done. */
-#define _GNU_SOURCE
 #include "peer.h"
 #include <errno.h>
 #include <liburing.h>
@@ -32,9 +31,10 @@ struct conn {
     int fd;
     int in_flight; /* operations that the kernel still holds: freed when 0 and closing */
     bool closing;
-    int first_piece, last_piece; /* --multishot: received and not yet sent; the first is in flight */
-    size_t length;               /* single-shot: bytes to echo */
-    char buffer[];               /* single-shot: PEER_BUFFER_BYTES */
+    int first_piece,
+        last_piece; /* --multishot: received and not yet sent; the first is in flight */
+    size_t length;  /* single-shot: bytes to echo */
+    char buffer[];  /* single-shot: PEER_BUFFER_BYTES */
 };
 
 static struct io_uring ring;
@@ -245,7 +245,8 @@ int main(int argc, char **argv)
         }
         struct io_uring_cqe *cqe;
         unsigned head, seen = 0;
-        io_uring_for_each_cqe(&ring, head, cqe) {
+        io_uring_for_each_cqe(&ring, head, cqe)
+        {
             on_completion(listener, cqe);
             seen++;
         }

@@ -2,7 +2,6 @@
  *
  * Each connection has one buffer. What was read is written back at once with uv_try_write(); when
  * the socket has no room, reading stops until uv_write() is done with the rest of the buffer. */
-#define _GNU_SOURCE
 #include "peer.h"
 #include <uv.h>
 

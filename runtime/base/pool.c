@@ -1,16 +1,29 @@
-/* See pool.h. Slabs come from mmap, so fresh objects are zero and untouched ones cost nothing but address space. */
+/* See pool.h. Slabs come from mmap, so fresh objects are zero but for their link.
+ *
+ *     slab:  [ header | object | object | ... ]      at least 64 KiB, so that huge objects do not
+ * map one by one
+ *
+ * Invariant: each object of each slab is either in the chain `free` or with a caller. Two threads
+ * that find the pool empty may both map a slab: the second one is not lost, only early. The list of
+ * slabs grows in front and never changes behind, so it is walked without the lock.
+ */
 #include "runtime/base/pool.h"
 
 #include <stdint.h>
 #include <sys/mman.h>
 
-#define SLAB_OBJECTS 1024
+#include "runtime/base/assert.h"
+
+#define SLAB_OBJECTS 256
+#define SLAB_BYTES_MIN ((size_t)64 << 10)
 
 /* At the start of each slab's mapping; the objects follow, cache-line aligned. */
 struct filch__pool_slab {
     struct filch__pool_slab *next;
     size_t objects;
 };
+
+_Static_assert(sizeof(struct filch__pool_slab) <= FILCH_CACHELINE, "the objects begin one line in");
 
 static char *slab_object(struct filch__pool *pool, struct filch__pool_slab *slab, size_t i)
 {
@@ -25,12 +38,15 @@ static void **link_of(struct filch__pool *pool, void *object)
 static struct filch__pool_slab *slab_map(struct filch__pool *pool)
 {
     size_t bytes = FILCH_CACHELINE + SLAB_OBJECTS * pool->object_bytes;
-    struct filch__pool_slab *slab =
-        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct filch__pool_slab *slab;
 
+    filch_assert_state(pool->object_bytes && pool->object_bytes % FILCH_CACHELINE == 0);
+    if (bytes < SLAB_BYTES_MIN)
+        bytes = SLAB_BYTES_MIN;
+    slab = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (slab == MAP_FAILED)
         return NULL;
-    slab->objects = SLAB_OBJECTS;
+    slab->objects = (bytes - FILCH_CACHELINE) / pool->object_bytes;
     return slab;
 }
 
@@ -76,6 +92,9 @@ unsigned filch__pool_take(struct filch__pool *pool, unsigned n, void **ret_chain
 {
     unsigned taken;
 
+    *ret_chain = NULL;
+    if (!n)
+        return 0;
     while (!(taken = take_free(pool, n, ret_chain)))
         if (!pool_grow(pool))
             return 0;

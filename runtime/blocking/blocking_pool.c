@@ -1,7 +1,21 @@
-/* See blocking_pool.h. One queue under a mutex. A submit wakes an idle thread, or creates one while there are fewer than the cap; a thread
- * that runs out of jobs looks at the queue's length for 20 us (one thread at a time, and while that pays: a wake-up across cores costs more than
- * that), waits for keep_alive_ns, and ends. When a thread cannot be created the job waits for those that exist; only with none at
- * all is it refused.
+/* See blocking_pool.h. One queue under a mutex: a blocking job costs a system call at least, so the
+ * lock is not what counts. A submit wakes an idle thread, or creates one while there are fewer than
+ * the cap. A thread that runs out of jobs
+ *
+ *     run --no job--> spin 20 us --> wait keep_alive_ns --> end (not the last one)
+ *
+ * and spins only if nobody else does and while that pays: a wake-up across cores costs more than a
+ * short spin.
+ *
+ * Invariants, under the lock:
+ *   [served]  there are jobs without a free thread only if the cap is reached or the last creation
+ * failed; a thread ends only when the queue is empty. So with one thread at least, each job runs.
+ *   [ended]   a thread that ends joins the one that ended before it, and fini joins the last: when
+ * fini has returned, no thread of the pool runs any code. At most one thread that ended is not
+ * joined yet.
+ *
+ * Threads are created under the lock, which makes "no thread and none can be created" exact:
+ * otherwise a job could be accepted because of a thread that then cannot be created.
  */
 #include "runtime/blocking/blocking_pool.h"
 
@@ -45,6 +59,8 @@ static struct filch__task *pop_locked(struct filch__blocking_pool *pool)
     if (!job)
         return NULL;
     pool->first = job->next;
+    /* relaxed: the job itself is passed on under the lock; the count is a hint for the spinning
+     * thread. */
     filch_store_relaxed(&pool->queued, filch_load_relaxed(&pool->queued) - 1);
     return job;
 }
@@ -90,10 +106,28 @@ static struct filch__task *next_locked(struct filch__blocking_pool *pool)
         pool->idle++;
         in_time = wait_on(&pool->work, &pool->lock, until);
         pool->idle--;
-        if (!in_time && !pool->first)
+        if (in_time || pool->first)
+            continue;
+        if (pool->threads > 1)
             return NULL;
+        until = FILCH_NEVER; /* the last one stays */
     }
     return pop_locked(pool);
+}
+
+/* The thread's last access to the pool; unlocks. [ended] */
+static void end_thread_locked(struct filch__blocking_pool *pool)
+{
+    bool has_earlier = pool->has_last_ended;
+    pthread_t earlier = pool->last_ended;
+
+    pool->has_last_ended = true;
+    pool->last_ended = pthread_self();
+    if (--pool->threads == 0)
+        pthread_cond_broadcast(&pool->ended);
+    pthread_mutex_unlock(&pool->lock);
+    if (has_earlier)
+        pthread_join(earlier, NULL);
 }
 
 static void *thread_main(void *arg)
@@ -103,93 +137,105 @@ static void *thread_main(void *arg)
 
     pthread_setname_np(pthread_self(), "filch-blocking");
     pthread_mutex_lock(&pool->lock);
+    pool->starting--;
     while ((job = next_locked(pool))) {
         pthread_mutex_unlock(&pool->lock);
         pool->run(job);
         pthread_mutex_lock(&pool->lock);
     }
-    pool->threads--;
-    pthread_cond_broadcast(&pool->ended);
-    pthread_mutex_unlock(&pool->lock);
+    end_thread_locked(pool);
     return NULL;
 }
 
-static int create_thread(struct filch__blocking_pool *pool)
+/* Signals go to the host's threads; those that a fault raises stay where it happens. */
+static void block_signals(sigset_t *ret_old)
+{
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
+    sigset_t set;
+
+    sigfillset(&set);
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+        sigdelset(&set, faults[i]);
+    pthread_sigmask(SIG_SETMASK, &set, ret_old);
+}
+
+/* A new thread inherits the mask of its creator. */
+static int create_thread_locked(struct filch__blocking_pool *pool)
 {
     pthread_attr_t attr;
     pthread_t thread;
-    sigset_t all, old;
+    sigset_t old;
     int r;
 
     r = pthread_attr_init(&attr);
     if (r)
         return -r;
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attr, STACK_BYTES);
-    /* Signals go to the host's threads; faults stay where they happen. */
-    sigfillset(&all);
-    sigdelset(&all, SIGSEGV);
-    sigdelset(&all, SIGBUS);
-    sigdelset(&all, SIGFPE);
-    sigdelset(&all, SIGILL);
-    sigdelset(&all, SIGABRT);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
+    block_signals(&old);
     r = pthread_create(&thread, &attr, thread_main, pool);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     pthread_attr_destroy(&attr);
-    return -r;
+    if (r)
+        return -r;
+    pool->threads++;
+    pool->starting++;
+    return 0;
 }
 
-int filch__blocking_pool_init(struct filch__blocking_pool *pool, unsigned max_threads, filch_time keep_alive_ns,
-                              void (*run)(struct filch__task *job))
+int filch__blocking_pool_init(struct filch__blocking_pool *pool, unsigned max_threads,
+                              filch_time keep_alive_ns, void (*run)(struct filch__task *job))
 {
     pthread_condattr_t attr;
 
     if (!max_threads)
         return -EINVAL;
+    *pool = (struct filch__blocking_pool){
+        .max_threads = max_threads,
+        .spin_score = SPIN_SCORE_MAX,
+        .keep_alive_ns = keep_alive_ns,
+        .run = run,
+    };
+    filch_atomic_init(&pool->queued, 0);
     pthread_mutex_init(&pool->lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&pool->work, &attr);
     pthread_cond_init(&pool->ended, &attr);
     pthread_condattr_destroy(&attr);
-    pool->first = NULL;
-    pool->last = NULL;
-    filch_atomic_init(&pool->queued, 0);
-    pool->threads = 0;
-    pool->idle = 0;
-    pool->spinning = 0;
-    pool->max_threads = max_threads;
-    pool->spin_score = SPIN_SCORE_MAX;
-    pool->closing = false;
-    pool->keep_alive_ns = keep_alive_ns;
-    pool->run = run;
     return 0;
 }
 
-int filch__blocking_pool_submit(struct filch__blocking_pool *pool, struct filch__task *job)
+/* [served] */
+static void grow_locked(struct filch__blocking_pool *pool, uint32_t queued)
 {
-    uint32_t queued;
-    int r = 0;
+    if (pool->idle + pool->spinning + pool->starting <= queued && pool->threads < pool->max_threads)
+        (void)create_thread_locked(pool); /* if not, the job waits for those that exist */
+}
 
-    pthread_mutex_lock(&pool->lock);
-    queued = filch_load_relaxed(&pool->queued);
-    if (pool->idle + pool->spinning <= queued && pool->threads < pool->max_threads) {
-        r = create_thread(pool);
-        if (r == 0)
-            pool->threads++;
-    }
-    if (pool->threads == 0) {
-        pthread_mutex_unlock(&pool->lock);
-        return r < 0 ? r : -EAGAIN;
-    }
+static void push_locked(struct filch__blocking_pool *pool, struct filch__task *job)
+{
     job->next = NULL;
     if (pool->first)
         pool->last->next = job;
     else
         pool->first = job;
     pool->last = job;
-    filch_store_relaxed(&pool->queued, queued + 1);
+    filch_store_relaxed(&pool->queued, filch_load_relaxed(&pool->queued) + 1);
+}
+
+int filch__blocking_pool_submit(struct filch__blocking_pool *pool, struct filch__task *job)
+{
+    uint32_t queued;
+
+    pthread_mutex_lock(&pool->lock);
+    queued = filch_load_relaxed(&pool->queued);
+    grow_locked(pool, queued);
+    if (pool->threads == 0) {
+        pthread_mutex_unlock(&pool->lock);
+        return -EAGAIN;
+    }
+    push_locked(pool, job);
+    /* The first job is left to the spinning thread, if there is one. */
     if (pool->idle && (queued || !pool->spinning))
         pthread_cond_signal(&pool->work);
     pthread_mutex_unlock(&pool->lock);
@@ -209,16 +255,19 @@ unsigned filch__blocking_pool_threads(struct filch__blocking_pool *pool)
 int filch__blocking_pool_fini(struct filch__blocking_pool *pool, filch_time until)
 {
     bool in_time = true;
+    bool done;
 
     pthread_mutex_lock(&pool->lock);
     pool->closing = true;
     pthread_cond_broadcast(&pool->work);
     while (pool->threads && in_time)
         in_time = wait_on(&pool->ended, &pool->lock, until);
-    in_time = pool->threads == 0;
+    done = pool->threads == 0;
     pthread_mutex_unlock(&pool->lock);
-    if (!in_time)
+    if (!done)
         return -ETIMEDOUT;
+    if (pool->has_last_ended)
+        pthread_join(pool->last_ended, NULL); /* [ended] */
     pthread_mutex_destroy(&pool->lock);
     pthread_cond_destroy(&pool->work);
     pthread_cond_destroy(&pool->ended);

@@ -1,6 +1,6 @@
 /* See inject.h. The queue's node is the task's `next` pointer: a task is in one queue at a time. The library's functions are called,
  * not inlined: its accesses follow the kernel's memory model, which ThreadSanitizer does not know; what a task carries is published by its
- * state word anyway (task/state.h). */
+ * state word instead (task/state.h), which is read with acquire when a task is taken out. */
 #include "runtime/sched/inject.h"
 
 #include "runtime/sched/run_queue.h"
@@ -53,6 +53,8 @@ struct filch__task *filch__inject_take(struct filch__inject *inject, struct filc
 
         if (!node || node == CDS_WFCQ_WOULDBLOCK)
             break;
+        /* [task-publish] The queue hands the pointer over; the block's content is seen through its state word. */
+        (void)filch_load_acquire(&task_of(node)->state);
         if (!first)
             first = task_of(node);
         else

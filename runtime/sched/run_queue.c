@@ -141,9 +141,10 @@ struct filch__task *filch__run_queue_steal(struct filch__run_queue *queue, struc
 {
     uint64_t to = filch_load_relaxed(&thief->tail);
     struct filch__task *task;
-    uint64_t n = ring_grab(queue, thief);
+    uint64_t n;
 
     filch_assert_state(filch_load_relaxed(&thief->head) == to);
+    n = ring_grab(queue, thief);
     if (n) {
         /* The oldest runs at once; the rest moves down by one. */
         task = filch_load_relaxed(ring_slot(thief, to));

@@ -24,7 +24,6 @@
 #define MAINTAIN_TICKS 32
 #define INJECT_TICKS 61
 #define INJECT_BATCH 64
-#define FLUSH_STAGED 32
 /* A worker that pushes without ever switching looks at the clock at every so many pushes. */
 #define PUSH_CHECK 64
 
@@ -208,7 +207,7 @@ void filch__worker_switch_out(struct filch__worker *worker, enum filch__after af
 }
 
 /* Leaves a stack for good. */
-__attribute__((noreturn)) static void leave_stack(struct filch__worker *worker, struct filch__task *next,
+FILCH__NEVER_LEFT __attribute__((noreturn)) static void leave_stack(struct filch__worker *worker, struct filch__task *next,
                                                   struct filch__stack *stack)
 {
     struct filch__switch_target to = worker->loop;
@@ -223,7 +222,7 @@ __attribute__((noreturn)) static void leave_stack(struct filch__worker *worker, 
 }
 
 /* The body of every stack: runs tasks until the next one has a stack of its own. */
-void filch__task_main(void)
+FILCH__NEVER_LEFT void filch__task_main(void)
 {
     struct filch__worker *worker = filch__worker_self();
 
@@ -301,7 +300,7 @@ static void maintain(struct filch__worker *worker)
 
     filch__worker_check_behind(worker);
     run_timers(worker);
-    if (driver->is_ready(worker->lane) || driver->staged(worker->lane) >= FLUSH_STAGED)
+    if (driver->is_ready(worker->lane) || driver->staged(worker->lane))
         driver->poll(worker->lane);
 }
 

@@ -249,7 +249,7 @@ static bool monitor_do_duty(struct filch__worker *worker, filch_time due)
 
     filch_store_release(&worker->rt->monitor, 0);
     worker->now = filch_now();
-    if (worker->now < due)
+    if (worker->now < due || !filch__run_queue_is_empty(&worker->queue))
         return false;
     worker->handoff = filch__monitor_visit(worker, &found);
     worker->monitor_ns = found ? MONITOR_MIN_NS : worker->monitor_ns * 2;

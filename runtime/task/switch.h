@@ -20,6 +20,16 @@
 #endif
 #endif
 
+/* For functions that are entered on a stack and never left: ThreadSanitizer would count their entries until its own stack of calls is full. */
+#if defined(FILCH__TSAN) && defined(__has_attribute)
+#if __has_attribute(disable_sanitizer_instrumentation)
+#define FILCH__NEVER_LEFT __attribute__((disable_sanitizer_instrumentation, noinline))
+#endif
+#endif
+#ifndef FILCH__NEVER_LEFT
+#define FILCH__NEVER_LEFT
+#endif
+
 #ifdef FILCH__TSAN
 void *__tsan_get_current_fiber(void);
 void __tsan_switch_to_fiber(void *fiber, unsigned flags);

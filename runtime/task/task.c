@@ -209,9 +209,18 @@ void filch__task_start(struct filch__task *task)
     enqueue(task, false);
 }
 
+/* Is the caller no worker of the task's runtime? Should the block be recycled for another runtime at this moment, the generation is another too,
+ * and nothing will be queued. */
+static bool is_outside(struct filch__task *task)
+{
+    struct filch__worker *worker = filch__worker_self();
+
+    return !worker || worker->rt != filch_load_acquire(&task->rt);
+}
+
 static void wake(struct filch__task *task, uint64_t generation, bool front)
 {
-    bool outside = !filch__worker_self();
+    bool outside = is_outside(task);
 
     if (outside)
         filch_fetch_add_seq_cst(&foreign_wakers, 1); /* [foreign-wake] */
@@ -407,11 +416,12 @@ int filch_task_detach(filch_task *handle)
 int filch_task_cancel(filch_task *handle)
 {
     struct filch__task *task = filch__handle_object(handle);
-    bool outside = !filch__worker_self();
+    bool outside;
     int r = 0;
 
     if (!handle)
         return -EINVAL;
+    outside = is_outside(task);
     if (outside)
         filch_fetch_add_seq_cst(&foreign_wakers, 1); /* [foreign-wake] */
     switch (filch__state_cancel(&task->state, filch__handle_generation(handle))) {

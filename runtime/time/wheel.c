@@ -1,8 +1,18 @@
-/* See wheel.h. A timer that is d ticks away is kept on the level whose slots are wide enough: level l has slots of 64^l ticks. Whenever
- * the wheel passes into a new slot of a level above the lowest, that slot's timers are put again, one level lower (a cascade).
+/* See wheel.h. Level l has slots of 64^l ticks. The highest group of six bits in which a timer's
+ * tick differs from the wheel's is its level, and that group of the timer's tick is its slot:
  *
- * Invariant: each armed timer is in the slot that its own expiry tick selects on its level, and bit s of occupied[l] is set exactly if
- * slot[l][s] is not empty.
+ *     tick   ...|level 5|level 4|level 3|level 2|level 1|level 0|      6 bits each
+ *
+ * When the wheel comes to the start of a slot above level 0, that slot's timers are put again,
+ * lower (a cascade), or have expired. Advancing leaps from one occupied slot to the next, so an
+ * idle hour costs nothing.
+ *
+ * Invariants:
+ *   [slot]      a timer is in the slot that its tick selects, on a level low enough that the slot
+ * comes up, after the present tick, not later than the timer is due; [occupied]  bit s of
+ * occupied[l] is set exactly if slot[l][s] is not empty; [overdue]   the present slot of level 0
+ * holds what was late when it was put, and nothing else; the present slots of levels 1 to 4 are
+ * empty; that of level 5 comes up after a whole turn.
  */
 #include "runtime/time/wheel.h"
 
@@ -47,16 +57,16 @@ static void put(struct filch__wheel *wheel, struct filch__timer *timer)
     uint64_t tick = tick_of(timer->when);
     unsigned level, slot;
 
-    if (tick <= wheel->tick)
-        tick = wheel->tick + 1;
+    if (tick < wheel->tick)
+        tick = wheel->tick; /* overdue: in our own slot of level 0 */
+    else if (tick - wheel->tick >= HORIZON)
+        tick = wheel->tick + HORIZON - 1; /* far: waits as long as it can, and is put again then */
     level = level_of(wheel->tick, tick);
-    if (level >= FILCH__WHEEL_LEVELS) {
-        /* Beyond the horizon: waits in the slot of the last level that comes up last, and is put again then. */
+    /* The bits above the last level may differ too: the slot then comes up in the wheel's next
+     * turn. */
+    if (level >= FILCH__WHEEL_LEVELS)
         level = FILCH__WHEEL_LEVELS - 1;
-        slot = (slot_of(wheel->tick, level) + FILCH__WHEEL_SLOTS - 1) % FILCH__WHEEL_SLOTS;
-    } else {
-        slot = slot_of(tick, level);
-    }
+    slot = slot_of(tick, level);
     filch__list_push_back(&wheel->slot[level][slot], &timer->link);
     wheel->occupied[level] |= (uint64_t)1 << slot;
 }
@@ -70,19 +80,22 @@ void filch__wheel_insert(struct filch__wheel *wheel, struct filch__timer *timer,
 void filch__wheel_remove(struct filch__wheel *wheel, struct filch__timer *timer)
 {
     struct filch__list *next = timer->link.next;
-    struct filch__list *first = &wheel->slot[0][0];
     uintptr_t offset;
 
     filch__list_remove(&timer->link);
     if (!filch__list_is_empty(next))
         return;
-    /* It was the last: `next` is the slot's sentinel, whose place tells which bit to clear. */
-    offset = (uintptr_t)((struct filch__list *)next - first);
+    /* It was the last: `next` is the sentinel, whose place tells which bit to clear; none of ours
+     * when the timer was already among the expired. */
+    offset = ((uintptr_t)next - (uintptr_t)&wheel->slot[0][0]) / sizeof(struct filch__list);
+    if (offset >= FILCH__WHEEL_LEVELS * FILCH__WHEEL_SLOTS)
+        return;
     wheel->occupied[offset / FILCH__WHEEL_SLOTS] &= ~((uint64_t)1 << offset % FILCH__WHEEL_SLOTS);
 }
 
 /* Moves everything out of a slot to the end of @to. */
-static void take_slot(struct filch__wheel *wheel, unsigned level, unsigned slot, struct filch__list *to)
+static void take_slot(struct filch__wheel *wheel, unsigned level, unsigned slot,
+                      struct filch__list *to)
 {
     struct filch__list *from = &wheel->slot[level][slot];
     struct filch__list *link;
@@ -92,7 +105,8 @@ static void take_slot(struct filch__wheel *wheel, unsigned level, unsigned slot,
         filch__list_push_back(to, link);
 }
 
-/* The wheel has come to a tick where the slots of @level change: puts the timers of the new slot again. */
+/* The wheel has come to a tick where the slots of @level change: puts the timers of the new slot
+ * again. */
 static void cascade(struct filch__wheel *wheel, unsigned level, struct filch__list *expired)
 {
     struct filch__list again;
@@ -110,65 +124,117 @@ static void cascade(struct filch__wheel *wheel, unsigned level, struct filch__li
     }
 }
 
-/* The next tick, after the present one, at which any slot comes up; UINT64_MAX when the wheel is empty. */
+/* When the first occupied slot of a level comes up, after the present tick. The level is not empty.
+ */
+static uint64_t level_event(const struct filch__wheel *wheel, unsigned level)
+{
+    unsigned shift = SLOT_BITS * level;
+    unsigned here = slot_of(wheel->tick, level);
+    uint64_t occupied = wheel->occupied[level];
+    /* Turned so that the slot after ours is bit 0, and ours is bit 63. */
+    uint64_t turned = here == 63 ? occupied : occupied >> (here + 1) | occupied << (63 - here);
+    unsigned away = (unsigned)__builtin_ctzll(turned) + 1;
+
+    return ((wheel->tick >> shift) + away) << shift;
+}
+
+/* The next tick, after the present one, at which any slot comes up; UINT64_MAX when the wheel is
+ * empty. */
 static uint64_t next_event(const struct filch__wheel *wheel)
 {
     uint64_t best = UINT64_MAX;
 
-    for (unsigned l = 0; l < FILCH__WHEEL_LEVELS; l++) {
-        unsigned shift = SLOT_BITS * l;
-        unsigned here = slot_of(wheel->tick, l);
-        uint64_t turned, tick;
-        unsigned away;
+    for (unsigned l = 0; l < FILCH__WHEEL_LEVELS; l++)
+        if (wheel->occupied[l]) {
+            uint64_t tick = level_event(wheel, l);
 
-        if (!wheel->occupied[l])
-            continue;
-        /* Rotated so that the slot after ours is bit 0. */
-        turned = here == 63 ? wheel->occupied[l]
-                            : wheel->occupied[l] >> (here + 1) | wheel->occupied[l] << (63 - here);
-        away = (unsigned)__builtin_ctzll(turned) + 1;
-        tick = ((wheel->tick >> shift) + away) << shift;
-        if (tick < best)
-            best = tick;
-    }
+            if (tick < best)
+                best = tick;
+        }
     return best;
+}
+
+static bool has_overdue(const struct filch__wheel *wheel)
+{
+    return wheel->occupied[0] >> slot_of(wheel->tick, 0) & 1;
 }
 
 void filch__wheel_advance(struct filch__wheel *wheel, filch_time now, struct filch__list *expired)
 {
     uint64_t until = now >> FILCH__WHEEL_TICK_SHIFT;
 
+    if (has_overdue(wheel))
+        take_slot(wheel, 0, slot_of(wheel->tick, 0), expired);
     while (wheel->tick < until) {
         uint64_t event = next_event(wheel);
+        unsigned level;
 
         if (event > until) {
             wheel->tick = until;
             return;
         }
         wheel->tick = event;
-        for (unsigned l = FILCH__WHEEL_LEVELS - 1; l > 0; l--)
-            if ((event & (((uint64_t)1 << (SLOT_BITS * l)) - 1)) == 0)
-                cascade(wheel, l, expired);
+        /* From the highest level whose slot changes here, so that timers fall through all of them
+         * at once. */
+        level = (unsigned)__builtin_ctzll(event) / SLOT_BITS;
+        if (level >= FILCH__WHEEL_LEVELS)
+            level = FILCH__WHEEL_LEVELS - 1;
+        for (; level > 0; level--)
+            cascade(wheel, level, expired);
         take_slot(wheel, 0, slot_of(event, 0), expired);
     }
 }
 
 filch_time filch__wheel_next(const struct filch__wheel *wheel)
 {
-    uint64_t event = next_event(wheel);
+    uint64_t event;
 
-    return event >= UINT64_MAX >> FILCH__WHEEL_TICK_SHIFT ? FILCH_NEVER : event << FILCH__WHEEL_TICK_SHIFT;
+    if (has_overdue(wheel))
+        return FILCH_NOW;
+    event = next_event(wheel);
+    /* No clock gets there. */
+    if (event > UINT64_MAX >> FILCH__WHEEL_TICK_SHIFT)
+        return FILCH_NEVER;
+    return event << FILCH__WHEEL_TICK_SHIFT;
+}
+
+/* [slot], [overdue] for one timer. */
+static bool is_well_placed(const struct filch__wheel *wheel, unsigned level, unsigned slot,
+                           const struct filch__list *link)
+{
+    const struct filch__timer *timer = filch_container_of(link, const struct filch__timer, link);
+    unsigned shift = SLOT_BITS * level;
+    uint64_t tick = tick_of(timer->when);
+    uint64_t away = (slot - slot_of(wheel->tick, level)) % FILCH__WHEEL_SLOTS;
+    uint64_t start;
+
+    if (away == 0 && level == 0)
+        return tick <= wheel->tick;
+    if (away == 0 && level < FILCH__WHEEL_LEVELS - 1)
+        return false;
+    start = ((wheel->tick >> shift) + (away ? away : FILCH__WHEEL_SLOTS)) << shift;
+    /* In the last level a far timer lies in some slot before its own. */
+    return tick >= start && (level == FILCH__WHEEL_LEVELS - 1 || tick >> shift == start >> shift);
+}
+
+static bool slot_is_valid(const struct filch__wheel *wheel, unsigned level, unsigned slot)
+{
+    const struct filch__list *list = &wheel->slot[level][slot];
+    bool marked = wheel->occupied[level] >> slot & 1;
+
+    if (marked == filch__list_is_empty(list) || list->next->prev != list)
+        return false;
+    for (const struct filch__list *link = list->next; link != list; link = link->next)
+        if (link->next->prev != link || !is_well_placed(wheel, level, slot, link))
+            return false;
+    return true;
 }
 
 bool filch__wheel_is_valid(const struct filch__wheel *wheel)
 {
     for (unsigned l = 0; l < FILCH__WHEEL_LEVELS; l++)
-        for (unsigned s = 0; s < FILCH__WHEEL_SLOTS; s++) {
-            const struct filch__list *slot = &wheel->slot[l][s];
-            bool marked = wheel->occupied[l] >> s & 1;
-
-            if (marked == filch__list_is_empty(slot) || slot->next->prev != slot || slot->prev->next != slot)
+        for (unsigned s = 0; s < FILCH__WHEEL_SLOTS; s++)
+            if (!slot_is_valid(wheel, l, s))
                 return false;
-        }
     return true;
 }

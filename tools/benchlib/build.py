@@ -38,7 +38,8 @@ def _try_build(name, output, sources, build):
 
 def _build_c(name, source, out, *libraries):
     headers = list(source.parent.glob("*.h"))
-    command = ["cc", "-O2", "-Wall", "-Wextra", "-o", str(out / name), str(source), *libraries]
+    command = ["cc", "-O2", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-o", str(out / name),
+               str(source), *libraries]
     _try_build(name, out / name, [source, *headers],
                lambda: subprocess.run(command, check=True, stdout=sys.stderr))
 
@@ -68,6 +69,8 @@ def _build_go(source, out):
 def build_load(source, out):
     out.mkdir(parents=True, exist_ok=True)
     _build_c("load", source / "bench/load/load.c", out)
+    if not (out / "load").exists():
+        sys.exit("the load generator does not build: no server can be measured")
 
 
 def build_raw(source, out):

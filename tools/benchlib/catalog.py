@@ -2,6 +2,7 @@
 
 Every program, filch's and the peers', follows one protocol:
   task benchmarks   PROGRAM BENCH --workers N   prints  result name=BENCH value=41.2 unit=ns/task check=ok
+                    (exit 2: no such benchmark)
   servers           print a line that ends in their port: `port N` or `listening on ADDR:N`
 """
 from dataclasses import dataclass
@@ -17,10 +18,11 @@ class TaskBench:
     unit: str
     program: str  # of filch, in BUILD/bench/
     peers: tuple
+    peer_name: str = ""  # where the peers call it otherwise
 
 
 def _benches(group, program, rows):
-    return [TaskBench(name, group, unit, program, peers) for name, unit, peers in rows]
+    return [TaskBench(name, group, unit, program, *peers) for name, unit, *peers in rows]
 
 
 TASK_BENCHES = (
@@ -45,8 +47,9 @@ TASK_BENCHES = (
         ("mpmc_4x4", "ns/msg", BOTH),
         ("mutex_4", "ns/op", BOTH),
     ])
-    + _benches("timers", "bench_timers", [
+    + _benches("time", "bench_timers", [
         ("timers", "CPU ns/timer", BOTH),
+        ("timers_tasks", "CPU ns/timer", BOTH, "timers"),
         ("churn", "ns/op", BOTH),
         ("churn_bg", "ns/op", BOTH),
     ])

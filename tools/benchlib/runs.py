@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 from . import catalog
 from .build import find_nginx, jemalloc_library
-from .servers import RunError, cpu_ns, nginx, pinned, server
+from .servers import NoSuchBench, RunError, cpu_ns, nginx, pinned, server
 
 TASK_TIMEOUT_S = 180
+USAGE_EXIT = 2  # what a program answers to a name that it does not know
 TIME = "time"  # the one metric of a task benchmark
 
 
@@ -47,6 +48,8 @@ def _run(command, timeout, env=None):
                               timeout=timeout, env=env)
     except subprocess.TimeoutExpired:
         raise RunError(f"no result after {timeout:.0f} s: {' '.join(command)}") from None
+    if done.returncode == USAGE_EXIT:
+        raise NoSuchBench(done.stderr.strip()[-400:])
     if done.returncode != 0:
         said = (done.stdout + done.stderr).strip()[-400:]
         raise RunError(f"{' '.join(command)}: exit {done.returncode}: {said}")
@@ -159,9 +162,9 @@ def task_case(plan, bench):
         if why_not:
             case.missing[impl] = why_not
             continue
-        peer = plan.peers / catalog.PEER_TASKS[impl]
+        peer, name = plan.peers / catalog.PEER_TASKS[impl], bench.peer_name or bench.name
         _add_impl(case, impl, peer,
-                  lambda peer=peer, env=env: run_task(peer, bench.name, plan.workers, env))
+                  lambda peer=peer, env=env: run_task(peer, name, plan.workers, env))
     return case
 
 

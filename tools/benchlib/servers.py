@@ -19,6 +19,10 @@ class RunError(Exception):
     """A program that failed, gave a wrong answer or none in time."""
 
 
+class NoSuchBench(Exception):
+    """A program that does not have this benchmark (yet)."""
+
+
 def pinned(command, cpu):
     return command if cpu is None else ["taskset", "-c", str(cpu), *command]
 
