@@ -3,22 +3,26 @@
  *     senders (waiting) -> [ newest ........ oldest ] -> receivers (waiting)
  *                            ^ write         ^ read
  *
- * Messages lie in segments. A bounded channel has one segment of `capacity` slots that is its own successor, so the same
- * two positions make it a ring. An unbounded channel has a chain of segments of 64 slots; the reader retires those it has emptied, one of
- * them is kept as a spare, and a sender that finds neither room nor spare allocates one outside the lock and looks again.
- * A channel that was drained starts again at the front of its segment, where the cache is warm.
+ * Messages lie in segments. A bounded channel has one segment of `capacity` slots that is its own
+ * successor, so the same two positions make it a ring. An unbounded channel has a chain of segments
+ * of 64 slots; the reader retires those it has emptied, one of them is kept as a spare, and a
+ * sender that finds neither room nor spare allocates one outside the lock and looks again. A
+ * channel that was drained starts again at the front of its segment, where the cache is warm.
  *
  * Invariants, true whenever the lock is free:
  *   [only-when-full]   a sender waits only while the channel is full and open;
  *   [only-when-empty]  a receiver waits only while the channel is empty and open;
- *   [in-order]         so whoever frees a slot moves the oldest waiting sender's message in at once, and whoever brings a
- *                      message gives it to the oldest waiting receiver. Nobody overtakes, and a wake is never for nothing.
+ *   [in-order]         so whoever frees a slot moves the oldest waiting sender's message in at
+ * once, and whoever brings a message gives it to the oldest waiting receiver. Nobody overtakes, and
+ * a wake is never for nothing.
  *
- * A waiter's `data` is its message buffer. Whoever takes a waiter out has copied the message, or, closing, has set `data`
- * to NULL; either way before the wake, which happens after the lock was released.
+ * A waiter's `data` is its message buffer. Whoever takes a waiter out has copied the message, or,
+ * closing, has set `data` to NULL; either way before the wake, which happens after the lock was
+ * released.
  *
- * Rejected: a lock-free ring. The waiter lists need the lock in any case, and one uncontended exchange per message is less than the
- * two read-modify-writes per message of a bounded many-to-many ring.
+ * Rejected: a lock-free ring. The waiter lists need the lock in any case, and one uncontended
+ * exchange per message is less than the two read-modify-writes per message of a bounded
+ * many-to-many ring.
  *
  * Read first: runtime/task/waiter.h.
  */
@@ -37,12 +41,14 @@
 #define CHAN_SEGMENT_SLOTS 64
 
 struct segment {
-    struct segment *next; /* itself in a bounded channel; NULL in the last one of an unbounded channel */
+    struct segment
+        *next; /* itself in a bounded channel; NULL in the last one of an unbounded channel */
     size_t slots;
     unsigned char messages[];
 };
 
-/* Where the next message is read or written. `slot` may be `slots` for the writer of an unbounded channel: no room yet. */
+/* Where the next message is read or written. `slot` may be `slots` for the writer of an unbounded
+ * channel: no room yet. */
 struct position {
     struct segment *segment;
     size_t slot;
@@ -52,7 +58,8 @@ struct filch_chan {
     /* Immutable. */
     size_t elem_bytes;
     size_t capacity;
-    /* [chan-refs] acq_rel in unref(): whoever drops the last one sees all that was done with the others. */
+    /* [chan-refs] acq_rel in unref(): whoever drops the last one sees all that was done with the
+     * others. */
     filch_atomic_u32 refs;
 
     filch_spinlock lock; /* guards the rest */
@@ -114,7 +121,8 @@ static void push_locked(filch_chan *chan, const void *msg)
     }
 }
 
-/* The reader has left @segment for its successor. Return: what must be freed after the unlock; may be NULL. */
+/* The reader has left @segment for its successor. Return: what must be freed after the unlock; may
+ * be NULL. */
 static struct segment *retire_locked(filch_chan *chan, struct segment *segment)
 {
     if (!chan_is_unbounded(chan))
@@ -126,7 +134,8 @@ static struct segment *retire_locked(filch_chan *chan, struct segment *segment)
     return NULL;
 }
 
-/* Takes the oldest message; there is one. Return: a segment to be freed after the unlock, or NULL. */
+/* Takes the oldest message; there is one. Return: a segment to be freed after the unlock, or NULL.
+ */
 static struct segment *pop_locked(filch_chan *chan, void *msg)
 {
     struct position *at = &chan->read;
@@ -136,7 +145,8 @@ static struct segment *pop_locked(filch_chan *chan, void *msg)
     message_copy(chan, msg, left->messages + at->slot * chan->elem_bytes);
     at->slot++;
     if (--chan->count == 0) {
-        /* Both are in the same segment now, as the writer enters a segment only to put a message in. */
+        /* Both are in the same segment now, as the writer enters a segment only to put a message
+         * in. */
         filch_assert_state(left == chan->write.segment);
         at->slot = chan->write.slot = 0;
     } else if (at->slot == left->slots) {
@@ -192,9 +202,10 @@ static int give_up(void)
     return task && filch__task_cancelled(task) ? -ECANCELED : -ETIMEDOUT;
 }
 
-/* Waits in @list, with the lock held on entry and free on return. Return: 0 when the message was handed over. */
-static int wait_unlock(filch_chan *chan, struct filch__list *list, enum filch__wait reason, void *msg,
-                       filch_time until)
+/* Waits in @list, with the lock held on entry and free on return. Return: 0 when the message was
+ * handed over. */
+static int wait_unlock(filch_chan *chan, struct filch__list *list, enum filch__wait reason,
+                       void *msg, filch_time until)
 {
     struct filch__waiter waiter;
     int r;
@@ -250,7 +261,8 @@ static enum attempt send_locked(filch_chan *chan, const void *msg, struct filch_
     }
 }
 
-/* What recv() can do without waiting. *ret_wake is to be woken, and *ret_garbage freed, after the unlock. */
+/* What recv() can do without waiting. *ret_wake is to be woken, and *ret_garbage freed, after the
+ * unlock. */
 static enum attempt recv_locked(filch_chan *chan, void *msg, struct filch__waiter **ret_wake,
                                 struct segment **ret_garbage, int *ret_result)
 {
@@ -341,7 +353,8 @@ int filch_chan_send(filch_chan *chan, const void *msg, filch_time until)
     attempt = send_locked(chan, msg, &wake, &result);
     /* The message is only read; `data` is not const because receivers share it. */
     if (attempt == ATTEMPT_WAIT && until != FILCH_NOW)
-        return wait_unlock(chan, &chan->senders, FILCH_WAIT_CHAN_SEND, (void *)(uintptr_t)msg, until);
+        return wait_unlock(chan, &chan->senders, FILCH_WAIT_CHAN_SEND, (void *)(uintptr_t)msg,
+                           until);
     filch_spinlock_unlock(&chan->lock);
     if (attempt == ATTEMPT_WAIT)
         return give_up();
@@ -382,7 +395,8 @@ int filch_chan_close(filch_chan *chan)
         return -EINVAL;
     filch_spinlock_lock(&chan->lock);
     chan->closed = true;
-    /* Nobody new waits from here on. One at a time, so that wakes, which may enter the kernel, happen outside the lock. */
+    /* Nobody new waits from here on. One at a time, so that wakes, which may enter the kernel,
+     * happen outside the lock. */
     for (;;) {
         waiter = waiter_pop(&chan->senders);
         if (!waiter)

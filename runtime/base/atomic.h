@@ -7,7 +7,7 @@
  *
  * Two builds of the same source:
  *   normal          each operation is one C11 atomic;
- *   -DFILCH_MODEL   each operation is a step of the exhaustive explorer (tests/model/explorer.h), which tries
+ *   -DFILCH_MODEL   each operation is a step of the exhaustive explorer (tests/model/explore.h), which tries
  *                   every schedule and every value that C11 allows a load to return.
  *
  * Fields are declared with the types below and nothing else:
@@ -21,7 +21,7 @@
 #include <stdint.h>
 
 #ifdef FILCH_MODEL
-#include "tests/model/explorer_atomic.h"
+#include "tests/model/explore_atomic.h"
 #else
 
 #include <stdatomic.h>

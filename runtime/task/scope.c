@@ -8,13 +8,13 @@
  *                                        wake waiter       -- valid until woken
  *
  * Invariants:
- *   [linked]    a task is in the list from before it is queued until its body has returned; while it is there, its block
- *               cannot be released, so those who hold the lock may cancel it;
- *   [last-out]  the frame of the scope may be gone as soon as the list is empty and the lock is free: so the waiter is taken out
- *               under the lock and woken after it, and the owner always looks under the lock.
+ *   [linked]    a task is in the list from before it is queued until its body has returned; while
+ * it is there, its block cannot be released, so those who hold the lock may cancel it; [last-out]
+ * the frame of the scope may be gone as soon as the list is empty and the lock is free: so the
+ * waiter is taken out under the lock and woken after it, and the owner always looks under the lock.
  *
- * Two errors are kept: the first of any kind for join(), and the first that is not -ECANCELED for cancel_join(), which caused
- * the cancels itself and asks what else went wrong.
+ * Two errors are kept: the first of any kind for join(), and the first that is not -ECANCELED for
+ * cancel_join(), which caused the cancels itself and asks what else went wrong.
  *
  * Cancelling the children holds the lock while it wakes them: a wake never takes a scope's lock.
  */
@@ -40,7 +40,8 @@ struct filch__scope {
 };
 
 _Static_assert(sizeof(struct filch__scope) <= sizeof(filch_scope), "it lives in the private words");
-_Static_assert(alignof(struct filch__scope) <= alignof(filch_scope), "it lives in the private words");
+_Static_assert(alignof(struct filch__scope) <= alignof(filch_scope),
+               "it lives in the private words");
 
 static struct filch__scope *scope_of(filch_scope *scope)
 {
@@ -87,8 +88,8 @@ void filch__scope_child_done(struct filch__scope *scope, struct filch__task *tas
         filch__waiter_wake(owner);
 }
 
-/* Waits for the last child, with the lock held and children left on entry, and the lock free on return. Return: 0; or, with the waiter out
- * of reach again, -ETIMEDOUT; -ECANCELED. */
+/* Waits for the last child, with the lock held and children left on entry, and the lock free on
+ * return. Return: 0; or, with the waiter out of reach again, -ETIMEDOUT; -ECANCELED. */
 static int wait_unlock(struct filch__scope *scope, filch_time until, bool shielded)
 {
     struct filch__waiter waiter;

@@ -20,13 +20,13 @@
 #endif
 #endif
 
-/* For functions that are entered on a stack and never left: ThreadSanitizer would count their entries until its own stack of calls is full. */
-#if defined(FILCH__TSAN) && defined(__has_attribute)
-#if __has_attribute(disable_sanitizer_instrumentation)
+/* For functions that are entered on a stack and never left. ThreadSanitizer would count their entries until its own stack of calls is full;
+ * AddressSanitizer would keep their variables on a fake stack that is destroyed before the last switch. */
+#if defined(FILCH__ASAN)
+#define FILCH__NEVER_LEFT __attribute__((no_sanitize("address"), noinline))
+#elif defined(FILCH__TSAN) && defined(__clang__)
 #define FILCH__NEVER_LEFT __attribute__((disable_sanitizer_instrumentation, noinline))
-#endif
-#endif
-#ifndef FILCH__NEVER_LEFT
+#else
 #define FILCH__NEVER_LEFT
 #endif
 

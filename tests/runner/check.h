@@ -1,5 +1,6 @@
-/* Checks that work anywhere: in tasks, in jobs, in threads. cr_assert leaves a test by a jump and so belongs to the test's own
- * thread; these print where and why, and abort the process, which is one test. */
+/* Checks that work anywhere: in tasks, in jobs, in threads. cr_assert leaves a test by a jump and
+ * so belongs to the test's own thread; these print where and why, and abort the process, which is
+ * one test. */
 #ifndef FILCH_TESTS_RUNNER_CHECK_H
 #define FILCH_TESTS_RUNNER_CHECK_H
 
@@ -32,9 +33,8 @@ __attribute__((noreturn, unused)) static void t_check_failed(const char *file, i
     abort();
 }
 
-__attribute__((noreturn, unused)) static void t_is_failed(const char *file, int line,
-                                                          const char *expression, long long got,
-                                                          long long want)
+__attribute__((noreturn, unused)) static void
+t_is_failed(const char *file, int line, const char *expression, long long got, long long want)
 {
     fprintf(stderr, "%s:%d: %s is %lld, not %lld\n", file, line, expression, got, want);
     abort();

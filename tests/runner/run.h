@@ -1,4 +1,5 @@
-/* Runtimes for tests: each test starts its own. FILCH_TEST_WORKERS sets the number of workers of those that do not care. */
+/* Runtimes for tests: each test starts its own. FILCH_TEST_WORKERS sets the number of workers of
+ * those that do not care. */
 #ifndef FILCH_TESTS_RUNNER_RUN_H
 #define FILCH_TESTS_RUNNER_RUN_H
 
@@ -10,7 +11,8 @@
 
 #include "tests/runner/check.h"
 
-/* For what must happen, on the slowest of machines: a failure takes this long, a success does not. */
+/* For what must happen, on the slowest of machines: a failure takes this long, a success does not.
+ */
 #define T_LIMIT filch_after(20 * FILCH_SECOND)
 
 /* Waits for another thread or task, without sleeping: its turn comes by the yields. */
@@ -61,7 +63,8 @@ static inline int run_in_runtime(unsigned workers, filch_fn fn, void *arg)
     return result;
 }
 
-/* Gives other tasks every chance to get where they wait. Only the likelihood of an interleaving depends on it, never a result. */
+/* Gives other tasks every chance to get where they wait. Only the likelihood of an interleaving
+ * depends on it, never a result. */
 static inline void let_others_run(void)
 {
     for (int i = 0; i < 100; i++)

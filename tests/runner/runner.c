@@ -1,17 +1,19 @@
-/* A small test runner in libcriterion's place, so that the same test objects also run under sanitizers, Valgrind and in
- * soaks: link them with this file instead of -lcriterion.
+/* A small test runner in libcriterion's place, so that the same test objects also run under
+ * sanitizers, Valgrind and in soaks: link them with this file instead of -lcriterion.
  *
- * Why: Criterion does not look at the exit code of a test that has passed, so what LeakSanitizer (1), ThreadSanitizer (66)
- * or Valgrind found when the process ended goes unnoticed; and its sandbox does not start under ThreadSanitizer. Here each test is
- * one fork without further threads, and the child's end decides.
+ * Why: Criterion does not look at the exit code of a test that has passed, so what LeakSanitizer
+ * (1), ThreadSanitizer (66) or Valgrind found when the process ended goes unnoticed; and its
+ * sandbox does not start under ThreadSanitizer. Here each test is one fork without further threads,
+ * and the child's end decides.
  *
  *     runner [SUBSTRING]       run the tests whose suite/name contains SUBSTRING
  *     REPEAT=n                 run all of them n times
  *     NOFORK=1                 in this process, for a debugger; stops at the first crash
  *     FILCH_TEST_TIMEOUT=s     instead of each test's own limit (slow tools need more)
  *
- * It knows what the classic macros use: Test and TestSuite with init, fini, signal, exit_code, disabled and timeout; cr_assert*,
- * cr_expect*, cr_skip_test, cr_log_*. Not parameterised tests, theories, redirection, or the criterion/new headers.
+ * It knows what the classic macros use: Test and TestSuite with init, fini, signal, exit_code,
+ * disabled and timeout; cr_assert*, cr_expect*, cr_skip_test, cr_log_*. Not parameterised tests,
+ * theories, redirection, or the criterion/new headers.
  */
 #include <pthread.h>
 #include <setjmp.h>

@@ -1,4 +1,5 @@
-/* Connections for tests: on the loopback, on ports that the kernel chooses; and plain sockets, for what a filch peer never does. */
+/* Connections for tests: on the loopback, on ports that the kernel chooses; and plain sockets, for
+ * what a filch peer never does. */
 #ifndef FILCH_TESTS_RUNNER_TCP_PAIR_H
 #define FILCH_TESTS_RUNNER_TCP_PAIR_H
 

@@ -1,10 +1,13 @@
-/* Everything at once, for a while: tasks that spawn, join, cancel, sleep, talk through channels and over TCP, chosen by a seed.
+/* Everything at once, for a while: tasks that spawn, join, cancel, sleep, talk through channels and
+ * over TCP, chosen by a seed.
  *
- *     stress_mix [SECONDS [SEED]]     default: 3 seconds, a seed from the clock; FILCH_TEST_WORKERS sets the workers
+ *     stress_mix [SECONDS [SEED]]     default: 3 seconds, a seed from the clock; FILCH_TEST_WORKERS
+ * sets the workers
  *
- * What must hold at the end, whatever was cancelled: each actor that was spawned has ended; what was sent was received or is still
- * queued, in number and in sum; each connection echoed what it was sent. The seed is printed first: schedules differ
- * between runs, but each actor's choices are the same.
+ * What must hold at the end, whatever was cancelled: each actor that was spawned has ended; what
+ * was sent was received or is still queued, in number and in sum; each connection echoed what it
+ * was sent. The seed is printed first: schedules differ between runs, but each actor's choices are
+ * the same.
  */
 #include <errno.h>
 #include <string.h>
@@ -289,7 +292,8 @@ int main(int argc, char **argv)
     T_OK(run_in_runtime(0, run_world, &world));
     T_IS(world.ended, world.spawned);
     check_messages(&world);
-    printf("%llu actors, %llu messages, %llu echoes, %llu cancels, %llu time-outs: all accounted for\n",
+    printf("%llu actors, %llu messages, %llu echoes, %llu cancels, %llu time-outs: all accounted "
+           "for\n",
            world.spawned, world.sent, world.echoes, world.cancels, world.timeouts);
     return 0;
 }

@@ -1,4 +1,5 @@
-/* Description: what <filch/blocking.h> promises: jobs run on plain threads, are joined like tasks, queue beyond the cap, always run. */
+/* Description: what <filch/blocking.h> promises: jobs run on plain threads, are joined like tasks,
+ * queue beyond the cap, always run. */
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
@@ -98,7 +99,10 @@ struct gate {
     atomic_int done;
 };
 
-#define GATE_INIT {.lock = PTHREAD_MUTEX_INITIALIZER, .opened = PTHREAD_COND_INITIALIZER}
+#define GATE_INIT                                                                                  \
+    {                                                                                              \
+        .lock = PTHREAD_MUTEX_INITIALIZER, .opened = PTHREAD_COND_INITIALIZER                      \
+    }
 
 static int pass_gate(void *arg)
 {

@@ -1,4 +1,5 @@
-/* Description: what <filch/chan.h> promises: order, back-pressure, close, and that no message is lost or doubled, whatever is cancelled. */
+/* Description: what <filch/chan.h> promises: order, back-pressure, close, and that no message is
+ * lost or doubled, whatever is cancelled. */
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
@@ -40,7 +41,8 @@ Test(chan, bad_arguments_are_refused)
     filch_chan_unref(chan);
 }
 
-/* Single-threaded, so it also runs without a runtime: fill, drain, and half of each, around the ring's end many times. */
+/* Single-threaded, so it also runs without a runtime: fill, drain, and half of each, around the
+ * ring's end many times. */
 static void check_fifo(size_t capacity, unsigned most)
 {
     filch_chan *chan = chan_new(sizeof(unsigned), capacity);
@@ -227,7 +229,8 @@ Test(chan, close_wakes_all_who_wait)
     cr_assert_eq(run_in_runtime(0, close_wakes_body, NULL), 0);
 }
 
-/* The root never yields between spawns on one worker, so senders wait in the order of their spawn. */
+/* The root never yields between spawns on one worker, so senders wait in the order of their spawn.
+ */
 static int send_number(void *arg)
 {
     const struct party *party = arg;
@@ -412,7 +415,8 @@ Test(chan, cancelled_task_still_does_what_needs_no_wait)
     cr_assert_eq(run_in_runtime(0, cancelled_but_possible_body, NULL), 0);
 }
 
-/* Conservation: what goes in comes out, once; and in order per sender. A message is sender << 32 | number. */
+/* Conservation: what goes in comes out, once; and in order per sender. A message is sender << 32 |
+ * number. */
 
 enum { SENDERS = 8, RECEIVERS = 8 };
 
@@ -520,7 +524,8 @@ Test(chan, tasks_and_threads_lose_nothing_in_an_unbounded_channel)
     conserve(FILCH_CHAN_UNBOUNDED, 25000);
 }
 
-/* Until cancelled; counts what got through. Looks for itself as well: two who keep feeding each other never have to wait. */
+/* Until cancelled; counts what got through. Looks for itself as well: two who keep feeding each
+ * other never have to wait. */
 static int send_until_cancelled(void *arg)
 {
     struct party *party = arg;
@@ -566,7 +571,8 @@ static int cancel_storm_body(void *arg)
             task[i] = spawn(i % 2 ? recv_until_cancelled : send_until_cancelled, &party);
         for (int i = 0; i < round % 11; i++)
             filch_task_yield();
-        /* Receivers first in one round, senders in the next: whoever is left alone waits, and is cancelled waiting. */
+        /* Receivers first in one round, senders in the next: whoever is left alone waits, and is
+         * cancelled waiting. */
         for (int i = 0; i < 8; i++)
             T_OK(filch_task_cancel(task[(i + round) % 8]));
         for (int i = 0; i < 8; i++)

@@ -1,4 +1,5 @@
-/* Description: what <filch/future.h> promises: polls follow wakes, drop comes once, wakers may outlive everything. */
+/* Description: what <filch/future.h> promises: polls follow wakes, drop comes once, wakers may
+ * outlive everything. */
 #include <errno.h>
 #include <pthread.h>
 
@@ -8,7 +9,8 @@
 
 TestSuite(future, .timeout = 60);
 
-/* Ready once opened; keeps the waker of the last poll. The state of the world in which it is used, too: drops and polls are counted. */
+/* Ready once opened; keeps the waker of the last poll. The state of the world in which it is used,
+ * too: drops and polls are counted. */
 struct gate {
     filch_future base;
     pthread_mutex_t lock; /* held for a few lines, never across a suspension */

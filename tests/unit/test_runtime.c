@@ -1,4 +1,5 @@
-/* Description: what <filch/runtime.h> promises: start, block_on, shutdown with whatever is still there, numbers, no leaks. */
+/* Description: what <filch/runtime.h> promises: start, block_on, shutdown with whatever is still
+ * there, numbers, no leaks. */
 #include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
@@ -80,7 +81,8 @@ Test(runtime, block_on_cancels_at_its_time_and_still_waits)
     filch_time until = filch_after(3 * FILCH_MILLISECOND);
     int result = 0;
 
-    cr_assert_eq(filch_runtime_block_on(rt, sleep_until_cancelled, NULL, &result, until), -ETIMEDOUT);
+    cr_assert_eq(filch_runtime_block_on(rt, sleep_until_cancelled, NULL, &result, until),
+                 -ETIMEDOUT);
     cr_assert(filch_now() >= until);
     cr_assert_eq(result, -ECANCELED);
     stop_runtime(rt);
@@ -386,9 +388,11 @@ Test(runtime, shutdown_while_tasks_spawn_tasks)
 
 Test(runtime, fine_tuned_options_work)
 {
-    filch_runtime_opts opts = {
-        .workers = 3, .spin_ns = FILCH_NEVER, .ring_entries = 8, .blocking_keep_alive_ns = 1,
-        .blocking_threads = 2};
+    filch_runtime_opts opts = {.workers = 3,
+                               .spin_ns = FILCH_NEVER,
+                               .ring_entries = 8,
+                               .blocking_keep_alive_ns = 1,
+                               .blocking_threads = 2};
     filch_runtime *rt;
 
     T_OK(filch_runtime_start(&opts, &rt));

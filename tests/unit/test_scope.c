@@ -1,4 +1,5 @@
-/* Description: what <filch/scope.h> promises: no task outlives the block, the first error is kept, cancel reaches all children. */
+/* Description: what <filch/scope.h> promises: no task outlives the block, the first error is kept,
+ * cancel reaches all children. */
 #include <errno.h>
 
 #include <criterion/criterion.h>

@@ -1,4 +1,5 @@
-/* Description: what <filch/task.h> promises: spawn, join, detach, cancel, handles, and tasks that really run in parallel. */
+/* Description: what <filch/task.h> promises: spawn, join, detach, cancel, handles, and tasks that
+ * really run in parallel. */
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
@@ -688,7 +689,8 @@ static int hog_body(void *arg)
     filch_task *helper = spawn(release_hog, &go);
 
     (void)arg;
-    /* Our own worker is held up from here on: another must take the helper, also out of the LIFO slot. */
+    /* Our own worker is held up from here on: another must take the helper, also out of the LIFO
+     * slot. */
     hog(&go);
     T_OK(join(helper));
     return 0;

@@ -1,4 +1,5 @@
-/* Description: what <filch/tcp.h> promises while all goes well: bytes arrive, sides end one by one, addresses are text. */
+/* Description: what <filch/tcp.h> promises while all goes well: bytes arrive, sides end one by one,
+ * addresses are text. */
 #include <pthread.h>
 
 #include <criterion/criterion.h>
@@ -306,9 +307,11 @@ static int full_pipe_body(void *arg)
     while ((n = filch_tcp_write(pair.client, block, sizeof(block), FILCH_NOW)) > 0)
         ;
     T_IS(n, -ETIMEDOUT);
-    T_IS(filch_tcp_write(pair.client, block, 1 << 16, filch_after(3 * FILCH_MILLISECOND)), -ETIMEDOUT);
-    T_IS(filch_tcp_write_all(pair.client, block, 1 << 16, &done, filch_after(3 * FILCH_MILLISECOND)),
+    T_IS(filch_tcp_write(pair.client, block, 1 << 16, filch_after(3 * FILCH_MILLISECOND)),
          -ETIMEDOUT);
+    T_IS(
+        filch_tcp_write_all(pair.client, block, 1 << 16, &done, filch_after(3 * FILCH_MILLISECOND)),
+        -ETIMEDOUT);
     T_CHECK(done < 1 << 16);
     close_pair(&pair);
     return 0;

@@ -1,4 +1,5 @@
-/* Description: what <filch/tcp.h> promises when things go wrong: resets, refusals, cancels, closes under way, no descriptors left. */
+/* Description: what <filch/tcp.h> promises when things go wrong: resets, refusals, cancels, closes
+ * under way, no descriptors left. */
 #include <fcntl.h>
 #include <sys/resource.h>
 
@@ -11,9 +12,27 @@ TestSuite(tcp_faults, .timeout = 60);
 Test(tcp_faults, address_text_that_is_none_is_refused)
 {
     static const char *const bad[] = {
-        "", ":", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:12x",
-        "127.0.0.1: 80", "127.0.0.1:80 ", " 127.0.0.1:80", "256.0.0.1:80", "1.2.3:80", "localhost:80",
-        "::1:80", "[::1]", "[::1]80", "[::1]:", "[::1:80", "[127.0.0.1]:80", "[]:80", "127.0.0.1:99999999999",
+        "",
+        ":",
+        "127.0.0.1",
+        "127.0.0.1:",
+        "127.0.0.1:65536",
+        "127.0.0.1:-1",
+        "127.0.0.1:12x",
+        "127.0.0.1: 80",
+        "127.0.0.1:80 ",
+        " 127.0.0.1:80",
+        "256.0.0.1:80",
+        "1.2.3:80",
+        "localhost:80",
+        "::1:80",
+        "[::1]",
+        "[::1]80",
+        "[::1]:",
+        "[::1:80",
+        "[127.0.0.1]:80",
+        "[]:80",
+        "127.0.0.1:99999999999",
         "[0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000]:80",
     };
     filch_listener *listener = NULL;
@@ -140,7 +159,8 @@ Test(tcp_faults, connect_to_a_closed_port_is_refused)
     cr_assert_eq(refused_body(NULL), 0);
 }
 
-/* A listener whose queue is full: the kernel drops what comes, so a connect hangs until its sender gives up. */
+/* A listener whose queue is full: the kernel drops what comes, so a connect hangs until its sender
+ * gives up. */
 struct full {
     char addr[FILCH_ADDR_BYTES];
     int listener;

@@ -1,4 +1,5 @@
-/* Description: what <filch/time.h> promises: never early, cancel ends a sleep, ticks are not lost. */
+/* Description: what <filch/time.h> promises: never early, cancel ends a sleep, ticks are not lost.
+ */
 #include <errno.h>
 #include <time.h>
 
