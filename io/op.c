@@ -11,6 +11,17 @@
 #define CANCEL_PAUSE_MIN FILCH_MILLISECOND
 #define CANCEL_PAUSE_MAX (100 * FILCH_MILLISECOND)
 
+void filch__op_finish(struct filch__op *op, int res)
+{
+    struct filch__task *task = op->task;
+    uint64_t generation = op->generation;
+
+    op->res = res;
+    filch_plain_write(&op->res);
+    filch_store_release(&op->done, 1); /* [op-done]; the op may be gone from here on */
+    filch__task_wake_back(task, generation);
+}
+
 static void cancel_and_wait(struct filch__op *op)
 {
     filch_time pause = CANCEL_PAUSE_MIN;
@@ -38,6 +49,7 @@ int filch__op_wait(struct filch__op *op, filch_time until)
             break;
         }
     }
+    filch_plain_read(&op->res);
     if (reason < 0 && (op->res == -ECANCELED || op->res == -EINTR))
         return reason;
     return op->res;

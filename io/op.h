@@ -30,6 +30,9 @@ struct filch__op {
  * -ETIMEDOUT or -ECANCELED if the kernel gave it up for that reason. */
 int filch__op_wait(struct filch__op *op, filch_time until);
 
+/* The kernel's completion of an op without a `complete` function, by whoever reaps it. The op may be gone on return. */
+void filch__op_finish(struct filch__op *op, int res);
+
 /* Asks the kernel to end an op, on any lane, from any thread. It may be too late. */
 void filch__op_cancel(struct filch__op *op);
 

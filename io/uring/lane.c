@@ -250,8 +250,6 @@ static unsigned copy_out(struct filch__lane *lane, struct reaped *to, unsigned m
 static void complete(struct filch__lane *lane, const struct reaped *cqe)
 {
     struct filch__op *op = (struct filch__op *)(uintptr_t)cqe->data;
-    struct filch__task *task;
-    uint64_t generation;
 
     if (cqe->data == DATA_IGNORE)
         return;
@@ -265,12 +263,8 @@ static void complete(struct filch__lane *lane, const struct reaped *cqe)
         op->complete(op, cqe->res, cqe->flags);
         return;
     }
-    task = op->task;
-    generation = op->generation;
     FILCH__TSAN_ACQUIRE(op);
-    op->res = cqe->res;
-    filch_store_release(&op->done, 1); /* [op-done]; the op may be gone from here on */
-    filch__task_wake_back(task, generation);
+    filch__op_finish(op, cqe->res);
 }
 
 /* Handles a batch. The lock is held on entry and free on return. */

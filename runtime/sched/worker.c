@@ -22,7 +22,7 @@
 #include <string.h>
 
 #define MAINTAIN_TICKS 32
-#define INJECT_TICKS 61
+#define INJECT_TICKS 64 /* a multiple: the loop is entered every MAINTAIN_TICKS when the queue is busy */
 #define INJECT_BATCH 64
 /* A worker that pushes without ever switching looks at the clock at every so many pushes. */
 #define PUSH_CHECK 64
@@ -130,8 +130,9 @@ static void found_work(struct filch__worker *worker)
         filch_counter_add(&worker->stats.wakes_useful, 1);
     }
     worker->searching = false;
-    /* [idle-last] What a producer published while we searched is ours to pass on. */
-    if (filch__idle_end_search(&worker->rt->idle) && filch__worker_sees_work(worker))
+    /* [idle-last] What a producer published while we searched is ours to pass on; and somebody must watch over us. */
+    if (filch__idle_end_search(&worker->rt->idle) &&
+        (filch__worker_sees_work(worker) || filch__monitor_is_missing(worker->rt)))
         filch__runtime_notify(worker->rt);
 }
 

@@ -135,6 +135,10 @@ struct filch__task *filch__worker_steal(struct filch__worker *worker);
  * *ret_found says whether anything was found. */
 struct filch__task *filch__monitor_visit(struct filch__worker *worker, bool *ret_found);
 
+/* Is nobody on monitor duty, though there are workers who could be? Then a worker that begins to work wakes a sleeper, who finds
+ * nothing and parks with the duty. */
+bool filch__monitor_is_missing(struct filch_runtime *rt);
+
 /* Spins, then parks, until there may be something to do. */
 void filch__worker_idle(struct filch__worker *worker);
 

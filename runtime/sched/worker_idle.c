@@ -236,10 +236,9 @@ static filch_time monitor_enlist(struct filch__worker *worker, bool *ret_duty)
     return worker->now + worker->monitor_ns;
 }
 
-/* Wakes a sleeper, which will find nothing and park with the duty. A searcher is awake and will do the same. */
-static void appoint_monitor(struct filch_runtime *rt)
+bool filch__monitor_is_missing(struct filch_runtime *rt)
 {
-    filch__runtime_notify(rt);
+    return rt->workers > 1 && !filch_load_relaxed(&rt->monitor);
 }
 
 /* The holder of the duty has woken up. Return: did it find nothing to do, so that it will park again at once? */
@@ -273,9 +272,9 @@ static void park(struct filch__worker *worker)
     worker->woken = worker->searching;
     if (duty && monitor_do_duty(worker, due))
         return;
-    /* About to work: somebody who is parked must watch over us. */
-    if (rt->workers > 1 && !filch_load_relaxed(&rt->monitor))
-        appoint_monitor(rt);
+    /* About to work: somebody must watch over us. A searcher sees to that when it has found something. */
+    if (!worker->searching && filch__monitor_is_missing(rt))
+        filch__runtime_notify(rt);
 }
 
 void filch__worker_idle(struct filch__worker *worker)

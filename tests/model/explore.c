@@ -8,6 +8,7 @@
 
 #define LOCATIONS 48
 #define STORES 24
+#define STALE_READS 3
 #define PLAINS 32
 #define LOCKS 8
 #define STACK_BYTES 65536
@@ -44,6 +45,7 @@ struct thread {
     char *stack;
     view seen;
     bool done;
+    int stale_reads; /* in a row */
     bool relaxing; /* not again before somebody stored */
     const struct lock *wants;
     bool (*ready)(void *arg);
@@ -167,7 +169,7 @@ static void schedule(void)
         running = next;
         xp_switch(&threads[previous].sp, threads[next].sp);
     }
-    if (++threads[running].seen[LOCATIONS + running] == 255)
+    if (++threads[running].seen[LOCATIONS + running] > 250)
         fail("a thread takes too many steps");
 }
 
@@ -256,6 +258,7 @@ static void append_store(struct xp_location *location, uint64_t value, enum xp_o
     if (sequence)
         join(s->carried, sequence);
     h->n++;
+    t->seen[LOCATIONS + running]++; /* what comes after is not part of what was carried */
     for (int i = 0; i < n_threads; i++)
         threads[i].relaxing = false;
 }
@@ -271,7 +274,11 @@ uint64_t xp_load(struct xp_location *location, struct xp_site *site)
     if (order == XP_SEQ_CST)
         join(threads[running].seen, sc_view);
     newest = h->n - 1;
-    i = newest - choose(newest - threads[running].seen[location->number] + 1);
+    i = newest;
+    /* Stores become visible in the end: a loop does not read old values for ever. */
+    if (threads[running].stale_reads < STALE_READS)
+        i -= choose(newest - threads[running].seen[location->number] + 1);
+    threads[running].stale_reads = i == newest ? 0 : threads[running].stale_reads + 1;
     read_store(location, i, order);
     trace("load", location, h->store[i].value, site);
     return h->store[i].value;

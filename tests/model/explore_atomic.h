@@ -3,6 +3,7 @@
 #define FILCH_TESTS_MODEL_EXPLORE_ATOMIC_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct xp_location {

@@ -1,0 +1,160 @@
+/* Description: the run queue (runtime/sched/run_queue.c) with a ring of 4: an owner against thieves; no task is lost or taken twice. */
+#define FILCH__RING_SLOTS 4
+#include "runtime/sched/run_queue.c"
+
+#include <string.h>
+
+#include "tests/model/explore.h"
+
+#define TASKS 8
+
+static struct filch__run_queue queue;
+static struct filch__run_queue thief_queue[2];
+static struct filch__task tasks[TASKS];
+static int payload[TASKS];
+static int taken[TASKS];
+static int last_own;
+
+static void reset(void)
+{
+    filch__run_queue_init(&queue);
+    filch__run_queue_init(&thief_queue[0]);
+    filch__run_queue_init(&thief_queue[1]);
+    memset(taken, 0, sizeof taken);
+    last_own = -1;
+}
+
+static void push(int i)
+{
+    payload[i] = i;
+    filch_plain_write(&payload[i]);
+    filch__run_queue_push(&queue, &tasks[i]);
+}
+
+static int run_task(struct filch__task *task)
+{
+    int i = (int)(task - tasks);
+
+    filch_plain_read(&payload[i]);
+    filch_plain_write(&taken[i]);
+    xp_assert(!taken[i]);
+    taken[i] = 1;
+    return i;
+}
+
+static bool pop(void)
+{
+    struct filch__task *task = filch__run_queue_pop(&queue);
+    int i;
+
+    if (!task)
+        return false;
+    i = run_task(task);
+    xp_assert(i > last_own); /* first in, first out */
+    last_own = i;
+    return true;
+}
+
+static void owner_3(void)
+{
+    push(0);
+    push(1);
+    pop();
+    push(2);
+    while (pop())
+        ;
+}
+
+/* Overflows the ring into the list. */
+static void owner_overflow(void)
+{
+    for (int i = 0; i < 6; i++)
+        push(i);
+    while (pop())
+        ;
+}
+
+/* Fills slots again that a thief may be reading. */
+static void owner_wraps(void)
+{
+    for (int i = 0; i < 3; i++)
+        push(i);
+    pop();
+    pop();
+    for (int i = 3; i < 6; i++)
+        push(i);
+    while (pop())
+        ;
+}
+
+static void steal(struct filch__run_queue *own)
+{
+    unsigned moved;
+    struct filch__task *task = filch__run_queue_steal(&queue, own, &moved);
+
+    while (task) {
+        run_task(task);
+        task = filch__run_queue_pop(own);
+    }
+}
+
+static void thief_0(void)
+{
+    steal(&thief_queue[0]);
+}
+
+static void thief_0_twice(void)
+{
+    steal(&thief_queue[0]);
+    steal(&thief_queue[0]);
+}
+
+static void thief_1(void)
+{
+    steal(&thief_queue[1]);
+}
+
+static void all_of_3(void)
+{
+    for (int i = 0; i < 3; i++)
+        xp_assert(taken[i]);
+}
+
+static void all_of_6(void)
+{
+    for (int i = 0; i < 6; i++)
+        xp_assert(taken[i]);
+}
+
+/* A thief robs a thief that has just stolen. */
+static void robber(void)
+{
+    unsigned moved;
+    struct filch__task *task = filch__run_queue_steal(&thief_queue[0], &thief_queue[1], &moved);
+
+    while (task) {
+        run_task(task);
+        task = filch__run_queue_pop(&thief_queue[1]);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static const struct xp_model models[] = {
+        {"owner against a thief", 2, {owner_3, thief_0_twice}, reset, all_of_3, 4, false},
+        {"owner against two thieves", 3, {owner_3, thief_0, thief_1}, reset, all_of_3, 2, false},
+        {"overflow into the list", 2, {owner_overflow, thief_0}, reset, all_of_6, 3, false},
+        {"slots are filled again", 2, {owner_wraps, thief_0}, reset, all_of_6, 3, false},
+        {"a thief is robbed", 3, {owner_3, thief_0, robber}, reset, all_of_3, 2, false},
+    };
+    static const struct xp_excuse excuses[] = {
+        {"filch__run_queue_pop load_acquire", "the owner reads its own slots; a stale head makes the CAS fail"},
+        {"filch__run_queue_pop cas_weak_acq_rel", "acquire: the owner wrote the slots itself. Release: its own later store is ordered by coherence"},
+        {"ring_grab cas_weak_acq_rel", "acquire: the slots were published by the tail, read before"},
+        {"ring_grab load_acquire", "a stale head makes the CAS fail"},
+        {"filch__run_queue_length load_acquire", "not run here: a hint"},
+    };
+
+    return xp_main(argc, argv, models, (int)(sizeof models / sizeof models[0]), excuses,
+                   (int)(sizeof excuses / sizeof excuses[0]));
+}

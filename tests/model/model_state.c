@@ -1,0 +1,287 @@
+/* Description: the life of a task (runtime/task/state.h): parking against wakes, finishing against join, detach, cancel and late wakers. */
+#include "tests/model/explore.h"
+
+#include "runtime/task/state.h"
+
+struct filch__waiter {
+    filch_atomic_u32 woken;
+};
+
+static filch_atomic_u64 state;
+static struct filch__waiter waiter;
+static struct filch__waiter *joiner;
+static int message; /* what a waker hands over */
+static int result;
+static int queue;   /* tasks in the run queue: the word itself */
+static int released;
+static bool body_ran;
+static filch_spinlock queue_lock;
+
+/* The run queue: carries the task, but publishes nothing that the word does not. */
+static void enqueue(void)
+{
+    queue++;
+    xp_assert(queue == 1);
+}
+
+static bool is_queued(void *arg)
+{
+    (void)arg;
+    return queue > 0;
+}
+
+static void release(void)
+{
+    filch_plain_write(&released);
+    xp_assert(!released);
+    released = 1;
+    filch__state_release(&state);
+}
+
+static void reset(void)
+{
+    filch_atomic_init(&state, FILCH_TASK_DONE);
+    filch_atomic_init(&waiter.woken, 0);
+    filch_spinlock_init(&queue_lock);
+    joiner = NULL;
+    message = result = queue = released = 0;
+    body_ran = false;
+}
+
+static void spawn_word(bool with_handle)
+{
+    filch_atomic_init(&state, FILCH_TASK_QUEUED | (with_handle ? FILCH_TASK_HANDLE : 0));
+    queue = 1;
+}
+
+static void reset_with_handle(void)
+{
+    reset();
+    spawn_word(true);
+}
+
+static void reset_detached(void)
+{
+    reset();
+    spawn_word(false);
+}
+
+static void pick(void)
+{
+    xp_block_until(is_queued, NULL);
+    queue--;
+    filch__state_pick(&state);
+}
+
+/* Suspends until woken, as filch__park_shielded() and the worker do. */
+static void park(void)
+{
+    if (filch__state_take_wake(&state))
+        return;
+    if (filch__state_park(&state) == FILCH_PARK_REQUEUE)
+        enqueue();
+    pick();
+}
+
+static void finish(void)
+{
+    filch_plain_write(&result);
+    result = 7;
+    switch (filch__state_finish(&state)) {
+    case FILCH_FINISH_RELEASE:
+        release();
+        break;
+    case FILCH_FINISH_KEEP:
+        break;
+    case FILCH_FINISH_WAKE_JOINER:
+        filch_plain_read(&joiner);
+        filch_store_release(&joiner->woken, 1);
+        break;
+    }
+}
+
+/* Waits for the message: a flag that the waker sets, and a wake. */
+static filch_atomic_u32 sent;
+
+static void reset_message(void)
+{
+    reset_detached();
+    filch_atomic_init(&sent, 0);
+}
+
+static void task_waits_for_message(void)
+{
+    pick();
+    while (!filch_load_relaxed(&sent))
+        park();
+    finish();
+}
+
+static void task_yields_then_waits(void)
+{
+    pick();
+    filch__state_yield(&state);
+    enqueue();
+    pick();
+    while (!filch_load_relaxed(&sent))
+        park();
+    filch_plain_read(&message);
+    finish();
+}
+
+/* `sent` is relaxed on purpose: only the task's word may carry what the waker wrote. */
+static void waker(void)
+{
+    filch_store_relaxed(&sent, 1);
+    if (filch__state_wake(&state, 0) == FILCH_WAKE_QUEUE)
+        enqueue();
+}
+
+static void late_waker(void)
+{
+    if (filch__state_wake(&state, 0) == FILCH_WAKE_QUEUE)
+        enqueue();
+}
+
+static bool body_has_begun(void *arg)
+{
+    (void)arg;
+    return body_ran;
+}
+
+static void task_parks_once_for_message(void)
+{
+    pick();
+    body_ran = true;
+    park();
+    filch_plain_read(&message);
+    xp_assert(message == 1);
+    finish();
+}
+
+/* A wake before the body began would be absorbed by its being queued. */
+static void waker_with_message(void)
+{
+    xp_block_until(body_has_begun, NULL);
+    filch_plain_write(&message);
+    message = 1;
+    if (filch__state_wake(&state, 0) == FILCH_WAKE_QUEUE)
+        enqueue();
+}
+
+static void was_released(void)
+{
+    xp_assert(released == 1);
+}
+
+static void task_just_ends(void)
+{
+    pick();
+    finish();
+}
+
+static bool was_woken(void *arg)
+{
+    (void)arg;
+    return xp_peek(&waiter.woken.location) != 0;
+}
+
+static void wait_for_woken(void)
+{
+    while (!filch_load_acquire(&waiter.woken))
+        xp_block_until(was_woken, NULL);
+}
+
+static void take_result(void)
+{
+    filch_plain_read(&result);
+    xp_assert(result == 7);
+    release();
+}
+
+static void join(void)
+{
+    switch (filch__state_join_begin(&state, 0, &joiner, &waiter)) {
+    case FILCH_JOIN_STALE:
+    case FILCH_JOIN_BUSY:
+        xp_fail("the handle is ours");
+        break;
+    case FILCH_JOIN_WAIT:
+        wait_for_woken();
+        break;
+    case FILCH_JOIN_DONE:
+        break;
+    }
+    take_result();
+}
+
+/* Gives up at once, then detaches, unless it was too late for that. */
+static void join_and_abandon(void)
+{
+    switch (filch__state_join_begin(&state, 0, &joiner, &waiter)) {
+    case FILCH_JOIN_STALE:
+    case FILCH_JOIN_BUSY:
+        xp_fail("the handle is ours");
+        return;
+    case FILCH_JOIN_DONE:
+        take_result();
+        return;
+    case FILCH_JOIN_WAIT:
+        break;
+    }
+    if (!filch__state_join_abandon(&state)) {
+        wait_for_woken();
+        take_result();
+        return;
+    }
+    if (filch__state_detach(&state, 0) == FILCH_DETACH_RELEASE)
+        take_result();
+}
+
+static void detach(void)
+{
+    if (filch__state_detach(&state, 0) == FILCH_DETACH_RELEASE)
+        take_result();
+}
+
+static void cancel(void)
+{
+    if (filch__state_cancel(&state, 0) == FILCH_CANCEL_QUEUE)
+        enqueue();
+}
+
+/* Parks until cancelled. */
+static void task_waits_for_cancel(void)
+{
+    pick();
+    while (!(filch_load_relaxed(&state) & FILCH_TASK_CANCEL))
+        park();
+    finish();
+}
+
+int main(int argc, char **argv)
+{
+    static const struct xp_model models[] = {
+        {"a wake is never lost", 3, {task_waits_for_message, waker, late_waker}, reset_message, was_released, 4, false},
+        {"a wake carries what was written", 2, {task_parks_once_for_message, waker_with_message}, reset_message, was_released, -1, false},
+        {"yield keeps a wake", 3, {task_yields_then_waits, waker, late_waker}, reset_message, was_released, 4, false},
+        {"finish against join", 3, {task_just_ends, join, late_waker}, reset_with_handle, was_released, 4, false},
+        {"finish against a join that gives up", 3, {task_just_ends, join_and_abandon, late_waker}, reset_with_handle, was_released, 4, false},
+        {"finish against detach and cancel", 3, {task_just_ends, detach, cancel}, reset_with_handle, was_released, 4, false},
+        {"cancel wakes", 3, {task_waits_for_cancel, cancel, late_waker}, reset_detached, was_released, 4, false},
+    };
+    static const struct xp_excuse excuses[] = {
+        {"filch__state_release store_release", "the block goes through the pool's lock to its next user, which publishes it again"},
+        {"filch__state_yield cas_weak_acq_rel", "one thread plays all workers; between workers it carries the stack"},
+        {"filch__state_park fetch_sub_acq_rel", "one thread plays all workers; between workers it carries the stack"},
+        {"filch__state_pick fetch_sub_acq_rel", "release: the picker hands nothing over"},
+        {"filch__state_take_wake fetch_and_acq_rel", "release: the runner hands nothing over"},
+        {"filch__state_wake cas_weak_acq_rel", "acquire: the waker only passes the task on; who picks it acquires"},
+        {"filch__state_cancel cas_weak_acq_rel", "a cancel hands nothing over but its own bit"},
+        {"filch__state_detach cas_weak_acq_rel", "release: the owner of the handle hands nothing over"},
+        {"filch__state_join_abandon cas_weak_acq_rel", "clears a bit that its own thread set; finish is ordered by its own RMW"},
+    };
+
+    return xp_main(argc, argv, models, (int)(sizeof models / sizeof models[0]), excuses,
+                   (int)(sizeof excuses / sizeof excuses[0]));
+}
