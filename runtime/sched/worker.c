@@ -24,6 +24,7 @@
 #define MAINTAIN_TICKS 32
 #define INJECT_TICKS 64 /* a multiple: the loop is entered every MAINTAIN_TICKS when the queue is busy */
 #define INJECT_BATCH 64
+#define STACK_COLOURS 2048 /* bytes */
 /* A worker that pushes without ever switching looks at the clock at every so many pushes. */
 #define PUSH_CHECK 64
 
@@ -80,8 +81,14 @@ void filch__worker_push_back(struct filch__worker *worker, struct filch__task *t
 
 void filch__worker_push_front(struct filch__worker *worker, struct filch__task *task)
 {
-    struct filch__task *old = filch_exchange_acq_rel(&worker->lifo, task); /* [lifo-slot] */
+    struct filch__task *old;
 
+    /* Only the owner puts: an empty slot stays empty, and a store will do. */
+    if (!filch_load_relaxed(&worker->lifo)) {
+        filch_store_release(&worker->lifo, task); /* [lifo-slot] */
+        return;
+    }
+    old = filch_exchange_acq_rel(&worker->lifo, task); /* [lifo-slot] */
     if (old)
         filch__worker_push_back(worker, old);
 }
@@ -149,6 +156,14 @@ static void begin_run(struct filch__worker *worker, struct filch__task *task)
     worker->current = task;
 }
 
+/* Stacks lie at equal distances, so their hot ends would share a few sets of the cache: each begins a little lower than the one before, within
+ * the upper half of its top page. */
+static size_t next_colour(struct filch__worker *worker)
+{
+    worker->colour = (worker->colour + FILCH_CACHELINE) % STACK_COLOURS;
+    return worker->colour;
+}
+
 struct filch__switch_target filch__worker_enter(struct filch__worker *worker, struct filch__task *task)
 {
     struct filch__switch_target to;
@@ -156,12 +171,18 @@ struct filch__switch_target filch__worker_enter(struct filch__worker *worker, st
     begin_run(worker, task);
     if (!task->stack) {
         task->stack = filch__stack_attach(&worker->stacks);
-        task->sp = filch__switch_prepare(task->stack);
+        task->sp = filch__switch_prepare((char *)task->stack - next_colour(worker));
     }
     to.sp = task->sp;
+#if defined(FILCH__ASAN) || defined(FILCH__TSAN) /* else a cache line is touched for nothing */
     to.low = task->stack->low;
     to.bytes = (size_t)((char *)task->stack - task->stack->low);
     to.tsan_fiber = task->stack->tsan_fiber;
+#else
+    to.low = NULL;
+    to.bytes = 0;
+    to.tsan_fiber = NULL;
+#endif
     return to;
 }
 

@@ -36,7 +36,7 @@ struct filch__worker_stats {
 struct filch__worker {
     struct filch__task *current;
     /* A woken task that runs next, before the queue: what it needs is still in the cache. Written by the owner; the monitor may take
-     * it from a stuck one. [lifo-slot] acq_rel exchange at both ends: the task's `next` and queue position change hands. */
+     * it from a stuck one. [lifo-slot] release in put -> acquire in take: the task's `next` and queue position change hands. */
     filch_atomic_ptr lifo;
     unsigned lifo_uses; /* in a row; at FILCH__LIFO_USES the queue has its turn */
     int budget;         /* operations that the current task may still do without yielding */
@@ -56,11 +56,13 @@ struct filch__worker {
     struct filch__lane *lane;
     unsigned index;
     uint32_t random;
+    size_t colour;
     bool searching;
     bool woken; /* by a waker, and no task found yet */
     filch_time now;      /* as of the last look at the clock */
     uint64_t behind_mark; /* the queue's tail at behind_since */
     filch_time behind_since;
+    uint32_t checked_tick; /* at the last look */
     filch_time spin_off_until;
     int spin_score;
     filch_time monitor_ns; /* present pause between visits */

@@ -188,15 +188,8 @@ void filch__task_abort(struct filch__task *task)
     count_finished(rt);
 }
 
-static void enqueue(struct filch__task *task, bool front)
+static void enqueue_local(struct filch__worker *worker, struct filch__task *task, bool front)
 {
-    struct filch_runtime *rt = filch_load_relaxed(&task->rt);
-    struct filch__worker *worker = worker_of(rt);
-
-    if (!worker) {
-        filch__runtime_inject(rt, task);
-        return;
-    }
     filch_counter_add(&worker->stats.local_wakes, 1);
     if (front)
         filch__worker_push_front(worker, task);
@@ -204,30 +197,42 @@ static void enqueue(struct filch__task *task, bool front)
         filch__worker_push_back(worker, task);
 }
 
-void filch__task_start(struct filch__task *task)
+static void enqueue(struct filch__task *task)
 {
-    enqueue(task, false);
+    struct filch_runtime *rt = filch_load_relaxed(&task->rt);
+    struct filch__worker *worker = worker_of(rt);
+
+    if (worker)
+        enqueue_local(worker, task, false);
+    else
+        filch__runtime_inject(rt, task);
 }
 
-/* Is the caller no worker of the task's runtime? Should the block be recycled for another runtime at this moment, the generation is another too,
- * and nothing will be queued. */
-static bool is_outside(struct filch__task *task)
+void filch__task_start(struct filch__task *task)
 {
-    struct filch__worker *worker = filch__worker_self();
+    enqueue(task);
+}
 
-    return !worker || worker->rt != filch_load_acquire(&task->rt);
+/* Is the caller a worker of the task's runtime? Should the block be recycled for another runtime at this moment, the generation is another too,
+ * and nothing will be queued. */
+static bool is_inside(struct filch__worker *worker, struct filch__task *task)
+{
+    return worker && worker->rt == filch_load_acquire(&task->rt);
 }
 
 static void wake(struct filch__task *task, uint64_t generation, bool front)
 {
-    bool outside = is_outside(task);
+    struct filch__worker *worker = filch__worker_self();
 
-    if (outside)
-        filch_fetch_add_seq_cst(&foreign_wakers, 1); /* [foreign-wake] */
+    if (is_inside(worker, task)) {
+        if (filch__state_wake(&task->state, generation) == FILCH_WAKE_QUEUE)
+            enqueue_local(worker, task, front);
+        return;
+    }
+    filch_fetch_add_seq_cst(&foreign_wakers, 1); /* [foreign-wake] */
     if (filch__state_wake(&task->state, generation) == FILCH_WAKE_QUEUE)
-        enqueue(task, front);
-    if (outside)
-        filch_fetch_sub_seq_cst(&foreign_wakers, 1);
+        filch__runtime_inject(filch_load_relaxed(&task->rt), task);
+    filch_fetch_sub_seq_cst(&foreign_wakers, 1);
 }
 
 void filch__task_wake(struct filch__task *task, uint64_t generation)
@@ -421,7 +426,7 @@ int filch_task_cancel(filch_task *handle)
 
     if (!handle)
         return -EINVAL;
-    outside = is_outside(task);
+    outside = !is_inside(filch__worker_self(), task);
     if (outside)
         filch_fetch_add_seq_cst(&foreign_wakers, 1); /* [foreign-wake] */
     switch (filch__state_cancel(&task->state, filch__handle_generation(handle))) {
@@ -431,7 +436,7 @@ int filch_task_cancel(filch_task *handle)
     case FILCH_CANCEL_DONE:
         break;
     case FILCH_CANCEL_QUEUE:
-        enqueue(task, false);
+        enqueue(task);
         break;
     }
     if (outside)

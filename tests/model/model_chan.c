@@ -116,6 +116,11 @@ static void sends_1_or_gives_up(void)
     send_one(1, 1);
 }
 
+static void sends_0_or_gives_up(void)
+{
+    send_one(0, 1);
+}
+
 static void receives_two(void)
 {
     receive_one(FILCH_NEVER);
@@ -162,7 +167,7 @@ int main(int argc, char **argv)
 {
     static const struct xp_model models[] = {
         {"two senders, one receiver", 3, {sends_0, sends_1, receives_two}, reset, all_received, 4, false},
-        {"a waiting sender gives up", 3, {sends_1_or_gives_up, receives_or_gives_up, sends_0}, reset_full, nothing_lost, 3, false},
+        {"a waiting sender gives up", 3, {sends_1_or_gives_up, receives_or_gives_up, sends_0_or_gives_up}, reset_full, nothing_lost, 3, false},
         {"a waiting receiver gives up", 3, {receives_or_gives_up, sends_0, receives_or_gives_up}, reset, nothing_lost, 4, false},
         {"close sends everybody away", 3, {sends_0, receives_all, closes}, reset, all_received, 4, false},
         {"close against a full channel", 3, {sends_0, receives_all, closes}, reset_full, all_received, 3, false},
