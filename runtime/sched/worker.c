@@ -25,7 +25,7 @@
 #define INJECT_TICKS 64 /* a multiple: the loop is entered every MAINTAIN_TICKS when the queue is busy */
 #define INJECT_BATCH 64
 #define STACK_COLOURS 2048 /* bytes */
-/* A worker that pushes without ever switching looks at the clock at every so many pushes. */
+/* A task that pushes without ever switching looks at the clock at every so many pushes. */
 #define PUSH_CHECK 64
 
 static __thread struct filch__worker *self_worker __attribute__((tls_model("initial-exec")));
@@ -75,7 +75,7 @@ unsigned filch__worker_backlog(void)
 void filch__worker_push_back(struct filch__worker *worker, struct filch__task *task)
 {
     filch__run_queue_push(&worker->queue, task);
-    if (filch_load_relaxed(&worker->queue.tail) % PUSH_CHECK == 0)
+    if (worker->current && filch_load_relaxed(&worker->queue.tail) % PUSH_CHECK == 0)
         filch__worker_check_behind(worker);
 }
 
