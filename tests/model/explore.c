@@ -13,7 +13,7 @@
 #define LOCKS 8
 #define STACK_BYTES 65536
 #define CHOICES 4096
-#define MUTANT_EXECUTIONS 3000000
+#define MUTANT_EXECUTIONS 300000
 
 /* Indices of stores, then clocks of threads. */
 typedef uint8_t view[LOCATIONS + XP_THREADS];

@@ -65,6 +65,15 @@ static void owner_3(void)
         ;
 }
 
+/* Full, so that a thief has something left to be robbed of. */
+static void owner_4(void)
+{
+    for (int i = 0; i < 4; i++)
+        push(i);
+    while (pop())
+        ;
+}
+
 /* Overflows the ring into the list. */
 static void owner_overflow(void)
 {
@@ -120,6 +129,12 @@ static void all_of_3(void)
         xp_assert(taken[i]);
 }
 
+static void all_of_4(void)
+{
+    for (int i = 0; i < 4; i++)
+        xp_assert(taken[i]);
+}
+
 static void all_of_6(void)
 {
     for (int i = 0; i < 6; i++)
@@ -145,13 +160,14 @@ int main(int argc, char **argv)
         {"owner against two thieves", 3, {owner_3, thief_0, thief_1}, reset, all_of_3, 2, false},
         {"overflow into the list", 2, {owner_overflow, thief_0}, reset, all_of_6, 3, false},
         {"slots are filled again", 2, {owner_wraps, thief_0}, reset, all_of_6, 3, false},
-        {"a thief is robbed", 3, {owner_3, thief_0, robber}, reset, all_of_3, 2, false},
+        {"a thief is robbed", 3, {owner_4, thief_0, robber}, reset, all_of_4, 2, false},
     };
     static const struct xp_excuse excuses[] = {
         {"filch__run_queue_pop load_acquire", "the owner reads its own slots; a stale head makes the CAS fail"},
         {"filch__run_queue_pop cas_weak_acq_rel", "acquire: the owner wrote the slots itself. Release: its own later store is ordered by coherence"},
         {"ring_grab cas_weak_acq_rel", "acquire: the slots were published by the tail, read before"},
         {"ring_grab load_acquire", "a stale head makes the CAS fail"},
+        {"filch__run_queue_push load_acquire", "keeps a thief's read of a slot before the slot is filled again; the explorer never delays a load past the CAS"},
         {"filch__run_queue_length load_acquire", "not run here: a hint"},
     };
 
