@@ -47,6 +47,8 @@ struct thread {
     bool done;
     int stale_reads; /* in a row */
     bool relaxing; /* not again before somebody stored */
+    bool changed;  /* somebody stored since its last relax */
+    bool read_stale; /* since its last relax */
     const struct lock *wants;
     bool (*ready)(void *arg);
     void *ready_arg;
@@ -235,8 +237,21 @@ static void read_store(struct xp_location *location, int i, enum xp_order order)
     struct thread *t = &threads[running];
 
     t->seen[location->number] = (uint8_t)i;
+    if (order == XP_SEQ_CST && sc_view[location->number] < i)
+        sc_view[location->number] = (uint8_t)i;
     if (acquires(order))
         join(t->seen, histories[location->number].store[i].carried);
+}
+
+/* What can end the spin of another thread. */
+static void memory_changed(void)
+{
+    for (int i = 0; i < n_threads; i++) {
+        if (i == running)
+            continue;
+        threads[i].relaxing = false;
+        threads[i].changed = true;
+    }
 }
 
 static void append_store(struct xp_location *location, uint64_t value, enum xp_order order, const uint8_t *sequence)
@@ -257,28 +272,31 @@ static void append_store(struct xp_location *location, uint64_t value, enum xp_o
     s->carried[location->number] = (uint8_t)h->n;
     if (sequence)
         join(s->carried, sequence);
+    if (order == XP_SEQ_CST)
+        sc_view[location->number] = (uint8_t)h->n;
     h->n++;
     t->seen[LOCATIONS + running]++; /* what comes after is not part of what was carried */
-    for (int i = 0; i < n_threads; i++)
-        threads[i].relaxing = false;
+    memory_changed();
 }
 
 uint64_t xp_load(struct xp_location *location, struct xp_site *site)
 {
     enum xp_order order = order_at(site);
     struct history *h;
-    int newest, i;
+    int newest, oldest, i;
 
     schedule();
     h = history_of(location);
-    if (order == XP_SEQ_CST)
-        join(threads[running].seen, sc_view);
     newest = h->n - 1;
     i = newest;
+    oldest = threads[running].seen[location->number];
+    if (order == XP_SEQ_CST && sc_view[location->number] > oldest)
+        oldest = sc_view[location->number];
     /* Stores become visible in the end: a loop does not read old values for ever. */
     if (threads[running].stale_reads < STALE_READS)
-        i -= choose(newest - threads[running].seen[location->number] + 1);
+        i -= choose(newest - oldest + 1);
     threads[running].stale_reads = i == newest ? 0 : threads[running].stale_reads + 1;
+    threads[running].read_stale |= i != newest;
     read_store(location, i, order);
     trace("load", location, h->store[i].value, site);
     return h->store[i].value;
@@ -291,10 +309,6 @@ void xp_store(struct xp_location *location, uint64_t value, struct xp_site *site
     schedule();
     history_of(location);
     append_store(location, value, order, NULL);
-    if (order == XP_SEQ_CST) {
-        join(threads[running].seen, sc_view);
-        memcpy(sc_view, threads[running].seen, sizeof(view));
-    }
     trace("store", location, value, site);
 }
 
@@ -322,8 +336,6 @@ static void replace(struct xp_location *location, uint64_t value, enum xp_order 
 
     read_store(location, h->n - 1, order);
     append_store(location, value, order, h->store[h->n - 1].carried);
-    if (order == XP_SEQ_CST)
-        join(sc_view, threads[running].seen);
 }
 
 uint64_t xp_rmw(struct xp_location *location, enum xp_rmw what, uint64_t operand, uint64_t mask, struct xp_site *site)
@@ -334,8 +346,6 @@ uint64_t xp_rmw(struct xp_location *location, enum xp_rmw what, uint64_t operand
 
     schedule();
     h = history_of(location);
-    if (order == XP_SEQ_CST)
-        join(threads[running].seen, sc_view);
     old = h->store[h->n - 1].value;
     replace(location, apply(what, old, operand) & mask, order);
     trace("rmw", location, apply(what, old, operand) & mask, site);
@@ -350,8 +360,6 @@ bool xp_cas(struct xp_location *location, uint64_t *expected, uint64_t value, st
 
     schedule();
     h = history_of(location);
-    if (order == XP_SEQ_CST)
-        join(threads[running].seen, sc_view);
     old = h->store[h->n - 1].value;
     if (old != *expected) {
         read_store(location, h->n - 1, order == XP_RELEASE ? XP_RELAXED : order);
@@ -392,7 +400,11 @@ void xp_plain(const void *address, bool write)
 
 void xp_relax(void)
 {
-    threads[running].relaxing = true;
+    struct thread *t = &threads[running];
+
+    /* Another round is of use after a store by somebody else, or a stale read: STALE_READS bounds these. */
+    t->relaxing = !t->changed && !t->read_stale;
+    t->changed = t->read_stale = false;
     schedule();
 }
 
@@ -445,6 +457,8 @@ void xp_unlock(filch_spinlock *lock)
     schedule();
     memcpy(l->carried, threads[running].seen, sizeof(view));
     l->owner = -1;
+    threads[running].seen[LOCATIONS + running]++; /* as after a release store */
+    memory_changed();
 }
 
 static void thread_main(void)

@@ -111,6 +111,45 @@ static void never_sets(void)
     (void)filch_load_acquire(&y);
 }
 
+/* A seq_cst store is no fence for a relaxed load of something else. */
+static void half_dekker_a(void)
+{
+    filch_store_seq_cst(&x, 1);
+    seen[0] = filch_load_relaxed(&y);
+}
+
+static void half_dekker_b(void)
+{
+    filch_store_seq_cst(&y, 1);
+    seen[1] = filch_load_relaxed(&x);
+}
+
+static void writes_after_unlock(void)
+{
+    filch_spinlock_lock(&lock);
+    filch_spinlock_unlock(&lock);
+    filch_plain_write(&counter);
+    counter++;
+}
+
+static void tries(void)
+{
+    while (!filch_spinlock_try(&lock))
+        filch_cpu_relax();
+    filch_spinlock_unlock(&lock);
+}
+
+static void sets(void)
+{
+    filch_store_release(&x, 1);
+}
+
+static void spins(void)
+{
+    while (!filch_load_acquire(&x))
+        filch_cpu_relax();
+}
+
 int main(int argc, char **argv)
 {
     static const struct xp_model models[] = {
@@ -120,6 +159,10 @@ int main(int argc, char **argv)
         {"release/acquire Dekker", 2, {weak_dekker_a, weak_dekker_b}, reset, one_saw_the_other, -1, true},
         {"locks exclude", 3, {locked_increment, locked_increment, locked_increment}, reset, nothing, -1, false},
         {"increments without a lock race", 2, {bare_increment, bare_increment}, reset, nothing, -1, true},
+        {"half a seq_cst Dekker", 2, {half_dekker_a, half_dekker_b}, reset, one_saw_the_other, -1, true},
+        {"a write after the unlock races", 2, {writes_after_unlock, locked_increment}, reset, nothing, -1, true},
+        {"a loop around try-lock ends", 2, {tries, tries}, reset, nothing, -1, false},
+        {"a spin loop sees the store in the end", 2, {sets, spins}, reset, nothing, -1, false},
         {"sleeping for ever is found", 2, {careless_sleeper, never_sets}, reset, nothing, -1, true},
     };
 
