@@ -70,11 +70,14 @@ static void print_stats(filch_runtime *rt)
 
     BENCH_OK(filch_runtime_stats(rt, &s));
     fprintf(stderr,
-            "polls %lu local %lu inject %lu steals %lu stolen %lu parks %lu wakes %lu useful %lu useless %lu "
-            "spins %lu useful %lu ops %lu direct %lu enters %lu completions %lu rescued %lu timers %lu\n",
-            s.polls, s.local_wakes, s.inject_wakes, s.steals, s.stolen_tasks, s.parks, s.worker_wakes,
-            s.worker_wakes_useful, s.worker_wakes_useless, s.spins, s.spins_useful, s.ops_submitted,
-            s.ops_direct, s.ring_enters, s.completions, s.completions_reaped_by_others, s.timers_fired);
+            "polls %lu local %lu inject %lu steals %lu stolen %lu parks %lu wakes %lu useful %lu "
+            "useless %lu "
+            "spins %lu useful %lu ops %lu direct %lu enters %lu completions %lu rescued %lu timers "
+            "%lu\n",
+            s.polls, s.local_wakes, s.inject_wakes, s.steals, s.stolen_tasks, s.parks,
+            s.worker_wakes, s.worker_wakes_useful, s.worker_wakes_useless, s.spins, s.spins_useful,
+            s.ops_submitted, s.ops_direct, s.ring_enters, s.completions,
+            s.completions_reaped_by_others, s.timers_fired);
 }
 
 static const struct bench *find(const struct bench *benches, int n, const char *name)
@@ -111,7 +114,7 @@ int bench_main(int argc, char **argv, const struct bench *benches, int n)
     if (stats)
         print_stats(job.rt);
     BENCH_OK(filch_runtime_shutdown(job.rt, FILCH_NEVER));
-    printf("result name=%s value=%.2f unit=%s check=%s\n", job.bench->name, job.value, job.bench->unit,
-           job.ok ? "ok" : "WRONG");
+    printf("result name=%s value=%.2f unit=%s check=%s\n", job.bench->name, job.value,
+           job.bench->unit, job.ok ? "ok" : "WRONG");
     return job.ok ? 0 : 1;
 }

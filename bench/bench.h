@@ -1,5 +1,6 @@
-/* What the benchmark programs share: one runs a named workload inside a runtime, once to warm up and once for the figure, checks its own
- * answer, and prints one line: result name=spawn_join value=41.2 unit=ns/task check=ok */
+/* What the benchmark programs share: one runs a named workload inside a runtime, once to warm up
+ * and once for the figure, checks its own answer, and prints one line: result name=spawn_join
+ * value=41.2 unit=ns/task check=ok */
 #ifndef BENCH_BENCH_H
 #define BENCH_BENCH_H
 
@@ -10,7 +11,8 @@
 struct bench {
     const char *name;
     const char *unit;
-    /* Runs the workload once, in a task or, with `outside`, on the main thread. Returns the figure in *ret_value; false: wrong answer. */
+    /* Runs the workload once, in a task or, with `outside`, on the main thread. Returns the figure
+     * in *ret_value; false: wrong answer. */
     bool (*run)(filch_runtime *rt, double *ret_value);
     bool outside;
 };

@@ -1,4 +1,5 @@
-/* Messages between tasks: the workloads of the "Channels" table, and those of "Tasks" that are made of channels. */
+/* Messages between tasks: the workloads of the "Channels" table, and those of "Tasks" that are made
+ * of channels. */
 #include "bench/bench.h"
 
 #include <stdatomic.h>

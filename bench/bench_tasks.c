@@ -1,4 +1,5 @@
-/* Spawning, joining, yielding, blocking jobs: the workloads of the "Tasks" table in the benchmark specification. */
+/* Spawning, joining, yielding, blocking jobs: the workloads of the "Tasks" table in the benchmark
+ * specification. */
 #include "bench/bench.h"
 
 #include <stdatomic.h>

@@ -70,7 +70,8 @@ static bool timers(filch_runtime *rt, double *ret_value)
     for (unsigned i = 0; i < SLEEPERS; i++) {
         struct sleeping_future *future = malloc(sizeof *future);
 
-        filch_sleep_future_init(&future->sleep, filch_after(next_random(&random) % 1000 * FILCH_MILLISECOND));
+        filch_sleep_future_init(&future->sleep,
+                                filch_after(next_random(&random) % 1000 * FILCH_MILLISECOND));
         future->sleep.base.drop = count_and_free; /* it was ready: no timer is armed */
         future->latch = &latch;
         BENCH_OK(filch_future_spawn(&future->sleep.base, NULL, NULL));

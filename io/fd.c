@@ -30,7 +30,8 @@ int filch__fd_enter(const void *handle, struct filch__fd **ret_object)
         return -EINVAL;
     state = filch_load_relaxed(&object->state);
     do {
-        if (state >> GENERATION_SHIFT != filch__handle_generation(handle) || (state & (OPEN | CLOSING)) != OPEN)
+        if (state >> GENERATION_SHIFT != filch__handle_generation(handle) ||
+            (state & (OPEN | CLOSING)) != OPEN)
             return -EBADF;
     } while (!filch_cas_weak_acq_rel(&object->state, &state, state + 1));
     *ret_object = object;
@@ -44,7 +45,8 @@ void filch__fd_ref(struct filch__fd *object)
 
 void filch__fd_leave(struct filch__fd *object)
 {
-    /* Read before: without CLOSER the object may be gone after the decrement; with it, the closer waits for us. */
+    /* Read before: without CLOSER the object may be gone after the decrement; with it, the closer
+     * waits for us. */
     uint64_t old = filch_fetch_sub_acq_rel(&object->state, 1); /* [fd-leave] */
 
     if ((old & USERS) == 1 && old & CLOSER)
@@ -62,7 +64,8 @@ int filch__fd_close_begin(void *handle, struct filch__fd **ret_object)
     uint64_t state = filch_load_relaxed(&object->state);
 
     do {
-        if (state >> GENERATION_SHIFT != filch__handle_generation(handle) || (state & (OPEN | CLOSING)) != OPEN)
+        if (state >> GENERATION_SHIFT != filch__handle_generation(handle) ||
+            (state & (OPEN | CLOSING)) != OPEN)
             return -EBADF;
     } while (!filch_cas_weak_acq_rel(&object->state, &state, state | CLOSING));
     if (state & USERS)

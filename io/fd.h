@@ -1,7 +1,8 @@
 /* Descriptors behind handles: what a connection and a listener have in common.
  *
- * An object is in use while calls are inside it; close refuses new ones, makes the present ones end (shutdown of the socket), waits for them,
- * and only then closes the descriptor: so no call ever works on a number that the kernel has given to somebody else.
+ * An object is in use while calls are inside it; close refuses new ones, makes the present ones end
+ * (shutdown of the socket), waits for them, and only then closes the descriptor: so no call ever
+ * works on a number that the kernel has given to somebody else.
  */
 #ifndef FILCH_IO_FD_H
 #define FILCH_IO_FD_H
@@ -13,8 +14,8 @@
 
 /* First member of what is behind a handle. */
 struct filch__fd {
-    /* users | OPEN | CLOSING | CLOSER, and the generation in bits 48-63. Read-modify-writes by everybody. [fd-leave] release of a user's last
-     * use -> acquire by the closer. */
+    /* users | OPEN | CLOSING | CLOSER, and the generation in bits 48-63. Read-modify-writes by
+     * everybody. [fd-leave] release of a user's last use -> acquire by the closer. */
     filch_atomic_u64 state;
     void *next; /* in the pool */
     int fd;
@@ -36,7 +37,8 @@ void filch__fd_leave(struct filch__fd *object);
 /* Is somebody closing it? For a user: then what its call gave was made up by the close. */
 bool filch__fd_is_closing(struct filch__fd *object);
 
-/* Refuses new calls and shuts the socket down. Return: 0; -EBADF. Then @object is the caller's to end with filch__fd_close_end(). */
+/* Refuses new calls and shuts the socket down. Return: 0; -EBADF. Then @object is the caller's to
+ * end with filch__fd_close_end(). */
 int filch__fd_close_begin(void *handle, struct filch__fd **ret_object);
 
 /* Waits for the last call. After close_begin. */

@@ -1,5 +1,5 @@
-/* Waiting for an op: see op.h. The kernel may miss a cancel in the short time in which it retries an op, so the request is repeated, with
- * growing pauses, until the completion comes. */
+/* Waiting for an op: see op.h. The kernel may miss a cancel in the short time in which it retries
+ * an op, so the request is repeated, with growing pauses, until the completion comes. */
 #include "io/op.h"
 
 #include <errno.h>

@@ -1,8 +1,9 @@
 /* One I/O operation in flight, and waiting for its end.
  *
- * An op lives in the frame of the task that waits for it (or in an object that outlives it: a listener's accept). The frame does not return
- * before the kernel's final completion: so the buffer that the op names may be on the same stack. Cancelling is an attempt; only the
- * completion ends the op, and a result that came in spite of the cancel is returned.
+ * An op lives in the frame of the task that waits for it (or in an object that outlives it: a
+ * listener's accept). The frame does not return before the kernel's final completion: so the buffer
+ * that the op names may be on the same stack. Cancelling is an attempt; only the completion ends
+ * the op, and a result that came in spite of the cancel is returned.
  */
 #ifndef FILCH_IO_OP_H
 #define FILCH_IO_OP_H
@@ -15,22 +16,25 @@ struct filch__lane;
 struct filch__task;
 
 struct filch__op {
-    /* NULL: wake `task`. Else called for each completion by whoever reaps, outside of locks; must not suspend. @flags: of the CQE. */
+    /* NULL: wake `task`. Else called for each completion by whoever reaps, outside of locks; must
+     * not suspend. @flags: of the CQE. */
     void (*complete)(struct filch__op *op, int res, unsigned flags);
     struct filch__task *task;
     uint64_t generation;
     struct filch__lane *lane; /* where it was staged: a cancel must go there */
     int res;
-    /* [op-done] release by the reaper -> acquire by the waiter: res, and what the kernel put into the buffer. The op may be
-     * gone as soon as it is set. */
+    /* [op-done] release by the reaper -> acquire by the waiter: res, and what the kernel put into
+     * the buffer. The op may be gone as soon as it is set. */
     filch_atomic_u32 done;
 };
 
-/* Waits for a staged op of the running task; asks the kernel to cancel it when @until has come or the task is cancelled. Return: the op's result;
- * -ETIMEDOUT or -ECANCELED if the kernel gave it up for that reason. */
+/* Waits for a staged op of the running task; asks the kernel to cancel it when @until has come or
+ * the task is cancelled. Return: the op's result; -ETIMEDOUT or -ECANCELED if the kernel gave it up
+ * for that reason. */
 int filch__op_wait(struct filch__op *op, filch_time until);
 
-/* The kernel's completion of an op without a `complete` function, by whoever reaps it. The op may be gone on return. */
+/* The kernel's completion of an op without a `complete` function, by whoever reaps it. The op may
+ * be gone on return. */
 void filch__op_finish(struct filch__op *op, int res);
 
 /* Asks the kernel to end an op, on any lane, from any thread. It may be too late. */

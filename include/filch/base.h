@@ -1,18 +1,21 @@
 /* What every other header needs: versions, visibility, time, the error convention.
  *
- * Errors: a function returns 0 or a count, or a negative errno constant (-EPIPE). The errno variable is never part of
- * the interface, because a task may resume on another thread and compilers cache the variable's address.
+ * Errors: a function returns 0 or a count, or a negative errno constant (-EPIPE). The errno
+ * variable is never part of the interface, because a task may resume on another thread and
+ * compilers cache the variable's address.
  *
- * Time: every function that can suspend takes `filch_time until` last, and no other function does (exceptions are named in
- * their headers: yield, scope join, close). `until` is an absolute time on the monotonic clock: FILCH_NOW tries
- * once, FILCH_NEVER waits without limit, a time that has passed behaves like FILCH_NOW. When the time is up and nothing was
- * done, the result is -ETIMEDOUT.
+ * Time: every function that can suspend takes `filch_time until` last, and no other function does
+ * (exceptions are named in their headers: yield, scope join, close). `until` is an absolute time on
+ * the monotonic clock: FILCH_NOW tries once, FILCH_NEVER waits without limit, a time that has
+ * passed behaves like FILCH_NOW. When the time is up and nothing was done, the result is
+ * -ETIMEDOUT.
  *
- * Cancellation is a level: once a task is cancelled, each of its suspending calls that cannot finish at once returns
- * -ECANCELED. A call that has its result in spite of the cancel returns the result: nothing is lost.
+ * Cancellation is a level: once a task is cancelled, each of its suspending calls that cannot
+ * finish at once returns -ECANCELED. A call that has its result in spite of the cancel returns the
+ * result: nothing is lost.
  *
- * Handles are opaque. They carry a generation: a handle that was joined, detached or closed is refused (-ESRCH for tasks,
- * -EBADF for I/O objects), as is NULL (-EINVAL).
+ * Handles are opaque. They carry a generation: a handle that was joined, detached or closed is
+ * refused (-ESRCH for tasks, -EBADF for I/O objects), as is NULL (-EINVAL).
  */
 #ifndef FILCH_BASE_H
 #define FILCH_BASE_H
@@ -38,7 +41,8 @@
 #define FILCH_API __attribute__((visibility("default")))
 #define FILCH_MUST_CHECK __attribute__((warn_unused_result))
 
-/* Absolute time in nanoseconds on CLOCK_MONOTONIC, or a span of time where a parameter's name ends in _ns. */
+/* Absolute time in nanoseconds on CLOCK_MONOTONIC, or a span of time where a parameter's name ends
+ * in _ns. */
 typedef uint64_t filch_time;
 
 #define FILCH_NOW ((filch_time)0)
@@ -48,8 +52,8 @@ typedef uint64_t filch_time;
 #define FILCH_MILLISECOND ((filch_time)1000000)
 #define FILCH_SECOND ((filch_time)1000000000)
 
-/* What a task or a blocking job runs. The result, 0 or more for success and negative for an error by convention, goes to the
- * joiner or to the scope. */
+/* What a task or a blocking job runs. The result, 0 or more for success and negative for an error
+ * by convention, goes to the joiner or to the scope. */
 typedef int (*filch_fn)(void *arg);
 
 typedef struct filch_runtime filch_runtime;

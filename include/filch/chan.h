@@ -1,4 +1,5 @@
-/* Channels: queues of messages between tasks, with back-pressure. Many senders, many receivers, first in first out. */
+/* Channels: queues of messages between tasks, with back-pressure. Many senders, many receivers,
+ * first in first out. */
 #ifndef FILCH_CHAN_H
 #define FILCH_CHAN_H
 
@@ -25,8 +26,9 @@ FILCH_API FILCH_MUST_CHECK int filch_chan_new(size_t elem_bytes, size_t capacity
 /** filch_chan_ref() - one more reference. Thread-safety: any thread that has one. Return: @chan. */
 FILCH_API filch_chan *filch_chan_ref(filch_chan *chan);
 
-/** filch_chan_unref() - give a reference back; the last one frees the channel and the messages in it. NULL is allowed.
- * Nobody may be waiting in it then (a waiter holds a reference by contract). */
+/** filch_chan_unref() - give a reference back; the last one frees the channel and the messages in
+ * it. NULL is allowed. Nobody may be waiting in it then (a waiter holds a reference by contract).
+ */
 FILCH_API void filch_chan_unref(filch_chan *chan);
 
 /**
@@ -35,9 +37,10 @@ FILCH_API void filch_chan_unref(filch_chan *chan);
  * @msg:   elem_bytes are copied from here
  * @until: FILCH_NOW tries once
  *
- * Thread-safety: any task or plain thread, any number at once; waiting senders are served in order. Suspends: yes.
- * Cancellation point: yes; when -ECANCELED is returned the message was not sent.
- * Return: 0; -EPIPE (closed); -ETIMEDOUT; -ECANCELED; -ENOMEM (unbounded, no memory); -EINVAL (NULL).
+ * Thread-safety: any task or plain thread, any number at once; waiting senders are served in order.
+ * Suspends: yes. Cancellation point: yes; when -ECANCELED is returned the message was not sent.
+ * Return: 0; -EPIPE (closed); -ETIMEDOUT; -ECANCELED; -ENOMEM (unbounded, no memory); -EINVAL
+ * (NULL).
  */
 FILCH_API FILCH_MUST_CHECK int filch_chan_send(filch_chan *chan, const void *msg, filch_time until);
 
@@ -47,14 +50,15 @@ FILCH_API FILCH_MUST_CHECK int filch_chan_send(filch_chan *chan, const void *msg
  * @msg:   filled on success only; elem_bytes
  * @until: FILCH_NOW tries once
  *
- * Thread-safety: any task or plain thread, any number at once; waiting receivers are served in order. Suspends: yes.
- * Cancellation point: yes; when -ECANCELED is returned no message was consumed.
- * Return: 0; -EPIPE (closed and drained); -ETIMEDOUT; -ECANCELED; -EINVAL (NULL).
+ * Thread-safety: any task or plain thread, any number at once; waiting receivers are served in
+ * order. Suspends: yes. Cancellation point: yes; when -ECANCELED is returned no message was
+ * consumed. Return: 0; -EPIPE (closed and drained); -ETIMEDOUT; -ECANCELED; -EINVAL (NULL).
  */
 FILCH_API FILCH_MUST_CHECK int filch_chan_recv(filch_chan *chan, void *msg, filch_time until);
 
-/** filch_chan_close() - no more messages: senders, waiting ones too, get -EPIPE; receivers drain what is queued, then get
- * -EPIPE. Closing twice is allowed. Thread-safety: any thread. Suspends: no. Return: 0; -EINVAL (NULL). */
+/** filch_chan_close() - no more messages: senders, waiting ones too, get -EPIPE; receivers drain
+ * what is queued, then get -EPIPE. Closing twice is allowed. Thread-safety: any thread. Suspends:
+ * no. Return: 0; -EINVAL (NULL). */
 FILCH_API int filch_chan_close(filch_chan *chan);
 
 /** filch_chan_len() - messages queued at some moment of the call. */

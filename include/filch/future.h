@@ -1,9 +1,9 @@
 /* Poll-futures: values that become ready, for code that needs no stack.
  *
- * A future is a struct that begins with filch_future. Its poll function either makes progress to the end and returns
- * FILCH_READY, or keeps a clone of the context's waker, returns FILCH_PENDING, and calls the waker when polling is
- * worthwhile again. Polls may come without a wake. A task awaits a future; a future can also be spawned as a task
- * without a stack.
+ * A future is a struct that begins with filch_future. Its poll function either makes progress to
+ * the end and returns FILCH_READY, or keeps a clone of the context's waker, returns FILCH_PENDING,
+ * and calls the waker when polling is worthwhile again. Polls may come without a wake. A task
+ * awaits a future; a future can also be spawned as a task without a stack.
  */
 #ifndef FILCH_FUTURE_H
 #define FILCH_FUTURE_H
@@ -18,7 +18,8 @@ typedef enum filch_poll {
     FILCH_READY = 1,
 } filch_poll;
 
-/* Wakes whoever polls a future. A value: copy it only with filch_waker_clone(). The fields are private. */
+/* Wakes whoever polls a future. A value: copy it only with filch_waker_clone(). The fields are
+ * private. */
 typedef struct filch_waker {
     void *target;
     uint64_t key;
@@ -36,10 +37,11 @@ typedef struct filch_future filch_future;
 struct filch_future {
     /* Must not suspend or block. Called by one thread at a time; never again after FILCH_READY. */
     filch_poll (*poll)(filch_future *self, filch_cx *cx);
-    /* Releases what the future owns, itself included if it is on the heap. Called exactly once for a spawned future, when it
-     * is done or cancelled; never by filch_await(). May be NULL. */
+    /* Releases what the future owns, itself included if it is on the heap. Called exactly once for
+     * a spawned future, when it is done or cancelled; never by filch_await(). May be NULL. */
     void (*drop)(filch_future *self);
-    /* Set by poll before FILCH_READY: what a join of the spawned future, or filch_await(), returns. */
+    /* Set by poll before FILCH_READY: what a join of the spawned future, or filch_await(), returns.
+     */
     int result;
 };
 
@@ -47,12 +49,13 @@ struct filch_future {
  * filch_waker_clone() - a waker of one's own, to be kept after the poll
  * @waker: borrowed
  *
- * Thread-safety: any thread. Never fails. Return: a waker that ends with filch_waker_wake() or filch_waker_drop().
+ * Thread-safety: any thread. Never fails. Return: a waker that ends with filch_waker_wake() or
+ * filch_waker_drop().
  */
 FILCH_API filch_waker filch_waker_clone(const filch_waker *waker);
 
-/** filch_waker_wake() - have the future polled again, and end this waker. Thread-safety: any thread, also after the task or the
- * runtime has ended (then nothing happens). */
+/** filch_waker_wake() - have the future polled again, and end this waker. Thread-safety: any
+ * thread, also after the task or the runtime has ended (then nothing happens). */
 FILCH_API void filch_waker_wake(filch_waker waker);
 
 /** filch_waker_wake_by_ref() - the same, and keep the waker. */
@@ -67,11 +70,12 @@ FILCH_API bool filch_waker_will_wake(const filch_waker *a, const filch_waker *b)
 /**
  * filch_await() - poll a future until it is ready
  * @future: borrowed; not dropped
- * @until:  stop at this time; the future is unfinished and may be awaited again, or dropped by its owner
+ * @until:  stop at this time; the future is unfinished and may be awaited again, or dropped by its
+ * owner
  *
- * Thread-safety: a task, or a plain thread (which then blocks). Suspends: yes. Cancellation point: yes; the future is
- * unfinished then.
- * Return: the future's result; -ETIMEDOUT; -ECANCELED; -EINVAL (NULL).
+ * Thread-safety: a task, or a plain thread (which then blocks). Suspends: yes. Cancellation point:
+ * yes; the future is unfinished then. Return: the future's result; -ETIMEDOUT; -ECANCELED; -EINVAL
+ * (NULL).
  */
 FILCH_API int filch_await(filch_future *future, filch_time until);
 
@@ -98,8 +102,9 @@ typedef struct filch_sleep_future {
  * filch_sleep_future_init() - a future that becomes ready at @until, with result 0
  * @future: caller's memory, which must stay where it is once polled
  *
- * To be polled in a task or a spawned future. Whoever abandons it before it was ready calls base.drop, which takes it out
- * of the timers and frees nothing; a future that embeds it does that in its own drop.
+ * To be polled in a task or a spawned future. Whoever abandons it before it was ready calls
+ * base.drop, which takes it out of the timers and frees nothing; a future that embeds it does that
+ * in its own drop.
  */
 FILCH_API void filch_sleep_future_init(filch_sleep_future *future, filch_time until);
 

@@ -6,8 +6,8 @@
  *             filch_tcp_close(conn);
  *     filch_scope_cancel_join(&conns);
  *
- * Leaving the block any other way (return, break, goto) cancels and joins as well. The first negative result of a
- * child is kept; with FILCH_TRY_SCOPE it also cancels the others.
+ * Leaving the block any other way (return, break, goto) cancels and joins as well. The first
+ * negative result of a child is kept; with FILCH_TRY_SCOPE it also cancels the others.
  */
 #ifndef FILCH_SCOPE_H
 #define FILCH_SCOPE_H
@@ -29,7 +29,8 @@ enum filch_scope_flags {
 
 /**
  * filch_scope_init() - prepare a scope in the caller's memory
- * @scope: must stay where it is until it was joined; FILCH_SCOPE() does this and the clean-up for you
+ * @scope: must stay where it is until it was joined; FILCH_SCOPE() does this and the clean-up for
+ * you
  * @flags: enum filch_scope_flags, or 0
  */
 FILCH_API void filch_scope_init(filch_scope *scope, unsigned flags);
@@ -61,20 +62,22 @@ FILCH_API void filch_scope_cancel(filch_scope *scope);
  * @until: stop waiting at this time; the children go on
  *
  * Thread-safety: the owner. Suspends: yes. Cancellation point: yes; the children go on.
- * Return: 0; the first negative result of a child; -ETIMEDOUT or -ECANCELED while children are left (see
- * filch_scope_is_idle() to tell them from a child's).
+ * Return: 0; the first negative result of a child; -ETIMEDOUT or -ECANCELED while children are left
+ * (see filch_scope_is_idle() to tell them from a child's).
  */
 FILCH_API FILCH_MUST_CHECK int filch_scope_join(filch_scope *scope, filch_time until);
 
 /**
  * filch_scope_cancel_join() - cancel the children and wait for them
  *
- * Never a cancellation point, and takes no time limit: nothing may go on in a frame that is gone. Does nothing on a scope
- * that is idle. Suspends: yes. Return: 0, or the first negative result of a child other than -ECANCELED.
+ * Never a cancellation point, and takes no time limit: nothing may go on in a frame that is gone.
+ * Does nothing on a scope that is idle. Suspends: yes. Return: 0, or the first negative result of a
+ * child other than -ECANCELED.
  */
 FILCH_API int filch_scope_cancel_join(filch_scope *scope);
 
-/** filch_scope_is_idle() - have all children ended? Thread-safety: any thread while the scope lives. */
+/** filch_scope_is_idle() - have all children ended? Thread-safety: any thread while the scope
+ * lives. */
 FILCH_API bool filch_scope_is_idle(filch_scope *scope);
 
 /* The clean-up of FILCH_SCOPE(). */

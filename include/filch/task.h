@@ -1,11 +1,12 @@
 /* Tasks: functions that run concurrently, each on a stack of its own, on the runtime's workers.
  *
- * A task is spawned with or without a handle. A handle is owned by whoever got it and ends with filch_task_join() or
- * filch_task_detach(), exactly one of them. A spawned task always runs its body, even when it is cancelled before it starts
- * or the runtime is shutting down: so what its argument owns is always released by the body.
+ * A task is spawned with or without a handle. A handle is owned by whoever got it and ends with
+ * filch_task_join() or filch_task_detach(), exactly one of them. A spawned task always runs its
+ * body, even when it is cancelled before it starts or the runtime is shutting down: so what its
+ * argument owns is always released by the body.
  *
- * A task may resume on another thread after any suspending call. So do not keep the address of thread-local data
- * (errno included) across one, and do not hold a pthread mutex across one.
+ * A task may resume on another thread after any suspending call. So do not keep the address of
+ * thread-local data (errno included) across one, and do not hold a pthread mutex across one.
  */
 #ifndef FILCH_TASK_H
 #define FILCH_TASK_H
@@ -18,8 +19,9 @@ FILCH_BEGIN_DECLS
 typedef struct filch_task_opts {
     /* Shown in dumps and by filch_task_name(). Borrowed: must outlive the task (a literal does). */
     const char *name;
-    /* More than 0: @arg points to this many bytes, which are copied; the body gets a pointer to the copy (aligned for any
-     * type), valid until it returns. 0: @arg itself is passed, and what it points to belongs to the body from then on. */
+    /* More than 0: @arg points to this many bytes, which are copied; the body gets a pointer to the
+     * copy (aligned for any type), valid until it returns. 0: @arg itself is passed, and what it
+     * points to belongs to the body from then on. */
     size_t copy_bytes;
 } filch_task_opts;
 
@@ -29,8 +31,8 @@ typedef struct filch_task_opts {
  * @arg: passed to @fn; consumed only on success
  *
  * Thread-safety: any task (a plain thread uses filch_runtime_spawn()). Suspends: no.
- * Return: 0; -EINVAL (@fn is NULL); -EPERM (not in a task or blocking job of a runtime); -ESHUTDOWN (the runtime is
- * stopping); -ENOMEM (no control block or no address space for a stack).
+ * Return: 0; -EINVAL (@fn is NULL); -EPERM (not in a task or blocking job of a runtime); -ESHUTDOWN
+ * (the runtime is stopping); -ENOMEM (no control block or no address space for a stack).
  */
 FILCH_API FILCH_MUST_CHECK int filch_spawn(filch_fn fn, void *arg);
 
@@ -52,9 +54,10 @@ FILCH_API FILCH_MUST_CHECK int filch_task_spawn(filch_fn fn, void *arg, const fi
  * @ret_result: what the body returned; may be NULL
  * @until:      stop waiting at this time
  *
- * Thread-safety: the owner of the handle, one at a time; tasks and plain threads. Suspends: yes. Cancellation point: yes.
- * Return: 0; -ETIMEDOUT; -ECANCELED (the caller was cancelled, not @task); -EDEADLK (a task joins itself);
- * -ESRCH (already joined or detached); -EBUSY (somebody else is joining it); -EINVAL (NULL).
+ * Thread-safety: the owner of the handle, one at a time; tasks and plain threads. Suspends: yes.
+ * Cancellation point: yes. Return: 0; -ETIMEDOUT; -ECANCELED (the caller was cancelled, not @task);
+ * -EDEADLK (a task joins itself); -ESRCH (already joined or detached); -EBUSY (somebody else is
+ * joining it); -EINVAL (NULL).
  */
 FILCH_API FILCH_MUST_CHECK int filch_task_join(filch_task *task, int *ret_result, filch_time until);
 
@@ -62,8 +65,8 @@ FILCH_API FILCH_MUST_CHECK int filch_task_join(filch_task *task, int *ret_result
  * filch_task_detach() - give up the handle; the task goes on by itself
  * @task: consumed; NULL is allowed and does nothing
  *
- * Thread-safety: the owner of the handle. Suspends: no. Return: 0; -ESRCH (already joined or detached); -EBUSY (being
- * joined).
+ * Thread-safety: the owner of the handle. Suspends: no. Return: 0; -ESRCH (already joined or
+ * detached); -EBUSY (being joined).
  */
 FILCH_API int filch_task_detach(filch_task *task);
 
@@ -71,24 +74,28 @@ FILCH_API int filch_task_detach(filch_task *task);
  * filch_task_cancel() - ask a task to end
  * @task: borrowed; a handle or filch_task_self() of a live task
  *
- * A request that stays: from now on each suspending call of @task that cannot finish at once returns -ECANCELED.
- * A blocking job sees it through filch_task_is_cancelled() only; one that has not started still runs.
+ * A request that stays: from now on each suspending call of @task that cannot finish at once
+ * returns -ECANCELED. A blocking job sees it through filch_task_is_cancelled() only; one that has
+ * not started still runs.
  *
- * Thread-safety: any thread. Suspends: no. Return: 0 (also when it had ended); -ESRCH (stale handle); -EINVAL (NULL).
+ * Thread-safety: any thread. Suspends: no. Return: 0 (also when it had ended); -ESRCH (stale
+ * handle); -EINVAL (NULL).
  */
 FILCH_API int filch_task_cancel(filch_task *task);
 
 /**
  * filch_task_is_finished() - has the body returned?
  *
- * Thread-safety: any thread. Suspends: no. Return: true when it ended, and for a handle that is stale or NULL.
+ * Thread-safety: any thread. Suspends: no. Return: true when it ended, and for a handle that is
+ * stale or NULL.
  */
 FILCH_API bool filch_task_is_finished(const filch_task *task);
 
 /**
  * filch_task_self() - the running task
  *
- * Return: a borrowed handle, valid while the task lives, for cancel and name only; NULL outside of tasks.
+ * Return: a borrowed handle, valid while the task lives, for cancel and name only; NULL outside of
+ * tasks.
  */
 FILCH_API filch_task *filch_task_self(void);
 
@@ -110,7 +117,8 @@ FILCH_API bool filch_task_is_cancelled(void);
 /**
  * filch_task_yield() - let other tasks run
  *
- * The caller goes to the end of its worker's queue. Not a cancellation point. Outside of tasks: sched_yield().
+ * The caller goes to the end of its worker's queue. Not a cancellation point. Outside of tasks:
+ * sched_yield().
  */
 FILCH_API void filch_task_yield(void);
 

@@ -1,4 +1,5 @@
-/* The clock, sleeping, and periodic ticks. Timers have a resolution of 1 ms (they fire up to 1 ms late, never early). */
+/* The clock, sleeping, and periodic ticks. Timers have a resolution of 1 ms (they fire up to 1 ms
+ * late, never early). */
 #ifndef FILCH_TIME_H
 #define FILCH_TIME_H
 
@@ -30,8 +31,8 @@ FILCH_API filch_time filch_after(filch_time span_ns);
  */
 FILCH_API int filch_sleep(filch_time until);
 
-/* A periodic tick. The fields are private. Ticks that were missed come at once, one after the other (as in Tokio's
- * Burst), so that their count is right. */
+/* A periodic tick. The fields are private. Ticks that were missed come at once, one after the other
+ * (as in Tokio's Burst), so that their count is right. */
 typedef struct filch_interval {
     filch_time next;
     filch_time period_ns;

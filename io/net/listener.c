@@ -1,21 +1,24 @@
 /* Listeners.
  *
- * One multishot accept per listener is in flight while anybody waits: the kernel posts a completion for each connection, whoever
- * reaps it puts the descriptor into the listener's queue and wakes a waiter, which looks at the queue. So a task that is cancelled
- * while a connection arrives loses nothing: it stays in the queue. With UNCLAIMED_MAX connections in the queue the accept is cancelled, and
- * connections wait in the kernel, until the queue has shrunk to UNCLAIMED_MIN.
+ * One multishot accept per listener is in flight while anybody waits: the kernel posts a completion
+ * for each connection, whoever reaps it puts the descriptor into the listener's queue and wakes a
+ * waiter, which looks at the queue. So a task that is cancelled while a connection arrives loses
+ * nothing: it stays in the queue. With UNCLAIMED_MAX connections in the queue the accept is
+ * cancelled, and connections wait in the kernel, until the queue has shrunk to UNCLAIMED_MIN.
  *
  * The armed accept counts as a user of the descriptor: closing waits for its last completion.
  *
- * When descriptors or memory run out the kernel ends the accept. Then the listener pauses, from 5 ms doubling to 1 s; the waiter that was
- * woken waits for the end of the pause and arms again. A waiter that leaves while nothing is armed wakes the next one, so that
- * there is always somebody to do that.
+ * When descriptors or memory run out the kernel ends the accept. Then the listener pauses, from 5
+ * ms doubling to 1 s; the waiter that was woken waits for the end of the pause and arms again. A
+ * waiter that leaves while nothing is armed wakes the next one, so that there is always somebody to
+ * do that.
  */
 #include <errno.h>
 #include <liburing.h>
 #include <poll.h>
 #include <stdalign.h>
 #include <stdlib.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <filch/time.h>
@@ -30,7 +33,8 @@
 #define BACKLOG_DEFAULT 1024
 #define UNCLAIMED_MAX 64
 #define UNCLAIMED_MIN 16
-/* Room for what the kernel had posted before the cancel reached it: as many as it lets wait at most. */
+/* Room for what the kernel had posted before the cancel reached it: as many as it lets wait at
+ * most. */
 #define QUEUE_SLOTS 8192
 #define BACKOFF_MIN (5 * FILCH_MILLISECOND)
 #define BACKOFF_MAX FILCH_SECOND
@@ -70,7 +74,8 @@ static int open_socket(const struct filch__addr *addr, const filch_listener_opts
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (addr->any.sa_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-    if ((opts && opts->reuse_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) < 0) ||
+    if ((opts && opts->reuse_port &&
+         setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) < 0) ||
         bind(fd, &addr->any, addr->bytes) < 0 || listen(fd, backlog) < 0) {
         r = -errno;
         close(fd);
@@ -79,7 +84,8 @@ static int open_socket(const struct filch__addr *addr, const filch_listener_opts
     return fd;
 }
 
-int filch_listener_open(const char *text, const filch_listener_opts *opts, filch_listener **ret_listener)
+int filch_listener_open(const char *text, const filch_listener_opts *opts,
+                        filch_listener **ret_listener)
 {
     struct filch__addr addr;
     filch_listener *listener;
@@ -196,7 +202,8 @@ static void arm(filch_listener *listener)
     filch__lane_commit(lane, &listener->op);
 }
 
-/* Takes the oldest connection; -1 when there is none. Tells whether the caller should arm the accept. */
+/* Takes the oldest connection; -1 when there is none. Tells whether the caller should arm the
+ * accept. */
 static int take_locked(filch_listener *listener, bool *ret_arm)
 {
     int fd = -1;
@@ -206,7 +213,8 @@ static int take_locked(filch_listener *listener, bool *ret_arm)
         listener->head = (listener->head + 1) % QUEUE_SLOTS;
         listener->count--;
     }
-    *ret_arm = !listener->armed && listener->count <= UNCLAIMED_MIN && !filch__fd_is_closing(&listener->fd) &&
+    *ret_arm = !listener->armed && listener->count <= UNCLAIMED_MIN &&
+               !filch__fd_is_closing(&listener->fd) &&
                (!listener->backoff_until || filch_now() >= listener->backoff_until);
     if (*ret_arm) {
         listener->armed = true;
@@ -217,7 +225,8 @@ static int take_locked(filch_listener *listener, bool *ret_arm)
 }
 
 /* A waiter leaves without a connection. */
-static void leave_locked(filch_listener *listener, struct filch__waiter *waiter, struct filch__waiter **ret_next)
+static void leave_locked(filch_listener *listener, struct filch__waiter *waiter,
+                         struct filch__waiter **ret_next)
 {
     filch__list_remove(&waiter->link);
     *ret_next = listener->armed ? NULL : pop_waiter_locked(listener);
@@ -283,6 +292,17 @@ static int accept_in_task(filch_listener *listener, filch_time until)
     }
 }
 
+/* Between poll and accept another caller may take the connection. The socket stays in blocking mode
+ * for the ring, so a time limit keeps this thread from waiting past its own; the connection that
+ * inherits it is read without blocking anyway. */
+static int accept_shortly(int listen_fd)
+{
+    struct timeval limit = {.tv_usec = 1000};
+
+    setsockopt(listen_fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    return accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
+}
+
 static int accept_in_thread(filch_listener *listener, filch_time until)
 {
     for (;;) {
@@ -297,7 +317,7 @@ static int accept_in_thread(filch_listener *listener, filch_time until)
             return fd;
         if (filch__socket_poll(listener->fd.fd, POLLIN, until) < 0)
             return -ETIMEDOUT;
-        fd = accept4(listener->fd.fd, NULL, NULL, SOCK_CLOEXEC);
+        fd = accept_shortly(listener->fd.fd);
         if (fd >= 0)
             return fd;
         if (filch__fd_is_closing(&listener->fd))

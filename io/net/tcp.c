@@ -1,9 +1,10 @@
 /* TCP connections.
  *
- * A read is one ring operation: the kernel tries at once when the batch is submitted, else waits for data. A write goes directly to the
- * kernel while few tasks are queued on the worker, because then nobody would share the submission; when many are, it is staged with theirs.
- * Plain threads use system calls and poll(2). Sockets stay in blocking mode (for a non-blocking one io_uring would give EAGAIN instead of waiting);
- * direct calls carry MSG_DONTWAIT.
+ * A read is one ring operation: the kernel tries at once when the batch is submitted, else waits
+ * for data. A write goes directly to the kernel while few tasks are queued on the worker, because
+ * then nobody would share the submission; when many are, it is staged with theirs. Plain threads
+ * use system calls and poll(2). Sockets stay in blocking mode (for a non-blocking one io_uring
+ * would give EAGAIN instead of waiting); direct calls carry MSG_DONTWAIT.
  */
 #include <errno.h>
 #include <liburing.h>
@@ -64,7 +65,8 @@ struct io_uring_sqe *filch__op_begin(struct filch__op *op, struct filch__lane **
 {
     struct io_uring_sqe *sqe;
 
-    /* When the ring takes nothing more, completions must be handled first: that is the loop's work. */
+    /* When the ring takes nothing more, completions must be handled first: that is the loop's work.
+     */
     while (!(sqe = filch__lane_sqe(filch__worker_lane())))
         filch_task_yield();
     op->complete = NULL;
@@ -215,7 +217,8 @@ ssize_t filch_tcp_read(filch_tcp *conn, void *buf, size_t bytes, filch_time unti
     return n;
 }
 
-int filch_tcp_read_exact(filch_tcp *conn, void *buf, size_t bytes, size_t *ret_done, filch_time until)
+int filch_tcp_read_exact(filch_tcp *conn, void *buf, size_t bytes, size_t *ret_done,
+                         filch_time until)
 {
     size_t done = 0;
     ssize_t n = 0;
@@ -259,7 +262,8 @@ ssize_t filch_tcp_write(filch_tcp *conn, const void *buf, size_t bytes, filch_ti
     return n;
 }
 
-int filch_tcp_write_all(filch_tcp *conn, const void *buf, size_t bytes, size_t *ret_done, filch_time until)
+int filch_tcp_write_all(filch_tcp *conn, const void *buf, size_t bytes, size_t *ret_done,
+                        filch_time until)
 {
     size_t done = 0;
     ssize_t n = 0;
@@ -314,7 +318,8 @@ int filch_tcp_connect(const char *text, filch_tcp **ret_conn, filch_time until)
     fd = socket(addr.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
-    r = in_stackful_task() ? connect_in_task(fd, &addr, until) : connect_in_thread(fd, &addr, until);
+    r = in_stackful_task() ? connect_in_task(fd, &addr, until)
+                           : connect_in_thread(fd, &addr, until);
     if (r < 0) {
         close(fd);
         return r;
@@ -347,7 +352,8 @@ int filch_tcp_set_nodelay(filch_tcp *conn, bool nodelay)
     return r;
 }
 
-int filch__socket_name(const void *handle, int (*get)(int, struct sockaddr *, socklen_t *), char *ret_text)
+int filch__socket_name(const void *handle, int (*get)(int, struct sockaddr *, socklen_t *),
+                       char *ret_text)
 {
     struct filch__addr addr = {.bytes = sizeof addr.v6};
     struct filch__fd *object;

@@ -1,5 +1,5 @@
-/* The io_uring driver: one object, a lane per worker. Opening probes what is needed, so that what is refused is refused at start, with a
- * reason.
+/* The io_uring driver: one object, a lane per worker. Opening probes what is needed, so that what
+ * is refused is refused at start, with a reason.
  */
 #include "io/uring/lane.h"
 
@@ -19,7 +19,8 @@ struct filch__driver {
 };
 
 static const int needed_opcodes[] = {
-    IORING_OP_RECV, IORING_OP_SEND, IORING_OP_ACCEPT, IORING_OP_CONNECT, IORING_OP_READ, IORING_OP_ASYNC_CANCEL,
+    IORING_OP_RECV,    IORING_OP_SEND, IORING_OP_ACCEPT,
+    IORING_OP_CONNECT, IORING_OP_READ, IORING_OP_ASYNC_CANCEL,
 };
 
 static int probe_opcodes(struct io_uring *ring)
@@ -52,7 +53,8 @@ static void driver_close(struct filch__driver *driver)
     free(driver);
 }
 
-static int driver_open(const filch_runtime_opts *opts, unsigned lanes, struct filch__driver **ret_driver)
+static int driver_open(const filch_runtime_opts *opts, unsigned lanes,
+                       struct filch__driver **ret_driver)
 {
     unsigned entries = opts->ring_entries ? opts->ring_entries : ENTRIES_DEFAULT;
     struct filch__driver *driver = calloc(1, sizeof *driver);
@@ -60,7 +62,8 @@ static int driver_open(const filch_runtime_opts *opts, unsigned lanes, struct fi
 
     if (!driver)
         return -ENOMEM;
-    driver->lane = aligned_alloc(FILCH_CACHELINE, lanes * ((sizeof *driver->lane + 63) & ~(size_t)63));
+    driver->lane =
+        aligned_alloc(FILCH_CACHELINE, lanes * ((sizeof *driver->lane + 63) & ~(size_t)63));
     if (!driver->lane) {
         free(driver);
         return -ENOMEM;

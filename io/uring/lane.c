@@ -1,12 +1,15 @@
 /* See lane.h.
  *
- * Flags: COOP_TASKRUN with TASKRUN_FLAG: a completion does not interrupt the owner; a flag tells it to enter. Without SINGLE_ISSUER, so that any
- * thread may enter the ring of an owner that is stuck. Measured against DEFER_TASKRUN the difference on echo is within noise, and DEFER
- * would hold a busy owner's completions until its task ends.
+ * Flags: COOP_TASKRUN with TASKRUN_FLAG: a completion does not interrupt the owner; a flag tells it
+ * to enter. Without SINGLE_ISSUER, so that any thread may enter the ring of an owner that is stuck.
+ * Measured against DEFER_TASKRUN the difference on echo is within noise, and DEFER would hold a
+ * busy owner's completions until its task ends.
  *
- * The words of the ring are shared with the kernel: they are accessed by liburing's own load and store helpers, in this file only.
+ * The words of the ring are shared with the kernel: they are accessed by liburing's own load and
+ * store helpers, in this file only.
  *
- * Parking blocks in io_uring_enter with a read of the eventfd in flight; an unpark writes to the eventfd, once until consumed.
+ * Parking blocks in io_uring_enter with a read of the eventfd in flight; an unpark writes to the
+ * eventfd, once until consumed.
  */
 #include "io/uring/lane.h"
 
@@ -128,13 +131,15 @@ unsigned filch__lane_staged(const struct filch__lane *lane)
 /* The same for threads other than the owner. */
 static unsigned staged_seen_by_others(const struct filch__lane *lane)
 {
-    return io_uring_smp_load_acquire(lane->ring.sq.ktail) - io_uring_smp_load_acquire(lane->ring.sq.khead);
+    return io_uring_smp_load_acquire(lane->ring.sq.ktail) -
+           io_uring_smp_load_acquire(lane->ring.sq.khead);
 }
 
 static bool has_completions(const struct filch__lane *lane)
 {
     /* The head moves under the reap lock only; a stale view costs a look. */
-    return io_uring_smp_load_acquire(lane->ring.cq.ktail) != IO_URING_READ_ONCE(*lane->ring.cq.khead);
+    return io_uring_smp_load_acquire(lane->ring.cq.ktail) !=
+           IO_URING_READ_ONCE(*lane->ring.cq.khead);
 }
 
 static bool wants_enter(const struct filch__lane *lane)
@@ -148,7 +153,8 @@ bool filch__lane_is_ready(const struct filch__lane *lane)
 }
 
 /* Owner's system call. Return: 0 or more; -ETIME, -EINTR, -EBUSY, -EAGAIN. */
-static int enter(struct filch__lane *lane, unsigned submit, unsigned wait, unsigned flags, const filch_time *until)
+static int enter(struct filch__lane *lane, unsigned submit, unsigned wait, unsigned flags,
+                 const filch_time *until)
 {
     struct __kernel_timespec ts;
     struct io_uring_getevents_arg arg = {.sigmask_sz = _NSIG / 8};
@@ -163,7 +169,8 @@ static int enter(struct filch__lane *lane, unsigned submit, unsigned wait, unsig
         ts.tv_sec = (int64_t)(span / FILCH_SECOND);
         ts.tv_nsec = (long long)(span % FILCH_SECOND);
         arg.ts = (uint64_t)(uintptr_t)&ts;
-        r = io_uring_enter2(lane->enter_fd, submit, wait, flags | IORING_ENTER_EXT_ARG, (void *)&arg, sizeof arg);
+        r = io_uring_enter2(lane->enter_fd, submit, wait, flags | IORING_ENTER_EXT_ARG,
+                            (void *)&arg, sizeof arg);
     } else {
         r = io_uring_enter2(lane->enter_fd, submit, wait, flags, NULL, _NSIG / 8);
     }
@@ -227,8 +234,8 @@ void filch__lane_unpark(struct filch__lane *lane)
     (void)!write(lane->event_fd, &one, sizeof one);
 }
 
-/* Copies completions out, up to the first wake-up unless the caller is the owner: that one is for the owner alone, which may be on its way into
- * the kernel to wait for it. The lock is held. */
+/* Copies completions out, up to the first wake-up unless the caller is the owner: that one is for
+ * the owner alone, which may be on its way into the kernel to wait for it. The lock is held. */
 static unsigned copy_out(struct filch__lane *lane, struct reaped *to, unsigned most, bool owner)
 {
     struct io_uring_cq *cq = &lane->ring.cq;
@@ -311,7 +318,8 @@ unsigned filch__lane_poll(struct filch__lane *lane)
 void filch__lane_park(struct filch__lane *lane, filch_time until)
 {
     arm_event(lane);
-    enter(lane, filch__lane_staged(lane), 1, IORING_ENTER_GETEVENTS, until == FILCH_NEVER ? NULL : &until);
+    enter(lane, filch__lane_staged(lane), 1, IORING_ENTER_GETEVENTS,
+          until == FILCH_NEVER ? NULL : &until);
     reap_own(lane);
 }
 
@@ -322,7 +330,8 @@ unsigned filch__lane_rescue(struct filch__lane *lane)
 
     if (staged)
         io_uring_enter2((unsigned)lane->ring.ring_fd, staged, 0, 0, NULL, _NSIG / 8);
-    /* Runs the owner's pending task work: it posts the completions that the kernel holds back for a thread in user space. */
+    /* Runs the owner's pending task work: it posts the completions that the kernel holds back for a
+     * thread in user space. */
     if (wants_enter(lane))
         syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
     if (!has_completions(lane) || !filch_spinlock_try(&lane->reap))

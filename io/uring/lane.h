@@ -5,8 +5,9 @@
  *     another worker (rescue)           x        x      if it gets the lock at once
  *     a canceller                       x
  *
- * The owner publishes the submission queue's tail at each staging, so anybody may submit what is staged by entering. Completions are
- * consumed under `reap`, a batch is copied out, and tasks are woken after the lock.
+ * The owner publishes the submission queue's tail at each staging, so anybody may submit what is
+ * staged by entering. Completions are consumed under `reap`, a batch is copied out, and tasks are
+ * woken after the lock.
  */
 #ifndef FILCH_IO_URING_LANE_H
 #define FILCH_IO_URING_LANE_H
@@ -28,8 +29,9 @@ struct filch__lane {
     int event_fd;
     uint64_t event_value; /* target of the armed read */
     bool event_armed;     /* owner */
-    /* 1: an unpark has been sent and not consumed. [lane-unpark] exchange by the waker; cleared by the owner before it arms the
-     * read again and looks at its work: a wake-up sent after that writes to the eventfd anew. */
+    /* 1: an unpark has been sent and not consumed. [lane-unpark] exchange by the waker; cleared by
+     * the owner before it arms the read again and looks at its work: a wake-up sent after that
+     * writes to the eventfd anew. */
     filch_atomic_u32 unparked;
     filch_spinlock reap;
     struct filch__lane_stats stats;
@@ -38,7 +40,8 @@ struct filch__lane {
 int filch__lane_open(struct filch__lane *lane, unsigned entries, int attach_fd);
 void filch__lane_close(struct filch__lane *lane);
 
-/* Owner, or before the owner's thread exists. A submission entry, zeroed. Fill it, then commit. NULL: the kernel takes no more now (very rare: completions must be reaped first). */
+/* Owner, or before the owner's thread exists. A submission entry, zeroed. Fill it, then commit.
+ * NULL: the kernel takes no more now (very rare: completions must be reaped first). */
 struct io_uring_sqe *filch__lane_sqe(struct filch__lane *lane);
 void filch__lane_commit(struct filch__lane *lane, struct filch__op *op);
 

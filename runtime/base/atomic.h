@@ -1,14 +1,14 @@
 /* The atomics vocabulary: the only way to touch shared words in filch.
  *
- * Every operation carries its memory order in its name, so that grep finds each release store and each
- * seq_cst access. Orders are those of C11. There is no stand-alone release or acquire fence on purpose:
- * ThreadSanitizer cannot see what a lone fence publishes, so payload is published by release stores and
- * read-modify-writes only.
+ * Every operation carries its memory order in its name, so that grep finds each release store and
+ * each seq_cst access. Orders are those of C11. There is no stand-alone release or acquire fence on
+ * purpose: ThreadSanitizer cannot see what a lone fence publishes, so payload is published by
+ * release stores and read-modify-writes only.
  *
  * Two builds of the same source:
  *   normal          each operation is one C11 atomic;
- *   -DFILCH_MODEL   each operation is a step of the exhaustive explorer (tests/model/explore.h), which tries
- *                   every schedule and every value that C11 allows a load to return.
+ *   -DFILCH_MODEL   each operation is a step of the exhaustive explorer (tests/model/explore.h),
+ * which tries every schedule and every value that C11 allows a load to return.
  *
  * Fields are declared with the types below and nothing else:
  *   filch_atomic_u32, filch_atomic_u64   counters, indices, state words
@@ -45,8 +45,8 @@ typedef _Atomic(void *) filch_atomic_ptr;
 #define filch_exchange_acq_rel(p, v) atomic_exchange_explicit((p), (v), memory_order_acq_rel)
 #define filch_exchange_seq_cst(p, v) atomic_exchange_explicit((p), (v), memory_order_seq_cst)
 
-/* On failure *expected is refreshed, with acquire for acq_rel, relaxed for relaxed, seq_cst for seq_cst. Weak may fail
- * spuriously: use it in loops. */
+/* On failure *expected is refreshed, with acquire for acq_rel, relaxed for relaxed, seq_cst for
+ * seq_cst. Weak may fail spuriously: use it in loops. */
 #define filch_cas_weak_relaxed(p, expected, v)                                                     \
     atomic_compare_exchange_weak_explicit((p), (expected), (v), memory_order_relaxed,              \
                                           memory_order_relaxed)
@@ -91,7 +91,8 @@ static inline void filch_cpu_relax(void)
 
 #endif /* !FILCH_MODEL */
 
-/* A counter that one thread writes and any thread reads: an increment is a load and a store, no locked instruction. */
+/* A counter that one thread writes and any thread reads: an increment is a load and a store, no
+ * locked instruction. */
 #define filch_counter_add(p, n) filch_store_relaxed((p), filch_load_relaxed(p) + (n))
 
 /* Two cache lines: adjacent-line prefetch makes neighbours share. */

@@ -1,9 +1,10 @@
 /* Handles: what users hold instead of pointers to our objects.
  *
- * A handle is the object's address with a 16-bit generation in the upper bits, which user-space addresses leave free (47
- * bits on x86-64, 48 on aarch64; larger address spaces are only used by those who ask). Objects live in pools whose memory is never
- * unmapped, and their generation changes when they are recycled: so a stale handle is found out by one load and
- * compare, with a chance of 1 in 65,536 to miss it.
+ * A handle is the object's address with a 16-bit generation in the upper bits, which user-space
+ * addresses leave free (47 bits on x86-64, 48 on aarch64; larger address spaces are only used by
+ * those who ask). Objects live in pools whose memory is never unmapped, and their generation
+ * changes when they are recycled: so a stale handle is found out by one load and compare, with a
+ * chance of 1 in 65,536 to miss it.
  */
 #ifndef FILCH_BASE_HANDLE_H
 #define FILCH_BASE_HANDLE_H

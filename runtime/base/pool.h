@@ -1,9 +1,10 @@
 /* A type-stable pool: equal objects from slabs that are never unmapped.
  *
- * A pointer to an object may therefore be followed after the object was recycled: a late wake-up finds a valid state
- * word, and a stale handle finds another generation. Pools belong to the process, not to a runtime, so this holds across
- * runtimes too. Objects are handed out in chains, linked through the pointer at `link_offset`; whoever needs speed keeps a
- * chain of its own (each worker does).
+ * A pointer to an object may therefore be followed after the object was recycled: a late wake-up
+ * finds a valid state word, and a stale handle finds another generation. Pools belong to the
+ * process, not to a runtime, so this holds across runtimes too. Objects are handed out in chains,
+ * linked through the pointer at `link_offset`; whoever needs speed keeps a chain of its own (each
+ * worker does).
  */
 #ifndef FILCH_BASE_POOL_H
 #define FILCH_BASE_POOL_H
@@ -27,8 +28,8 @@ struct filch__pool {
         .object_bytes = sizeof(type), .link_offset = offsetof(type, link)                          \
     }
 
-/* Takes up to @n objects as a chain that ends in NULL. Fresh memory is zero; recycled objects are as they were given back. Return: the number,
- * 0 when memory is out. Any thread. */
+/* Takes up to @n objects as a chain that ends in NULL. Fresh memory is zero; recycled objects are
+ * as they were given back. Return: the number, 0 when memory is out. Any thread. */
 unsigned filch__pool_take(struct filch__pool *pool, unsigned n, void **ret_chain);
 
 /* Gives a chain back. Any thread. */

@@ -1,7 +1,9 @@
-/* A one-word lock for sections of a few dozen instructions that never suspend, allocate or enter the kernel.
+/* A one-word lock for sections of a few dozen instructions that never suspend, allocate or enter
+ * the kernel.
  *
- * Test-and-test-and-set; after a bounded spin the waiter yields its time slice, because on a machine with few cores the
- * holder may be off the CPU. In model builds it is a blocking lock of the explorer, so that waiting costs no schedules.
+ * Test-and-test-and-set; after a bounded spin the waiter yields its time slice, because on a
+ * machine with few cores the holder may be off the CPU. In model builds it is a blocking lock of
+ * the explorer, so that waiting costs no schedules.
  */
 #ifndef FILCH_BASE_SPINLOCK_H
 #define FILCH_BASE_SPINLOCK_H
@@ -13,7 +15,8 @@
 #else
 
 typedef struct {
-    /* 0 free, 1 held. [lock-hand-over] release in unlock() -> acquire in lock(): the next holder sees the section. */
+    /* 0 free, 1 held. [lock-hand-over] release in unlock() -> acquire in lock(): the next holder
+     * sees the section. */
     filch_atomic_u32 held;
 } filch_spinlock;
 

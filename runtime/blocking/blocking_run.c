@@ -1,4 +1,5 @@
-/* A blocking job is a task whose body runs on a thread of the blocking pool: same control block, handle, join and cancel. */
+/* A blocking job is a task whose body runs on a thread of the blocking pool: same control block,
+ * handle, join and cancel. */
 #include "runtime/sched/worker.h"
 
 static __thread struct filch__task *self_job __attribute__((tls_model("initial-exec")));

@@ -1,7 +1,8 @@
 /* What the scheduler asks of the driver. io implements it (runtime never includes io).
  *
- * The driver is one object per runtime with one lane per worker. Each worker polls its own lane between tasks, parks in it when there is nothing
- * to do, and may reap the lane of a worker that is stuck. Completions wake tasks with filch__task_wake_back().
+ * The driver is one object per runtime with one lane per worker. Each worker polls its own lane
+ * between tasks, parks in it when there is nothing to do, and may reap the lane of a worker that is
+ * stuck. Completions wake tasks with filch__task_wake_back().
  */
 #ifndef FILCH_SCHED_DRIVER_H
 #define FILCH_SCHED_DRIVER_H
@@ -17,7 +18,8 @@ struct filch__driver_stats {
 };
 
 struct filch__driver_ops {
-    /* Makes the driver and a lane for each of @lanes workers. On the starting thread. Return: 0; -errno as filch_runtime_start(). */
+    /* Makes the driver and a lane for each of @lanes workers. On the starting thread. Return: 0;
+     * -errno as filch_runtime_start(). */
     int (*open)(const filch_runtime_opts *opts, unsigned lanes, struct filch__driver **ret_driver);
     /* Frees it. No worker runs any more, nothing is in flight but wake-ups. */
     void (*close)(struct filch__driver *driver);
@@ -31,11 +33,13 @@ struct filch__driver_ops {
     unsigned (*staged)(const struct filch__lane *lane);
     /* Owner. Submits what is staged and reaps what is there. Return: completions. */
     unsigned (*poll)(struct filch__lane *lane);
-    /* Owner. Submits, then blocks until a completion, an unpark or @until; reaps. May return early. */
+    /* Owner. Submits, then blocks until a completion, an unpark or @until; reaps. May return early.
+     */
     void (*park)(struct filch__lane *lane, filch_time until);
     /* Any thread: ends a park, or makes the next one return at once. */
     void (*unpark)(struct filch__lane *lane);
-    /* Another worker: takes completions out of a lane whose owner is busy, makes the kernel post those it holds back, and submits what is staged. Return: completions. */
+    /* Another worker: takes completions out of a lane whose owner is busy, makes the kernel post
+     * those it holds back, and submits what is staged. Return: completions. */
     unsigned (*rescue)(struct filch__lane *lane);
     void (*stats)(struct filch__driver *driver, struct filch__driver_stats *ret_stats);
 };
@@ -44,7 +48,8 @@ extern const struct filch__driver_ops filch__uring_driver;
 
 /* For io: the lane of the calling worker; NULL on other threads. */
 struct filch__lane *filch__worker_lane(void);
-/* For io: tasks that wait in the calling worker's queue, roughly: how deep a batch is at present. 0 elsewhere. */
+/* For io: tasks that wait in the calling worker's queue, roughly: how deep a batch is at present. 0
+ * elsewhere. */
 unsigned filch__worker_backlog(void);
 
 #endif

@@ -37,8 +37,9 @@ bool filch__idle_end_search(struct filch__idle *idle)
 
 void filch__idle_park(struct filch__idle *idle, unsigned worker, bool searching)
 {
-    filch_fetch_or_seq_cst(&idle->sleepers[worker / 64], (uint64_t)1 << worker % 64); /* [idle-park] */
-    filch_fetch_sub_seq_cst(&idle->counts, RUNNING + (searching ? SEARCHING : 0));    /* [idle-park] */
+    filch_fetch_or_seq_cst(&idle->sleepers[worker / 64],
+                           (uint64_t)1 << worker % 64);                            /* [idle-park] */
+    filch_fetch_sub_seq_cst(&idle->counts, RUNNING + (searching ? SEARCHING : 0)); /* [idle-park] */
 }
 
 bool filch__idle_unpark(struct filch__idle *idle, unsigned worker)
@@ -68,7 +69,8 @@ static int claim_sleeper(filch_atomic_u64 *word)
 
 int filch__idle_pick(struct filch__idle *idle)
 {
-    /* A read-modify-write that changes nothing: a plain load could be satisfied before our work is visible. [idle-park] */
+    /* A read-modify-write that changes nothing: a plain load could be satisfied before our work is
+     * visible. [idle-park] */
     uint64_t counts = filch_fetch_add_seq_cst(&idle->counts, 0);
 
     if (searching_of(counts) || counts >> 32 >= idle->workers)

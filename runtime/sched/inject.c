@@ -1,12 +1,14 @@
-/* See inject.h. The queue's node is the task's `next` pointer: a task is in one queue at a time. The library's functions are called,
- * not inlined: its accesses follow the kernel's memory model, which ThreadSanitizer does not know; what a task carries is published by its
- * state word instead (task/state.h), which is read with acquire when a task is taken out. */
+/* See inject.h. The queue's node is the task's `next` pointer: a task is in one queue at a time.
+ * The library's functions are called, not inlined: its accesses follow the kernel's memory model,
+ * which ThreadSanitizer does not know; what a task carries is published by its state word instead
+ * (task/state.h), which is read with acquire when a task is taken out. */
 #include "runtime/sched/inject.h"
 
 #include "runtime/sched/run_queue.h"
 #include "runtime/task/task.h"
 
-_Static_assert(sizeof(struct cds_wfcq_node) == sizeof(struct filch__task *), "the node is one pointer");
+_Static_assert(sizeof(struct cds_wfcq_node) == sizeof(struct filch__task *),
+               "the node is one pointer");
 
 static struct cds_wfcq_node *node_of(struct filch__task *task)
 {
@@ -42,7 +44,8 @@ bool filch__inject_push(struct filch__inject *inject, struct filch__task *task)
     return !cds_wfcq_enqueue(head_of(inject), &inject->tail, node_of(task));
 }
 
-struct filch__task *filch__inject_take(struct filch__inject *inject, struct filch__run_queue *queue, unsigned most)
+struct filch__task *filch__inject_take(struct filch__inject *inject, struct filch__run_queue *queue,
+                                       unsigned most)
 {
     struct filch__task *first = NULL;
 
@@ -53,7 +56,8 @@ struct filch__task *filch__inject_take(struct filch__inject *inject, struct filc
 
         if (!node || node == CDS_WFCQ_WOULDBLOCK)
             break;
-        /* [task-publish] The queue hands the pointer over; the block's content is seen through its state word. */
+        /* [task-publish] The queue hands the pointer over; the block's content is seen through its
+         * state word. */
         (void)filch_load_acquire(&task_of(node)->state);
         if (!first)
             first = task_of(node);

@@ -1,5 +1,5 @@
-/* The inject queue: tasks that threads other than the workers made runnable. liburcu's wait-free queue; many producers, and
- * consumers one at a time under a lock that is only tried. */
+/* The inject queue: tasks that threads other than the workers made runnable. liburcu's wait-free
+ * queue; many producers, and consumers one at a time under a lock that is only tried. */
 #ifndef FILCH_SCHED_INJECT_H
 #define FILCH_SCHED_INJECT_H
 
@@ -25,9 +25,10 @@ void filch__inject_fini(struct filch__inject *inject);
 /* Any thread. Wait-free. Return: was it empty before? Then a worker must be notified. */
 bool filch__inject_push(struct filch__inject *inject, struct filch__task *task);
 
-/* Takes up to @most tasks: the first is returned, the others are pushed to @queue, the caller's own. NULL: empty, or another worker is
- * taking, or a producer is in the middle of its push. */
-struct filch__task *filch__inject_take(struct filch__inject *inject, struct filch__run_queue *queue, unsigned most);
+/* Takes up to @most tasks: the first is returned, the others are pushed to @queue, the caller's
+ * own. NULL: empty, or another worker is taking, or a producer is in the middle of its push. */
+struct filch__task *filch__inject_take(struct filch__inject *inject, struct filch__run_queue *queue,
+                                       unsigned most);
 
 bool filch__inject_is_empty(struct filch__inject *inject);
 

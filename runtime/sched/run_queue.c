@@ -110,7 +110,8 @@ struct filch__task *filch__run_queue_pop(struct filch__run_queue *queue)
     return chain ? ring_fill(queue, chain) : NULL;
 }
 
-/* Claims half of a ring into the thief's own. Return: how many; the newest of them is not published. */
+/* Claims half of a ring into the thief's own. Return: how many; the newest of them is not
+ * published. */
 static uint64_t ring_grab(struct filch__run_queue *queue, struct filch__run_queue *thief)
 {
     uint64_t to = filch_load_relaxed(&thief->tail);
@@ -130,14 +131,15 @@ static uint64_t ring_grab(struct filch__run_queue *queue, struct filch__run_queu
             continue;
         }
         for (uint64_t i = 0; i < n; i++)
-            filch_store_relaxed(ring_slot(thief, to + i), filch_load_relaxed(ring_slot(queue, head + i)));
+            filch_store_relaxed(ring_slot(thief, to + i),
+                                filch_load_relaxed(ring_slot(queue, head + i)));
         if (filch_cas_weak_acq_rel(&queue->head, &head, head + n)) /* [ring-claim] */
             return n;
     }
 }
 
-struct filch__task *filch__run_queue_steal(struct filch__run_queue *queue, struct filch__run_queue *thief,
-                                           unsigned *ret_moved)
+struct filch__task *filch__run_queue_steal(struct filch__run_queue *queue,
+                                           struct filch__run_queue *thief, unsigned *ret_moved)
 {
     uint64_t to = filch_load_relaxed(&thief->tail);
     struct filch__task *task;
@@ -149,7 +151,8 @@ struct filch__task *filch__run_queue_steal(struct filch__run_queue *queue, struc
         /* The oldest runs at once; the rest moves down by one. */
         task = filch_load_relaxed(ring_slot(thief, to));
         for (uint64_t i = 1; i < n; i++)
-            filch_store_relaxed(ring_slot(thief, to + i - 1), filch_load_relaxed(ring_slot(thief, to + i)));
+            filch_store_relaxed(ring_slot(thief, to + i - 1),
+                                filch_load_relaxed(ring_slot(thief, to + i)));
         filch_store_release(&thief->tail, to + n - 1); /* [ring-publish] */
         *ret_moved = (unsigned)n;
         return task;

@@ -1,9 +1,11 @@
 /* The run queue of one worker: first in, first out, at any depth; anybody may steal half.
  *
- * Two parts. A ring of 4,096 slots (measured: 1,000 tasks that yield cost 20-35 ns a switch, 42 with 256 slots) that one thread fills and all empty, after the run queue of Go's scheduler: consumers claim with a CAS
- * on `head`. Behind it a linked list under a small lock, used while the ring is full: as long as it holds anything, pushes go to its
- * end, and the ring is refilled from its front, so order is kept at any depth (Tokio's ring spills half of itself to a global
- * queue instead, and its tail latency falls off a cliff there).
+ * Two parts. A ring of 4,096 slots (measured: 1,000 tasks that yield cost 20-35 ns a switch, 42
+ * with 256 slots) that one thread fills and all empty, after the run queue of Go's scheduler:
+ * consumers claim with a CAS on `head`. Behind it a linked list under a small lock, used while the
+ * ring is full: as long as it holds anything, pushes go to its end, and the ring is refilled from
+ * its front, so order is kept at any depth (Tokio's ring spills half of itself to a global queue
+ * instead, and its tail latency falls off a cliff there).
  *
  *                  pop (owner)  steal (others)         push (owner)
  *     ring head -> [ oldest ............................ newest ] <- ring tail
@@ -14,8 +16,9 @@
  *     pop                     -     -     x       x        x any number
  *     steal                   x     x     x       x
  *
- * Indices are 64 bits wide and never wrap, so a CAS on `head` that succeeds proves that the slots read before it were not overwritten.
- * Push and pop are lock-free while the ring suffices; steal is lock-free on the ring.
+ * Indices are 64 bits wide and never wrap, so a CAS on `head` that succeeds proves that the slots
+ * read before it were not overwritten. Push and pop are lock-free while the ring suffices; steal is
+ * lock-free on the ring.
  */
 #ifndef FILCH_SCHED_RUN_QUEUE_H
 #define FILCH_SCHED_RUN_QUEUE_H
@@ -32,10 +35,11 @@
 struct filch__task;
 
 struct filch__run_queue {
-    /* Oldest task. CAS by everybody who takes. [ring-claim] acq_rel in pop() and steal() -> acquire in push(): a slot is filled again
-     * only after its reader is done. */
+    /* Oldest task. CAS by everybody who takes. [ring-claim] acq_rel in pop() and steal() -> acquire
+     * in push(): a slot is filled again only after its reader is done. */
     alignas(FILCH_CACHELINE) filch_atomic_u64 head;
-    /* Next free slot. Written by the owner. [ring-publish] release in push() -> acquire in steal(): the slot is visible before the index. */
+    /* Next free slot. Written by the owner. [ring-publish] release in push() -> acquire in steal():
+     * the slot is visible before the index. */
     alignas(FILCH_CACHELINE) filch_atomic_u64 tail;
     /* Written by the owner, read by all; relaxed, see ring-publish and ring-claim. */
     alignas(FILCH_CACHELINE) filch_atomic_ptr slot[FILCH__RING_SLOTS];
@@ -43,7 +47,8 @@ struct filch__run_queue {
     alignas(FILCH_CACHELINE) filch_spinlock lock; /* guards first, last */
     struct filch__task *first;
     struct filch__task *last;
-    /* Tasks in the list. Written under the lock; grows only by the owner, so that the owner's 0 is certain. */
+    /* Tasks in the list. Written under the lock; grows only by the owner, so that the owner's 0 is
+     * certain. */
     filch_atomic_u64 listed;
 };
 
@@ -53,10 +58,11 @@ void filch__run_queue_init(struct filch__run_queue *queue);
 void filch__run_queue_push(struct filch__run_queue *queue, struct filch__task *task);
 struct filch__task *filch__run_queue_pop(struct filch__run_queue *queue);
 
-/* Moves half of @queue (at least one, at most half a ring) to @thief, whose owner calls and whose ring is empty. Return: the oldest of them, not
- * queued, and in *ret_moved the number with it; NULL when there was nothing. */
-struct filch__task *filch__run_queue_steal(struct filch__run_queue *queue, struct filch__run_queue *thief,
-                                           unsigned *ret_moved);
+/* Moves half of @queue (at least one, at most half a ring) to @thief, whose owner calls and whose
+ * ring is empty. Return: the oldest of them, not queued, and in *ret_moved the number with it; NULL
+ * when there was nothing. */
+struct filch__task *filch__run_queue_steal(struct filch__run_queue *queue,
+                                           struct filch__run_queue *thief, unsigned *ret_moved);
 
 /* Any thread; exact when nobody pushes or takes. */
 bool filch__run_queue_is_empty(struct filch__run_queue *queue);

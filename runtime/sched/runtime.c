@@ -1,9 +1,11 @@
 /* Start and end of a runtime, spawning from outside, and the numbers.
  *
- * Shutdown: (1) stopping is set: spawns are refused, and every task is cancelled, because each look at its own cancellation looks at
- * stopping too; (2) all parked tasks are woken so that they look: control blocks live in a pool of the process, which can be walked;
- * again and again until none is left, for a task may park after the walk has passed it; (3) the blocking pool drains; (4) workers
- * leave their loops; (5) memory is freed. Nothing is freed before (4) is complete, so a straggler costs its memory, never a crash.
+ * Shutdown: (1) stopping is set: spawns are refused, and every task is cancelled, because each look
+ * at its own cancellation looks at stopping too; (2) all parked tasks are woken so that they look:
+ * control blocks live in a pool of the process, which can be walked; again and again until none is
+ * left, for a task may park after the walk has passed it; (3) the blocking pool drains; (4) workers
+ * leave their loops; (5) memory is freed. Nothing is freed before (4) is complete, so a straggler
+ * costs its memory, never a crash.
  */
 #include "runtime/sched/worker.h"
 
@@ -118,10 +120,12 @@ int filch_runtime_start(const filch_runtime_opts *opts, filch_runtime **ret_rt)
     r = filch__uring_driver.open(&rt->opts, rt->workers, &rt->driver);
     if (r < 0)
         goto fail_driver;
-    r = filch__blocking_pool_init(
-        &rt->blocking, rt->opts.blocking_threads ? rt->opts.blocking_threads : BLOCKING_THREADS_DEFAULT,
-        rt->opts.blocking_keep_alive_ns ? rt->opts.blocking_keep_alive_ns : BLOCKING_KEEP_ALIVE_DEFAULT,
-        filch__blocking_run);
+    r = filch__blocking_pool_init(&rt->blocking,
+                                  rt->opts.blocking_threads ? rt->opts.blocking_threads
+                                                            : BLOCKING_THREADS_DEFAULT,
+                                  rt->opts.blocking_keep_alive_ns ? rt->opts.blocking_keep_alive_ns
+                                                                  : BLOCKING_KEEP_ALIVE_DEFAULT,
+                                  filch__blocking_run);
     if (r < 0)
         goto fail_blocking;
     for (unsigned i = 0; i < rt->workers; i++)
@@ -147,8 +151,10 @@ const char *filch_runtime_strerror(int error)
         return "io_uring is missing or too old: filch needs Linux 6.1 or newer";
     case -EPERM:
     case -EACCES:
-        return "io_uring is refused, by a seccomp filter (the default of container engines) or by sysctl "
-               "kernel.io_uring_disabled: allow io_uring_setup, io_uring_enter and io_uring_register";
+        return "io_uring is refused, by a seccomp filter (the default of container engines) or by "
+               "sysctl "
+               "kernel.io_uring_disabled: allow io_uring_setup, io_uring_enter and "
+               "io_uring_register";
     case -ENOMEM:
         return "no memory for the runtime or its rings: is RLIMIT_MEMLOCK very low?";
     case -EMFILE:
@@ -165,7 +171,8 @@ const char *filch_runtime_strerror(int error)
 
 uint64_t filch__runtime_live(struct filch_runtime *rt)
 {
-    /* Finished first: what is spawned in between only makes the difference larger, so 0 is never a lie. */
+    /* Finished first: what is spawned in between only makes the difference larger, so 0 is never a
+     * lie. */
     uint64_t finished = filch_load_acquire(&rt->outside_finished);
     uint64_t spawned = 0;
 
@@ -224,7 +231,8 @@ int filch_runtime_shutdown(filch_runtime *rt, filch_time until)
     return 0;
 }
 
-int filch_runtime_block_on(filch_runtime *rt, filch_fn fn, void *arg, int *ret_result, filch_time until)
+int filch_runtime_block_on(filch_runtime *rt, filch_fn fn, void *arg, int *ret_result,
+                           filch_time until)
 {
     filch_task *task;
     int result = 0;

@@ -1,17 +1,20 @@
 /* The worker's loop, and switching from task to task.
  *
- * A task that suspends looks for the next one itself and switches to it directly, from stack to stack; the loop, on the worker
- * thread's own stack, is entered when the queue is empty, every MAINTAIN_TICKS switches (clock, timers, driver, inject queue), and to
- * poll futures, which have no stack.
+ * A task that suspends looks for the next one itself and switches to it directly, from stack to
+ * stack; the loop, on the worker thread's own stack, is entered when the queue is empty, every
+ * MAINTAIN_TICKS switches (clock, timers, driver, inject queue), and to poll futures, which have no
+ * stack.
  *
  *     task A --suspend--> task B --suspend--> [loop: maintenance] --> task C ...
  *
- * What the suspended task's state must become (parked, queued) can only be done when nobody is on its stack any more: so it is left in
- * worker->after and done first thing on the other side of the switch. A body that has returned runs the next new task on the same
- * stack, without a switch at all.
+ * What the suspended task's state must become (parked, queued) can only be done when nobody is on
+ * its stack any more: so it is left in worker->after and done first thing on the other side of the
+ * switch. A body that has returned runs the next new task on the same stack, without a switch at
+ * all.
  *
- * Order in the loop: LIFO slot (FILCH__LIFO_USES in a row, then the queue has its turn), run queue, own driver lane and timers, inject queue,
- * other workers that are behind; then worker_idle.c. Every INJECT_TICKS switches the inject queue goes first.
+ * Order in the loop: LIFO slot (FILCH__LIFO_USES in a row, then the queue has its turn), run queue,
+ * own driver lane and timers, inject queue, other workers that are behind; then worker_idle.c.
+ * Every INJECT_TICKS switches the inject queue goes first.
  */
 #include "runtime/sched/worker.h"
 
@@ -22,7 +25,8 @@
 #include <string.h>
 
 #define MAINTAIN_TICKS 32
-#define INJECT_TICKS 64 /* a multiple: the loop is entered every MAINTAIN_TICKS when the queue is busy */
+#define INJECT_TICKS                                                                               \
+    64 /* a multiple: the loop is entered every MAINTAIN_TICKS when the queue is busy */
 #define INJECT_BATCH 64
 #define STACK_COLOURS 2048 /* bytes */
 /* A task that pushes without ever switching looks at the clock at every so many pushes. */
@@ -137,7 +141,8 @@ static void found_work(struct filch__worker *worker)
         filch_counter_add(&worker->stats.wakes_useful, 1);
     }
     worker->searching = false;
-    /* [idle-last] What a producer published while we searched is ours to pass on; and somebody must watch over us. */
+    /* [idle-last] What a producer published while we searched is ours to pass on; and somebody must
+     * watch over us. */
     if (filch__idle_end_search(&worker->rt->idle) &&
         (filch__worker_sees_work(worker) || filch__monitor_is_missing(worker->rt)))
         filch__runtime_notify(worker->rt);
@@ -156,15 +161,16 @@ static void begin_run(struct filch__worker *worker, struct filch__task *task)
     worker->current = task;
 }
 
-/* Stacks lie at equal distances, so their hot ends would share a few sets of the cache: each begins a little lower than the one before, within
- * the upper half of its top page. */
+/* Stacks lie at equal distances, so their hot ends would share a few sets of the cache: each begins
+ * a little lower than the one before, within the upper half of its top page. */
 static size_t next_colour(struct filch__worker *worker)
 {
     worker->colour = (worker->colour + FILCH_CACHELINE) % STACK_COLOURS;
     return worker->colour;
 }
 
-struct filch__switch_target filch__worker_enter(struct filch__worker *worker, struct filch__task *task)
+struct filch__switch_target filch__worker_enter(struct filch__worker *worker,
+                                                struct filch__task *task)
 {
     struct filch__switch_target to;
 
@@ -229,8 +235,8 @@ void filch__worker_switch_out(struct filch__worker *worker, enum filch__after af
 }
 
 /* Leaves a stack for good. */
-FILCH__NEVER_LEFT __attribute__((noreturn)) static void leave_stack(struct filch__worker *worker, struct filch__task *next,
-                                                  struct filch__stack *stack)
+FILCH__NEVER_LEFT __attribute__((noreturn)) static void
+leave_stack(struct filch__worker *worker, struct filch__task *next, struct filch__stack *stack)
 {
     struct filch__switch_target to = worker->loop;
     void *unused;

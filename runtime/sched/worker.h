@@ -1,4 +1,5 @@
-/* A worker: a thread that runs tasks, with its queue, timers, lane, stack cache and counters. Private to the scheduler. */
+/* A worker: a thread that runs tasks, with its queue, timers, lane, stack cache and counters.
+ * Private to the scheduler. */
 #ifndef FILCH_SCHED_WORKER_H
 #define FILCH_SCHED_WORKER_H
 
@@ -17,8 +18,8 @@
 #include "runtime/task/task.h"
 #include "runtime/time/timers.h"
 
-/* What remains to be done for the task that was just left, by whoever runs next on the worker: its stack is still in use until the
- * switch is over. */
+/* What remains to be done for the task that was just left, by whoever runs next on the worker: its
+ * stack is still in use until the switch is over. */
 enum filch__after {
     FILCH_AFTER_NOTHING = 0,
     FILCH_AFTER_PARK,  /* RUNNING -> PARKED, or queue it again */
@@ -35,8 +36,9 @@ struct filch__worker_stats {
 /* Owner only, unless said otherwise. */
 struct filch__worker {
     struct filch__task *current;
-    /* A woken task that runs next, before the queue: what it needs is still in the cache. Written by the owner; the monitor may take
-     * it from a stuck one. [lifo-slot] release in put -> acquire in take: the task's `next` and queue position change hands. */
+    /* A woken task that runs next, before the queue: what it needs is still in the cache. Written
+     * by the owner; the monitor may take it from a stuck one. [lifo-slot] release in put -> acquire
+     * in take: the task's `next` and queue position change hands. */
     filch_atomic_ptr lifo;
     unsigned lifo_uses; /* in a row; at FILCH__LIFO_USES the queue has its turn */
     int budget;         /* operations that the current task may still do without yielding */
@@ -58,8 +60,8 @@ struct filch__worker {
     uint32_t random;
     size_t colour;
     bool searching;
-    bool woken; /* by a waker, and no task found yet */
-    filch_time now;      /* as of the last look at the clock */
+    bool woken;           /* by a waker, and no task found yet */
+    filch_time now;       /* as of the last look at the clock */
     uint64_t behind_mark; /* the queue's tail at behind_since */
     filch_time behind_since;
     uint32_t checked_tick; /* at the last look */
@@ -72,7 +74,8 @@ struct filch__worker {
     /* For others: the monitor sees a stuck worker by it. Written by the owner. */
     alignas(FILCH_CACHELINE) filch_atomic_u32 tick_seen;
     filch_atomic_u32 parked;
-    /* The queue's head has waited too long: thieves are welcome. Written by the owner; any. [idle-park] through the idle word. */
+    /* The queue's head has waited too long: thieves are welcome. Written by the owner; any.
+     * [idle-park] through the idle word. */
     filch_atomic_u32 behind;
     struct filch__run_queue queue;
     struct filch__timers timers;
@@ -88,11 +91,11 @@ struct filch_runtime {
     struct filch__inject inject;
     struct filch__idle idle;
     struct filch__blocking_pool blocking;
-    filch_atomic_u32 stopping;    /* 1: no new spawns, everything is cancelled */
-    filch_atomic_u32 exiting;     /* 1: workers leave their loops */
-    filch_atomic_u32 finish_seq;  /* futex: grows at each task's end while stopping */
-    filch_atomic_u32 monitor;     /* 1: a parked worker has monitor duty */
-    filch_atomic_u32 spinner;     /* 1: a worker spins */
+    filch_atomic_u32 stopping;   /* 1: no new spawns, everything is cancelled */
+    filch_atomic_u32 exiting;    /* 1: workers leave their loops */
+    filch_atomic_u32 finish_seq; /* futex: grows at each task's end while stopping */
+    filch_atomic_u32 monitor;    /* 1: a parked worker has monitor duty */
+    filch_atomic_u32 spinner;    /* 1: a worker spins */
     /* For threads that are no workers. */
     filch_atomic_u64 outside_spawned, outside_finished, outside_inject_wakes, outside_wakes_sent;
 };
@@ -100,23 +103,27 @@ struct filch_runtime {
 #define FILCH__LIFO_USES 3
 #define FILCH__BUDGET 128
 
-/* The worker of the calling thread; NULL on other threads. Noinline, and to be called anew after each suspension. */
+/* The worker of the calling thread; NULL on other threads. Noinline, and to be called anew after
+ * each suspension. */
 struct filch__worker *filch__worker_self(void);
 
 /* Runs the loop until the runtime exits. */
 void *filch__worker_main(void *worker);
 
-/* Next task without leaving the present stack; NULL when the loop should have a look (or has been handed one). */
+/* Next task without leaving the present stack; NULL when the loop should have a look (or has been
+ * handed one). */
 struct filch__task *filch__worker_next_fast(struct filch__worker *worker);
 
-/* Switches from the running task to the next one. Returns when it runs again, maybe on another worker. */
+/* Switches from the running task to the next one. Returns when it runs again, maybe on another
+ * worker. */
 void filch__worker_switch_out(struct filch__worker *worker, enum filch__after after);
 
 /* What the previous task left to be done; first thing after a switch. */
 void filch__worker_after(struct filch__worker *worker);
 
 /* Gives a task its stack, if it has none, and makes it the worker's current one. */
-struct filch__switch_target filch__worker_enter(struct filch__worker *worker, struct filch__task *task);
+struct filch__switch_target filch__worker_enter(struct filch__worker *worker,
+                                                struct filch__task *task);
 
 void filch__worker_push_front(struct filch__worker *worker, struct filch__task *task);
 void filch__worker_push_back(struct filch__worker *worker, struct filch__task *task);
@@ -133,12 +140,12 @@ void filch__worker_check_behind(struct filch__worker *worker);
 /* Takes work from other workers that are behind. */
 struct filch__task *filch__worker_steal(struct filch__worker *worker);
 
-/* The monitor's visit: whoever has not switched tasks since the last one is helped. Return: a task for the caller, or NULL;
- * *ret_found says whether anything was found. */
+/* The monitor's visit: whoever has not switched tasks since the last one is helped. Return: a task
+ * for the caller, or NULL; *ret_found says whether anything was found. */
 struct filch__task *filch__monitor_visit(struct filch__worker *worker, bool *ret_found);
 
-/* Is nobody on monitor duty, though there are workers who could be? Then a worker that begins to work wakes a sleeper, who finds
- * nothing and parks with the duty. */
+/* Is nobody on monitor duty, though there are workers who could be? Then a worker that begins to
+ * work wakes a sleeper, who finds nothing and parks with the duty. */
 bool filch__monitor_is_missing(struct filch_runtime *rt);
 
 /* Spins, then parks, until there may be something to do. */

@@ -1,13 +1,16 @@
 /* A worker without work: spin, park, and watch over the others.
  *
- * Parking and being woken costs 25-30 us, so a worker polls its ring, the inject queue and the others' calls for help for a while first, one
- * worker of the runtime at a time, and only while that pays: a score goes up with each spin that found something and down with each that did
- * not, and a gap in the clock (somebody else had the core) turns spinning off for a while.
+ * Parking and being woken costs 25-30 us, so a worker polls its ring, the inject queue and the
+ * others' calls for help for a while first, one worker of the runtime at a time, and only while
+ * that pays: a score goes up with each spin that found something and down with each that did not,
+ * and a gap in the clock (somebody else had the core) turns spinning off for a while.
  *
- * Monitor duty: one parked worker at most, while any other runs, wakes up by itself every 500 us, backing off to 10 ms while it
- * finds nothing, and helps workers that have not switched tasks since its last visit (a task that computes, or is stuck in a system call):
- * takes over their queue and LIFO slot, has the kernel post their completions and reaps them, fires their timers. It retires when all have
- * been parked for 100 ms; the next worker that is unparked appoints another by waking it.
+ * Monitor duty: one parked worker at most, while any other runs, wakes up by itself every 500 us,
+ * backing off to 10 ms while it finds nothing, and helps workers that have not switched tasks since
+ * its last visit (a task that computes, or is stuck in a system call): takes over their queue and
+ * LIFO slot, has the kernel post their completions and reaps them, fires their timers. It retires
+ * when all have been parked for 100 ms; the next worker that is unparked appoints another by waking
+ * it.
  */
 #include "runtime/sched/worker.h"
 
@@ -44,9 +47,11 @@ void filch__runtime_inject(struct filch_runtime *rt, struct filch__task *task)
         filch__runtime_notify(rt);
 }
 
-/* How long the queue's head may wait. A task that spawns and does not suspend should be helped at once; with many short ones (a server's) a second worker costs more
- * than it brings until the first is really overrun: measured on two cores shared with the client, 50 connections of 64 B: 94k messages/s
- * with a p99 of 4.3 ms when helped after 50 us, 157k and 0.6 ms when helped after milliseconds. */
+/* How long the queue's head may wait. A task that spawns and does not suspend should be helped at
+ * once; with many short ones (a server's) a second worker costs more than it brings until the first
+ * is really overrun: measured on two cores shared with the client, 50 connections of 64 B: 94k
+ * messages/s with a p99 of 4.3 ms when helped after 50 us, 157k and 0.6 ms when helped after
+ * milliseconds. */
 static filch_time patience(struct filch__worker *worker)
 {
     /* Within one task: it fills the queue and does not let it be emptied. */
@@ -56,7 +61,8 @@ static filch_time patience(struct filch__worker *worker)
     return no_switch ? BEHIND_LONG_NS : BEHIND_SHORT_NS;
 }
 
-/* The queue is measured by its delay, not its length: what was queued at behind_since must have been run when patience ends. */
+/* The queue is measured by its delay, not its length: what was queued at behind_since must have
+ * been run when patience ends. */
 void filch__worker_check_behind(struct filch__worker *worker)
 {
     uint64_t length = filch__run_queue_length(&worker->queue);
@@ -255,7 +261,8 @@ bool filch__monitor_is_missing(struct filch_runtime *rt)
     return rt->workers > 1 && !filch_load_relaxed(&rt->monitor);
 }
 
-/* The holder of the duty has woken up. Return: did it find nothing to do, so that it will park again at once? */
+/* The holder of the duty has woken up. Return: did it find nothing to do, so that it will park
+ * again at once? */
 static bool monitor_do_duty(struct filch__worker *worker, filch_time due)
 {
     bool found = false;
@@ -286,7 +293,8 @@ static void park(struct filch__worker *worker)
     worker->woken = worker->searching;
     if (duty && monitor_do_duty(worker, due))
         return;
-    /* About to work: somebody must watch over us. A searcher sees to that when it has found something. */
+    /* About to work: somebody must watch over us. A searcher sees to that when it has found
+     * something. */
     if (!worker->searching && filch__monitor_is_missing(rt))
         filch__runtime_notify(rt);
 }

@@ -1,7 +1,8 @@
 /* Awaiting futures, and wakers.
  *
- * A task's waker is its control block and generation: cloning copies, dropping does nothing, and a late wake is harmless (task/state.h). A plain
- * thread's waker is a reference-counted parker on the heap, because others may keep it longer than the thread lives.
+ * A task's waker is its control block and generation: cloning copies, dropping does nothing, and a
+ * late wake is harmless (task/state.h). A plain thread's waker is a reference-counted parker on the
+ * heap, because others may keep it longer than the thread lives.
  */
 #include <filch/future.h>
 
@@ -16,7 +17,8 @@
 struct thread_parker {
     /* 0 or 1: woken since the last look. [parker-wake] release in wake, acquire in the wait. */
     filch_atomic_u32 woken;
-    /* One for the awaiting thread, one for each waker. [parker-free] acq_rel: the last one out sees all uses. */
+    /* One for the awaiting thread, one for each waker. [parker-free] acq_rel: the last one out sees
+     * all uses. */
     filch_atomic_u32 references;
 };
 
@@ -85,7 +87,8 @@ static int await_in_thread(filch_future *future, struct thread_parker *parker, f
     int r = 0;
 
     for (;;) {
-        filch_store_relaxed(&parker->woken, 0); /* before the poll: a wake during it must not be lost */
+        filch_store_relaxed(&parker->woken,
+                            0); /* before the poll: a wake during it must not be lost */
         if (future->poll(future, &cx) == FILCH_READY)
             return future->result;
         if (r < 0)

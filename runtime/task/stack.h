@@ -1,11 +1,13 @@
 /* Task stacks: address space in slabs, guards, and a cache of hot stacks.
  *
- * A slab is one NORESERVE mapping of 1,024 stacks of 256 KB, each above a guard of 64 KB. Guards are installed with
- * MADV_GUARD_INSTALL (Linux 6.13; no VMA per stack) in batches of 32 stacks when a batch is first used, or, where the kernel refuses,
- * with PROT_NONE while that leaves enough of vm.max_map_count; beyond that there are no more stacks.
+ * A slab is one NORESERVE mapping of 1,024 stacks of 256 KB, each above a guard of 64 KB. Guards
+ * are installed with MADV_GUARD_INSTALL (Linux 6.13; no VMA per stack) in batches of 32 stacks when
+ * a batch is first used, or, where the kernel refuses, with PROT_NONE while that leaves enough of
+ * vm.max_map_count; beyond that there are no more stacks.
  *
- * Credit: a spawn takes a credit, which stands for address space of one stack, so that the first run of the task cannot fail. The
- * stack itself is attached at first run and detached when the body has returned.
+ * Credit: a spawn takes a credit, which stands for address space of one stack, so that the first
+ * run of the task cannot fail. The stack itself is attached at first run and detached when the body
+ * has returned.
  */
 #ifndef FILCH_TASK_STACK_H
 #define FILCH_TASK_STACK_H
@@ -16,12 +18,13 @@
 #define FILCH__STACK_BYTES ((size_t)256 << 10)
 #define FILCH__STACK_GUARD_BYTES ((size_t)64 << 10)
 
-/* A stack: the header lies at its top, so the first touch of the stack and of the header is one page. */
+/* A stack: the header lies at its top, so the first touch of the stack and of the header is one
+ * page. */
 struct filch__stack {
     struct filch__stack *next;
-    char *low;              /* lowest usable byte */
+    char *low; /* lowest usable byte */
     unsigned valgrind_id;
-    void *tsan_fiber;       /* created with the stack, kept with it */
+    void *tsan_fiber; /* created with the stack, kept with it */
 };
 
 /* Each worker has one. Owner thread only. */

@@ -20,8 +20,9 @@
 #endif
 #endif
 
-/* For functions that are entered on a stack and never left. ThreadSanitizer would count their entries until its own stack of calls is full;
- * AddressSanitizer would keep their variables on a fake stack that is destroyed before the last switch. */
+/* For functions that are entered on a stack and never left. ThreadSanitizer would count their
+ * entries until its own stack of calls is full; AddressSanitizer would keep their variables on a
+ * fake stack that is destroyed before the last switch. */
 #if defined(FILCH__ASAN)
 #define FILCH__NEVER_LEFT __attribute__((no_sanitize("address"), noinline))
 #elif defined(FILCH__TSAN) && defined(__clang__)
@@ -36,7 +37,8 @@ void __tsan_switch_to_fiber(void *fiber, unsigned flags);
 #endif
 #ifdef FILCH__ASAN
 void __sanitizer_start_switch_fiber(void **fake_stack_save, const void *bottom, size_t size);
-void __sanitizer_finish_switch_fiber(void *fake_stack_save, const void **bottom_old, size_t *size_old);
+void __sanitizer_finish_switch_fiber(void *fake_stack_save, const void **bottom_old,
+                                     size_t *size_old);
 #endif
 
 void filch__switch(void **save_sp, void *to_sp);
@@ -51,9 +53,10 @@ struct filch__switch_target {
     void *tsan_fiber;
 };
 
-/* Leaves the present stack, keeping its stack pointer in *save_sp, and goes on on @to. @fake_stack keeps ASan's state across; NULL when the present
- * stack is never switched to again. */
-static inline void filch__switch_to(void **save_sp, void **fake_stack, const struct filch__switch_target *to)
+/* Leaves the present stack, keeping its stack pointer in *save_sp, and goes on on @to. @fake_stack
+ * keeps ASan's state across; NULL when the present stack is never switched to again. */
+static inline void filch__switch_to(void **save_sp, void **fake_stack,
+                                    const struct filch__switch_target *to)
 {
 #ifdef FILCH__ASAN
     __sanitizer_start_switch_fiber(fake_stack, to->low, to->bytes);
@@ -77,7 +80,8 @@ static inline void filch__switch_arrived(void)
 #endif
 }
 
-/* Makes a new stack whose first switch enters filch__task_main(). @top is the first byte above. Return: its stack pointer. */
+/* Makes a new stack whose first switch enters filch__task_main(). @top is the first byte above.
+ * Return: its stack pointer. */
 static inline void *filch__switch_prepare(void *top)
 {
     uintptr_t *sp = (uintptr_t *)((uintptr_t)top & ~(uintptr_t)15);

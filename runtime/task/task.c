@@ -1,11 +1,13 @@
 /* Tasks: spawning, waking, the end of a body, handles.
  *
- * Control blocks come from a pool of the process (base/pool.h) through a cache per worker, and are never unmapped: so wakers and
- * handles carry a generation instead of a reference count, and a late one finds a valid word that is not its own (task/state.h).
+ * Control blocks come from a pool of the process (base/pool.h) through a cache per worker, and are
+ * never unmapped: so wakers and handles carry a generation instead of a reference count, and a late
+ * one finds a valid word that is not its own (task/state.h).
  *
- * A task becomes runnable in its waker's own queue if the waker is a worker of the same runtime, else through the inject queue. A
- * thread of the second kind may still be in the runtime when the task that it woke has ended and the runtime is being freed: such
- * wakes are counted, and freeing waits for the count to be zero [foreign-wake].
+ * A task becomes runnable in its waker's own queue if the waker is a worker of the same runtime,
+ * else through the inject queue. A thread of the second kind may still be in the runtime when the
+ * task that it woke has ended and the runtime is being freed: such wakes are counted, and freeing
+ * waits for the count to be zero [foreign-wake].
  */
 #include "runtime/task/task.h"
 
@@ -23,8 +25,9 @@
 
 struct filch__pool filch__task_pool = FILCH__POOL_INITIALISER(struct filch__task, next);
 
-/* Threads inside a wake from outside. [foreign-wake] seq_cst add before the wake's CAS -> seq_cst load after the last worker has gone: either the
- * runtime's end sees the waker, or the waker sees the task done. */
+/* Threads inside a wake from outside. [foreign-wake] seq_cst add before the wake's CAS -> seq_cst
+ * load after the last worker has gone: either the runtime's end sees the waker, or the waker sees
+ * the task done. */
 static filch_atomic_u32 foreign_wakers;
 
 static struct filch__worker *worker_of(const struct filch_runtime *rt)
@@ -55,7 +58,8 @@ static struct filch__task *block_take(struct filch__worker *worker)
     return task;
 }
 
-/* Gives half of a worker's blocks back, so that tasks spawned on one worker and ended on another do not pile up. */
+/* Gives half of a worker's blocks back, so that tasks spawned on one worker and ended on another do
+ * not pile up. */
 static void blocks_return(struct filch__worker *worker)
 {
     struct filch__task *first = worker->free_tasks;
@@ -165,9 +169,11 @@ static void count_finished(struct filch_runtime *rt)
 {
     struct filch__worker *worker = worker_of(rt);
 
-    /* Release: whoever sees the count sees the task's effects. Owner's counter, so no locked instruction. */
+    /* Release: whoever sees the count sees the task's effects. Owner's counter, so no locked
+     * instruction. */
     if (worker)
-        filch_store_release(&worker->stats.finished, filch_load_relaxed(&worker->stats.finished) + 1);
+        filch_store_release(&worker->stats.finished,
+                            filch_load_relaxed(&worker->stats.finished) + 1);
     else
         filch_fetch_add_acq_rel(&rt->outside_finished, 1);
     if (filch_load_relaxed(&rt->stopping)) {
@@ -213,8 +219,8 @@ void filch__task_start(struct filch__task *task)
     enqueue(task);
 }
 
-/* Is the caller a worker of the task's runtime? Should the block be recycled for another runtime at this moment, the generation is another too,
- * and nothing will be queued. */
+/* Is the caller a worker of the task's runtime? Should the block be recycled for another runtime at
+ * this moment, the generation is another too, and nothing will be queued. */
 static bool is_inside(struct filch__worker *worker, struct filch__task *task)
 {
     return worker && worker->rt == filch_load_acquire(&task->rt);
@@ -255,7 +261,8 @@ bool filch__task_cancelled(struct filch__task *task)
 {
     struct filch_runtime *rt = filch_load_relaxed(&task->rt);
 
-    return filch_load_relaxed(&task->state) & FILCH_TASK_CANCEL || filch_load_relaxed(&rt->stopping);
+    return filch_load_relaxed(&task->state) & FILCH_TASK_CANCEL ||
+           filch_load_relaxed(&rt->stopping);
 }
 
 void filch__task_finish(struct filch__task *task, int result)
@@ -284,8 +291,8 @@ void filch__task_finish(struct filch__task *task, int result)
     count_finished(rt);
 }
 
-static int spawn(filch_runtime *rt, enum filch__kind kind, filch_fn fn, void *arg, const filch_task_opts *opts,
-                 filch_task **ret_task)
+static int spawn(filch_runtime *rt, enum filch__kind kind, filch_fn fn, void *arg,
+                 const filch_task_opts *opts, filch_task **ret_task)
 {
     struct filch__task *task;
     filch_task *handle;
@@ -340,8 +347,8 @@ int filch_blocking_spawn(filch_fn fn, void *arg, const filch_task_opts *opts, fi
     return rt ? spawn(rt, FILCH_KIND_BLOCKING, fn, arg, opts, ret_task) : -EPERM;
 }
 
-int filch_runtime_blocking_spawn(filch_runtime *rt, filch_fn fn, void *arg, const filch_task_opts *opts,
-                                 filch_task **ret_task)
+int filch_runtime_blocking_spawn(filch_runtime *rt, filch_fn fn, void *arg,
+                                 const filch_task_opts *opts, filch_task **ret_task)
 {
     return rt ? spawn(rt, FILCH_KIND_BLOCKING, fn, arg, opts, ret_task) : -EINVAL;
 }
@@ -376,7 +383,8 @@ int filch_task_join(filch_task *handle, int *ret_result, filch_time until)
     if (filch__task_generation(task) != filch__handle_generation(handle))
         return -ESRCH;
     filch__waiter_init(&waiter, FILCH_WAIT_JOIN);
-    switch (filch__state_join_begin(&task->state, filch__handle_generation(handle), &task->joiner, &waiter)) {
+    switch (filch__state_join_begin(&task->state, filch__handle_generation(handle), &task->joiner,
+                                    &waiter)) {
     case FILCH_JOIN_STALE:
         return -ESRCH;
     case FILCH_JOIN_BUSY:
@@ -452,7 +460,8 @@ bool filch_task_is_finished(const filch_task *handle)
     if (!handle)
         return true;
     state = filch_load_acquire(&task->state); /* [task-result] */
-    return filch__state_generation(state) != filch__handle_generation(handle) || state & FILCH_TASK_DONE;
+    return filch__state_generation(state) != filch__handle_generation(handle) ||
+           state & FILCH_TASK_DONE;
 }
 
 filch_task *filch_task_self(void)

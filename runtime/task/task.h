@@ -23,8 +23,9 @@ enum filch__kind {
     FILCH_KIND_BLOCKING, /* runs on the blocking pool */
 };
 
-/* Who may touch a field: `next` the queue or pool that the task is in; `rt` is set at spawn and read by anyone; `joiner` by the handle's
- * owner before JOINING and by finish after it; everything else by the spawner until it is queued, then by whoever has RUNNING. */
+/* Who may touch a field: `next` the queue or pool that the task is in; `rt` is set at spawn and
+ * read by anyone; `joiner` by the handle's owner before JOINING and by finish after it; everything
+ * else by the spawner until it is queued, then by whoever has RUNNING. */
 struct filch__task {
     filch_atomic_u64 state;
     struct filch__task *next;
@@ -35,7 +36,7 @@ struct filch__task {
     filch_atomic_ptr rt;
     int32_t result;
     uint8_t kind;
-    uint8_t copied; /* arg is our copy, to be freed */
+    uint8_t copied;  /* arg is our copy, to be freed */
     uint8_t waiting; /* enum filch__wait, for the dump */
     uint8_t lifo_uses;
 
@@ -52,13 +53,15 @@ struct filch__task {
 };
 
 #ifndef FILCH_MODEL /* whose atomics are larger */
-_Static_assert(sizeof(struct filch__task) == 192, "three cache lines: a million tasks cost 192 MB, plus stacks");
+_Static_assert(sizeof(struct filch__task) == 192,
+               "three cache lines: a million tasks cost 192 MB, plus stacks");
 _Static_assert(offsetof(struct filch__task, joiner) == 64, "what every run touches is one line");
 #endif
 
 extern struct filch__pool filch__task_pool;
 
-/* The running task; NULL outside of tasks. Read it anew after each suspension: never cached across one. */
+/* The running task; NULL outside of tasks. Read it anew after each suspension: never cached across
+ * one. */
 struct filch__task *filch__task_current(void);
 
 static inline uint64_t filch__task_generation(const struct filch__task *task)
@@ -66,19 +69,21 @@ static inline uint64_t filch__task_generation(const struct filch__task *task)
     return filch__state_generation(filch_load_relaxed(&task->state));
 }
 
-/* Makes a parked task runnable: to the front of the caller's worker (its LIFO slot), or the inject queue from elsewhere. Any thread; late,
- * double and stale wakes are harmless. */
+/* Makes a parked task runnable: to the front of the caller's worker (its LIFO slot), or the inject
+ * queue from elsewhere. Any thread; late, double and stale wakes are harmless. */
 void filch__task_wake(struct filch__task *task, uint64_t generation);
 
-/* Blocks until no thread is inside a wake of a task of another thread's runtime: such a wake uses the runtime after the task may have
- * ended. Before a runtime is freed. */
+/* Blocks until no thread is inside a wake of a task of another thread's runtime: such a wake uses
+ * the runtime after the task may have ended. Before a runtime is freed. */
 void filch__task_wait_for_foreign_wakers(void);
 
-/* The same as filch__task_wake(), to the back of the queue: for completions and timers, which come in batches. */
+/* The same as filch__task_wake(), to the back of the queue: for completions and timers, which come
+ * in batches. */
 void filch__task_wake_back(struct filch__task *task, uint64_t generation);
 
-/* Suspends the running task until a wake, @until, or cancel. Return: 0 (woken, perhaps for nothing: look again); -ETIMEDOUT;
- * -ECANCELED. The errors come at once, without suspending, when they hold already. */
+/* Suspends the running task until a wake, @until, or cancel. Return: 0 (woken, perhaps for nothing:
+ * look again); -ETIMEDOUT; -ECANCELED. The errors come at once, without suspending, when they hold
+ * already. */
 int filch__park(filch_time until, enum filch__wait reason);
 
 /* The same until a wake only. */
@@ -90,11 +95,13 @@ void filch__park_shielded_until(filch_time until, enum filch__wait reason);
 /* Was the running task cancelled, or is its runtime stopping? */
 bool filch__task_cancelled(struct filch__task *task);
 
-/* One unit of work was done without suspending; yields when the task has used its budget. Call before an operation that
- * may be ready at once, outside of locks. Does nothing outside of tasks. */
+/* One unit of work was done without suspending; yields when the task has used its budget. Call
+ * before an operation that may be ready at once, outside of locks. Does nothing outside of tasks.
+ */
 void filch__coop(void);
 
-/* Fills a block and gives it HANDLE if asked. @rt is not NULL. Return: 0 with *ret_task not queued yet; -ESHUTDOWN; -ENOMEM; -EINVAL. */
+/* Fills a block and gives it HANDLE if asked. @rt is not NULL. Return: 0 with *ret_task not queued
+ * yet; -ESHUTDOWN; -ENOMEM; -EINVAL. */
 int filch__task_new(struct filch_runtime *rt, enum filch__kind kind, filch_fn fn, void *arg,
                     const filch_task_opts *opts, bool with_handle, struct filch__task **ret_task);
 

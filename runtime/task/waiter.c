@@ -1,6 +1,8 @@
-/* Suspending, for tasks and for plain threads: see waiter.h for the protocol, task/state.h for what a park and a wake are.
+/* Suspending, for tasks and for plain threads: see waiter.h for the protocol, task/state.h for what
+ * a park and a wake are.
  *
- * A wake may come for nothing (a late wake for a wait that is over). So every wait is a loop around its own condition, here `woken`.
+ * A wake may come for nothing (a late wake for a wait that is over). So every wait is a loop around
+ * its own condition, here `woken`.
  */
 #include "runtime/task/waiter.h"
 
@@ -121,6 +123,7 @@ void filch__coop(void)
 {
     struct filch__worker *worker = filch__worker_self();
 
-    if (worker && worker->current && --worker->budget <= 0 && worker->current->kind == FILCH_KIND_STACKFUL)
+    if (worker && worker->current && --worker->budget <= 0 &&
+        worker->current->kind == FILCH_KIND_STACKFUL)
         filch_task_yield();
 }

@@ -1,6 +1,7 @@
 /* Waiting, for everything that is built on the runtime: one way for tasks and plain threads.
  *
- * A waiter lives in the frame of the caller that waits. An object keeps waiters in a list under its lock:
+ * A waiter lives in the frame of the caller that waits. An object keeps waiters in a list under its
+ * lock:
  *
  *     waiting side                              waking side
  *     ------------                              -----------
@@ -12,8 +13,9 @@
  *         if (!filch__waiter_was_taken(&w)) { list_remove(&w.link); unlock; return r; }
  *         unlock; filch__waiter_wait_shielded(&w); }          -- somebody handed it over: take it
  *
- * Whoever takes a waiter out of its list must wake it, soon and exactly once, and touches it no more afterwards. It may do so
- * under or after the lock. A waiter that was taken out is never abandoned: that is how nothing gets lost on cancel.
+ * Whoever takes a waiter out of its list must wake it, soon and exactly once, and touches it no
+ * more afterwards. It may do so under or after the lock. A waiter that was taken out is never
+ * abandoned: that is how nothing gets lost on cancel.
  */
 #ifndef FILCH_TASK_WAITER_H
 #define FILCH_TASK_WAITER_H
@@ -40,19 +42,21 @@ enum filch__wait {
 struct filch__task;
 
 struct filch__waiter {
-    struct filch__list link; /* guarded by the object's lock */
+    struct filch__list link;  /* guarded by the object's lock */
     struct filch__task *task; /* NULL: a plain thread, on the futex in `woken` */
-    void *data;              /* for the object: where to put what is handed over */
-    uint32_t generation;     /* of task */
+    void *data;               /* for the object: where to put what is handed over */
+    uint32_t generation;      /* of task */
     uint32_t reason;
-    /* 0 waiting, 1 woken. [waiter-wake] release in wake() -> acquire in wait(): what was handed over is visible. */
+    /* 0 waiting, 1 woken. [waiter-wake] release in wake() -> acquire in wait(): what was handed
+     * over is visible. */
     filch_atomic_u32 woken;
 };
 
 void filch__waiter_init(struct filch__waiter *waiter, enum filch__wait reason);
 
-/* Suspends until woken. Return: 0; -ETIMEDOUT; -ECANCELED (the caller must then look under its lock, see above). A cancelled
- * task or a time in the past gives its error at once, without suspending, unless it was woken already. */
+/* Suspends until woken. Return: 0; -ETIMEDOUT; -ECANCELED (the caller must then look under its
+ * lock, see above). A cancelled task or a time in the past gives its error at once, without
+ * suspending, unless it was woken already. */
 int filch__waiter_wait(struct filch__waiter *waiter, filch_time until);
 
 /* Suspends until woken, whatever happens. */

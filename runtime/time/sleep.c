@@ -1,4 +1,5 @@
-/* Sleeping, ticking, and the sleep future. A sleep is a wait that nobody ends early: only its time-out counts. */
+/* Sleeping, ticking, and the sleep future. A sleep is a wait that nobody ends early: only its
+ * time-out counts. */
 #include <filch/future.h>
 #include <filch/time.h>
 

@@ -1,5 +1,6 @@
-/* See timers.h. Due timers are taken out of the wheel and their tasks woken under the lock: a wake only pushes into the caller's queue, and
- * so nobody ever sees a timer between the two. A wake that comes late is harmless (task/state.h). */
+/* See timers.h. Due timers are taken out of the wheel and their tasks woken under the lock: a wake
+ * only pushes into the caller's queue, and so nobody ever sees a timer between the two. A wake that
+ * comes late is harmless (task/state.h). */
 #include "runtime/time/timers.h"
 
 #include "runtime/task/task.h"

@@ -1,7 +1,9 @@
-/* Timer wheel: 6 levels of 64 slots, 1 ms (2^20 ns) ticks, after Varghese and Lauck's hierarchical wheels.
+/* Timer wheel: 6 levels of 64 slots, 1 ms (2^20 ns) ticks, after Varghese and Lauck's hierarchical
+ * wheels.
  *
- * Pure data structure: time is an argument, so tests need no clock. Not locked: its owner (struct filch__timers) locks.
- * Timers fire at the first advance at or after their time, rounded up to the next tick: up to a tick late, never early.
+ * Pure data structure: time is an argument, so tests need no clock. Not locked: its owner (struct
+ * filch__timers) locks. Timers fire at the first advance at or after their time, rounded up to the
+ * next tick: up to a tick late, never early.
  */
 #ifndef FILCH_TIME_WHEEL_H
 #define FILCH_TIME_WHEEL_H
@@ -18,22 +20,23 @@
 struct filch__timer {
     struct filch__list link;
     filch_time when; /* absolute ns */
-    /* For timers.h: the wheel it was last armed in (written by its owner only), and whom to wake. */
+    /* For timers.h: the wheel it was last armed in (written by its owner only), and whom to wake.
+     */
     void *home;
     void *task;
     uint64_t generation;
 };
 
 struct filch__wheel {
-    uint64_t tick;                         /* everything up to here has fired */
+    uint64_t tick;                          /* everything up to here has fired */
     uint64_t occupied[FILCH__WHEEL_LEVELS]; /* bit s: slot s has timers */
     struct filch__list slot[FILCH__WHEEL_LEVELS][FILCH__WHEEL_SLOTS];
 };
 
 void filch__wheel_init(struct filch__wheel *wheel, filch_time now);
 
-/* Puts @timer in; it must not be armed. A time in the past fires at the next advance. Times beyond the horizon (2^36 ticks) wait
- * in the last level and are put again. */
+/* Puts @timer in; it must not be armed. A time in the past fires at the next advance. Times beyond
+ * the horizon (2^36 ticks) wait in the last level and are put again. */
 void filch__wheel_insert(struct filch__wheel *wheel, struct filch__timer *timer, filch_time when);
 
 /* Takes an armed timer out. */

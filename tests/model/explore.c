@@ -1,4 +1,5 @@
-/* See explore.h. Parts: memory (histories and views), scheduling, the depth-first walk, mutations. */
+/* See explore.h. Parts: memory (histories and views), scheduling, the depth-first walk, mutations.
+ */
 #include "tests/model/explore.h"
 
 #include <stdio.h>
@@ -46,8 +47,8 @@ struct thread {
     view seen;
     bool done;
     int stale_reads; /* in a row */
-    bool relaxing; /* not again before somebody stored */
-    bool changed;  /* somebody stored since its last relax */
+    bool relaxing;   /* not again before somebody stored */
+    bool changed;    /* somebody stored since its last relax */
     bool read_stale; /* since its last relax */
     const struct lock *wants;
     bool (*ready)(void *arg);
@@ -215,11 +216,12 @@ static enum xp_order order_at(struct xp_site *site)
     return site == mutant ? mutant_order : site->order;
 }
 
-static void trace(const char *what, struct xp_location *location, uint64_t value, struct xp_site *site)
+static void trace(const char *what, struct xp_location *location, uint64_t value,
+                  struct xp_site *site)
 {
     if (tracing)
-        fprintf(stderr, "    thread %d  %-6s #%-2u = %-8llx  %s %s\n", running, what, location->number,
-                (unsigned long long)value, site->function, site->operation);
+        fprintf(stderr, "    thread %d  %-6s #%-2u = %-8llx  %s %s\n", running, what,
+                location->number, (unsigned long long)value, site->function, site->operation);
 }
 
 static bool acquires(enum xp_order order)
@@ -254,7 +256,8 @@ static void memory_changed(void)
     }
 }
 
-static void append_store(struct xp_location *location, uint64_t value, enum xp_order order, const uint8_t *sequence)
+static void append_store(struct xp_location *location, uint64_t value, enum xp_order order,
+                         const uint8_t *sequence)
 {
     struct history *h = &histories[location->number];
     struct thread *t = &threads[running];
@@ -338,7 +341,8 @@ static void replace(struct xp_location *location, uint64_t value, enum xp_order 
     append_store(location, value, order, h->store[h->n - 1].carried);
 }
 
-uint64_t xp_rmw(struct xp_location *location, enum xp_rmw what, uint64_t operand, uint64_t mask, struct xp_site *site)
+uint64_t xp_rmw(struct xp_location *location, enum xp_rmw what, uint64_t operand, uint64_t mask,
+                struct xp_site *site)
 {
     enum xp_order order = order_at(site);
     struct history *h;
@@ -386,7 +390,8 @@ void xp_plain(const void *address, bool write)
         p->address = address;
     }
     if (p->write_clock > seen[p->writer] && p->writer != running)
-        fail(write ? "data race: two writes" : "data race: a read of a write that was not published");
+        fail(write ? "data race: two writes"
+                   : "data race: a read of a write that was not published");
     for (int t = 0; write && t < n_threads; t++)
         if (t != running && p->read_clock[t] > seen[t])
             fail("data race: a write beside a read");
@@ -402,7 +407,8 @@ void xp_relax(void)
 {
     struct thread *t = &threads[running];
 
-    /* Another round is of use after a store by somebody else, or a stale read: STALE_READS bounds these. */
+    /* Another round is of use after a store by somebody else, or a stale read: STALE_READS bounds
+     * these. */
     t->relaxing = !t->changed && !t->read_stale;
     t->changed = t->read_stale = false;
     schedule();
@@ -518,7 +524,8 @@ static bool next_path(void)
 
 enum outcome { OUTCOME_EXHAUSTED, OUTCOME_FAILED, OUTCOME_CUT };
 
-static enum outcome explore(const struct xp_model *m, uint64_t most, uint64_t *ret_executions, uint64_t *ret_pruned)
+static enum outcome explore(const struct xp_model *m, uint64_t most, uint64_t *ret_executions,
+                            uint64_t *ret_pruned)
 {
     model = m;
     n_threads = m->threads;
@@ -556,8 +563,11 @@ static bool run_model(const struct xp_model *m)
     bool good = (outcome == OUTCOME_FAILED) == m->must_fail;
 
     printf("%-4s %-44s %9llu executions, %llu pruned, %.2f s%s%s\n", good ? "ok" : "FAIL", m->name,
-           (unsigned long long)executions, (unsigned long long)cut, seconds() - start, found ? ": " : "",
-           found ? found : m->must_fail ? ": no fault found" : "");
+           (unsigned long long)executions, (unsigned long long)cut, seconds() - start,
+           found ? ": " : "",
+           found          ? found
+           : m->must_fail ? ": no fault found"
+                          : "");
     if (!good && found) {
         tracing = true;
         run_once();
@@ -569,7 +579,8 @@ static bool run_model(const struct xp_model *m)
 static const char *const order_names[] = {"relaxed", "acquire", "release", "acq_rel", "seq_cst"};
 
 /* Does any model notice? */
-static bool is_killed(const struct xp_model *models, int n, struct xp_site *site, enum xp_order order)
+static bool is_killed(const struct xp_model *models, int n, struct xp_site *site,
+                      enum xp_order order)
 {
     bool killed = false;
     uint64_t executions, cut;
@@ -583,7 +594,8 @@ static bool is_killed(const struct xp_model *models, int n, struct xp_site *site
     return killed;
 }
 
-static const char *excuse_for(const struct xp_site *site, const struct xp_excuse *excuses, int excused)
+static const char *excuse_for(const struct xp_site *site, const struct xp_excuse *excuses,
+                              int excused)
 {
     char name[128];
 
@@ -615,7 +627,8 @@ static int weaker_orders(const struct xp_site *site, enum xp_order *out)
     return 0;
 }
 
-static int mutate(const struct xp_model *models, int n, const struct xp_excuse *excuses, int excused, int *ret_killed)
+static int mutate(const struct xp_model *models, int n, const struct xp_excuse *excuses,
+                  int excused, int *ret_killed)
 {
     int unexplained = 0;
 
@@ -628,18 +641,21 @@ static int mutate(const struct xp_model *models, int n, const struct xp_excuse *
 
             if (is_killed(models, n, site, weaker[i])) {
                 ++*ret_killed;
-                printf("killed    %s %s -> %s\n", site->function, site->operation, order_names[weaker[i]]);
+                printf("killed    %s %s -> %s\n", site->function, site->operation,
+                       order_names[weaker[i]]);
                 continue;
             }
             unexplained += !reason;
-            printf("%s  %s %s -> %s%s%s\n", reason ? "survived" : "SURVIVED", site->function, site->operation,
-                   order_names[weaker[i]], reason ? ": " : "", reason ? reason : "");
+            printf("%s  %s %s -> %s%s%s\n", reason ? "survived" : "SURVIVED", site->function,
+                   site->operation, order_names[weaker[i]], reason ? ": " : "",
+                   reason ? reason : "");
         }
     }
     return unexplained;
 }
 
-int xp_main(int argc, char **argv, const struct xp_model *models, int n, const struct xp_excuse *excuses, int excused)
+int xp_main(int argc, char **argv, const struct xp_model *models, int n,
+            const struct xp_excuse *excuses, int excused)
 {
     int passed = 0, killed = 0, unexplained = 0;
 

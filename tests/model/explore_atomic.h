@@ -1,4 +1,5 @@
-/* The atomics vocabulary as steps of the explorer: see explore.h, and runtime/base/atomic.h for what each means. */
+/* The atomics vocabulary as steps of the explorer: see explore.h, and runtime/base/atomic.h for
+ * what each means. */
 #ifndef FILCH_TESTS_MODEL_EXPLORE_ATOMIC_H
 #define FILCH_TESTS_MODEL_EXPLORE_ATOMIC_H
 
@@ -48,7 +49,8 @@ void xp_init(struct xp_location *location, uint64_t value);
 uint64_t xp_load(struct xp_location *location, struct xp_site *site);
 void xp_store(struct xp_location *location, uint64_t value, struct xp_site *site);
 enum xp_rmw { XP_EXCHANGE, XP_ADD, XP_SUB, XP_OR, XP_AND };
-uint64_t xp_rmw(struct xp_location *location, enum xp_rmw what, uint64_t operand, uint64_t mask, struct xp_site *site);
+uint64_t xp_rmw(struct xp_location *location, enum xp_rmw what, uint64_t operand, uint64_t mask,
+                struct xp_site *site);
 bool xp_cas(struct xp_location *location, uint64_t *expected, uint64_t value, struct xp_site *site);
 void xp_plain(const void *address, bool write);
 void xp_relax(void);
@@ -65,7 +67,7 @@ void xp_unlock(filch_spinlock *lock);
 #define XP_LOAD(op, o, p)                                                                          \
     __extension__({                                                                                \
         XP_SITE(op, o, 0);                                                                         \
-        (XP_TYPE(p)) xp_load((struct xp_location *)(uintptr_t)&(p)->location, &xp_site_);          \
+        (XP_TYPE(p)) xp_load((struct xp_location *)(uintptr_t) & (p)->location, &xp_site_);        \
     })
 #define XP_STORE(op, o, p, v)                                                                      \
     __extension__({                                                                                \

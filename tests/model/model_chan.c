@@ -1,5 +1,6 @@
-/* Description: channels (sync/chan.c): senders and receivers that wait, give up, and are sent away by close; no message lost or doubled.
- * The lock and the waiter protocol are under test; a waiter that gives up does so at any moment. */
+/* Description: channels (sync/chan.c): senders and receivers that wait, give up, and are sent away
+ * by close; no message lost or doubled. The lock and the waiter protocol are under test; a waiter
+ * that gives up does so at any moment. */
 #include "sync/chan.c"
 
 #include "tests/model/explore.h"
@@ -166,11 +167,41 @@ static void all_received(void)
 int main(int argc, char **argv)
 {
     static const struct xp_model models[] = {
-        {"two senders, one receiver", 3, {sends_0, sends_1, receives_two}, reset, all_received, 4, false},
-        {"a waiting sender gives up", 3, {sends_1_or_gives_up, receives_or_gives_up, sends_0_or_gives_up}, reset_full, nothing_lost, 3, false},
-        {"a waiting receiver gives up", 3, {receives_or_gives_up, sends_0, receives_or_gives_up}, reset, nothing_lost, 4, false},
-        {"close sends everybody away", 3, {sends_0, receives_all, closes}, reset, all_received, 4, false},
-        {"close against a full channel", 3, {sends_0, receives_all, closes}, reset_full, all_received, 3, false},
+        {"two senders, one receiver",
+         3,
+         {sends_0, sends_1, receives_two},
+         reset,
+         all_received,
+         4,
+         false},
+        {"a waiting sender gives up",
+         3,
+         {sends_1_or_gives_up, receives_or_gives_up, sends_0_or_gives_up},
+         reset_full,
+         nothing_lost,
+         3,
+         false},
+        {"a waiting receiver gives up",
+         3,
+         {receives_or_gives_up, sends_0, receives_or_gives_up},
+         reset,
+         nothing_lost,
+         4,
+         false},
+        {"close sends everybody away",
+         3,
+         {sends_0, receives_all, closes},
+         reset,
+         all_received,
+         4,
+         false},
+        {"close against a full channel",
+         3,
+         {sends_0, receives_all, closes},
+         reset_full,
+         all_received,
+         3,
+         false},
     };
     static const struct xp_excuse excuses[] = {
         {"filch__waiter_wait load_acquire", "a waiter that gives up looks again under the lock"},

@@ -1,5 +1,6 @@
-/* Description: the idle protocol (runtime/sched/idle.c): producers from outside against workers that go to sleep; no work stays while all
- * sleep. The loop around it is that of runtime/sched/worker_idle.c, with a counter as the inject queue. */
+/* Description: the idle protocol (runtime/sched/idle.c): producers from outside against workers
+ * that go to sleep; no work stays while all sleep. The loop around it is that of
+ * runtime/sched/worker_idle.c, with a counter as the inject queue. */
 #include "runtime/sched/idle.c"
 
 #include "tests/model/explore.h"
@@ -48,7 +49,8 @@ static void notify(void)
         filch_store_release(&unparked[worker], 1);
 }
 
-/* The queue itself publishes with a read-modify-write, as wfcqueue does; relaxed, so that only the protocol orders. */
+/* The queue itself publishes with a read-modify-write, as wfcqueue does; relaxed, so that only the
+ * protocol orders. */
 static void producer(void)
 {
     filch_fetch_add_relaxed(&work, 1);
@@ -125,11 +127,31 @@ int main(int argc, char **argv)
 {
     static const struct xp_model models[] = {
         {"one worker, one producer", 2, {worker_0, producer}, reset_1, all_done, -1, false},
-        {"one worker, two producers", 3, {worker_0, producer, producer}, reset_1_2, all_done, 3, false},
-        {"two workers, one producer", 3, {worker_0, worker_1, producer}, reset_2, all_done, 3, false},
-        {"two workers, two producers", 4, {worker_0, worker_1, producer, producer}, reset_2_2, all_done, 1, false},
+        {"one worker, two producers",
+         3,
+         {worker_0, producer, producer},
+         reset_1_2,
+         all_done,
+         3,
+         false},
+        {"two workers, one producer",
+         3,
+         {worker_0, worker_1, producer},
+         reset_2,
+         all_done,
+         3,
+         false},
+        {"two workers, two producers",
+         4,
+         {worker_0, worker_1, producer, producer},
+         reset_2_2,
+         all_done,
+         1,
+         false},
     };
-#define MARGIN "acq_rel suffices, the model shows: producer and sleeper meet in read-modify-writes of one word; seq_cst costs nothing more on x86"
+#define MARGIN                                                                                     \
+    "acq_rel suffices, the model shows: producer and sleeper meet in read-modify-writes of one "   \
+    "word; seq_cst costs nothing more on x86"
     static const struct xp_excuse excuses[] = {
         {"filch__idle_begin_search fetch_add_seq_cst", MARGIN},
         {"filch__idle_end_search fetch_sub_seq_cst", MARGIN},

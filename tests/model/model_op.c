@@ -1,5 +1,6 @@
-/* Description: an I/O operation and its cancel (io/op.c, runtime/task/state.h): the frame with op and buffer does not return before the kernel is
- * done with them, and whatever happens the call ends. */
+/* Description: an I/O operation and its cancel (io/op.c, runtime/task/state.h): the frame with op
+ * and buffer does not return before the kernel is done with them, and whatever happens the call
+ * ends. */
 #include "io/op.c"
 
 #include "tests/model/explore.h"
@@ -128,17 +129,37 @@ static void timed_out(void)
 int main(int argc, char **argv)
 {
     static const struct xp_model models[] = {
-        {"data against a wake for nothing", 3, {waits, data_arrives, somebody_wakes}, reset, got_data, 4, false},
-        {"data against a cancel: the data wins", 3, {waits, data_arrives, somebody_wakes}, reset_giving_up, got_data, 3, false},
-        {"a cancel ends the wait", 3, {waits, nothing_arrives, somebody_wakes}, reset_giving_up, timed_out, 3, false},
+        {"data against a wake for nothing",
+         3,
+         {waits, data_arrives, somebody_wakes},
+         reset,
+         got_data,
+         4,
+         false},
+        {"data against a cancel: the data wins",
+         3,
+         {waits, data_arrives, somebody_wakes},
+         reset_giving_up,
+         got_data,
+         3,
+         false},
+        {"a cancel ends the wait",
+         3,
+         {waits, nothing_arrives, somebody_wakes},
+         reset_giving_up,
+         timed_out,
+         3,
+         false},
     };
     static const struct xp_excuse excuses[] = {
-        {"filch__state_pick fetch_sub_acq_rel", "the op publishes by `done`; what a wake carries is model_state's subject"},
+        {"filch__state_pick fetch_sub_acq_rel",
+         "the op publishes by `done`; what a wake carries is model_state's subject"},
         {"filch__state_park fetch_sub_acq_rel", "the same"},
         {"filch__state_wake cas_weak_acq_rel", "the same"},
         {"filch__state_take_wake fetch_and_acq_rel", "the same"},
         {"cancel_and_wait load_acquire", "looks again in its outer loop, or in the park"},
-        {"filch__op_wait load_acquire", "see the two loops: the last look before the return is the one that counts"},
+        {"filch__op_wait load_acquire",
+         "see the two loops: the last look before the return is the one that counts"},
         {"filch__op_cancel store_release", "stands for a system call"},
     };
 

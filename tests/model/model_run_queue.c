@@ -1,4 +1,5 @@
-/* Description: the run queue (runtime/sched/run_queue.c) with a ring of 4: an owner against thieves; no task is lost or taken twice. */
+/* Description: the run queue (runtime/sched/run_queue.c) with a ring of 4: an owner against
+ * thieves; no task is lost or taken twice. */
 #define FILCH__RING_SLOTS 4
 #include "runtime/sched/run_queue.c"
 
@@ -163,11 +164,17 @@ int main(int argc, char **argv)
         {"a thief is robbed", 3, {owner_4, thief_0, robber}, reset, all_of_4, 2, false},
     };
     static const struct xp_excuse excuses[] = {
-        {"filch__run_queue_pop load_acquire", "the owner reads its own slots; a stale head makes the CAS fail"},
-        {"filch__run_queue_pop cas_weak_acq_rel", "acquire: the owner wrote the slots itself. Release: its own later store is ordered by coherence"},
-        {"ring_grab cas_weak_acq_rel", "acquire: the slots were published by the tail, read before"},
+        {"filch__run_queue_pop load_acquire",
+         "the owner reads its own slots; a stale head makes the CAS fail"},
+        {"filch__run_queue_pop cas_weak_acq_rel",
+         "acquire: the owner wrote the slots itself. Release: its own later store is ordered by "
+         "coherence"},
+        {"ring_grab cas_weak_acq_rel",
+         "acquire: the slots were published by the tail, read before"},
         {"ring_grab load_acquire", "a stale head makes the CAS fail"},
-        {"filch__run_queue_push load_acquire", "keeps a thief's read of a slot before the slot is filled again; the explorer never delays a load past the CAS"},
+        {"filch__run_queue_push load_acquire",
+         "keeps a thief's read of a slot before the slot is filled again; the explorer never "
+         "delays a load past the CAS"},
         {"filch__run_queue_length load_acquire", "not run here: a hint"},
     };
 

@@ -1,4 +1,5 @@
-/* Description: the life of a task (runtime/task/state.h): parking against wakes, finishing against join, detach, cancel and late wakers. */
+/* Description: the life of a task (runtime/task/state.h): parking against wakes, finishing against
+ * join, detach, cancel and late wakers. */
 #include "tests/model/explore.h"
 
 #include "runtime/task/state.h"
@@ -12,7 +13,7 @@ static struct filch__waiter waiter;
 static struct filch__waiter *joiner;
 static int message; /* what a waker hands over */
 static int result;
-static int queue;   /* tasks in the run queue: the word itself */
+static int queue; /* tasks in the run queue: the word itself */
 static int released;
 static bool body_ran;
 static filch_spinlock queue_lock;
@@ -262,24 +263,72 @@ static void task_waits_for_cancel(void)
 int main(int argc, char **argv)
 {
     static const struct xp_model models[] = {
-        {"a wake is never lost", 3, {task_waits_for_message, waker, late_waker}, reset_message, was_released, 4, false},
-        {"a wake carries what was written", 2, {task_parks_once_for_message, waker_with_message}, reset_message, was_released, -1, false},
-        {"yield keeps a wake", 3, {task_yields_then_waits, waker, late_waker}, reset_message, was_released, 4, false},
-        {"finish against join", 3, {task_just_ends, join, late_waker}, reset_with_handle, was_released, 4, false},
-        {"finish against a join that gives up", 3, {task_just_ends, join_and_abandon, late_waker}, reset_with_handle, was_released, 4, false},
-        {"finish against detach and cancel", 3, {task_just_ends, detach, cancel}, reset_with_handle, was_released, 4, false},
-        {"cancel wakes", 3, {task_waits_for_cancel, cancel, late_waker}, reset_detached, was_released, 4, false},
+        {"a wake is never lost",
+         3,
+         {task_waits_for_message, waker, late_waker},
+         reset_message,
+         was_released,
+         4,
+         false},
+        {"a wake carries what was written",
+         2,
+         {task_parks_once_for_message, waker_with_message},
+         reset_message,
+         was_released,
+         -1,
+         false},
+        {"yield keeps a wake",
+         3,
+         {task_yields_then_waits, waker, late_waker},
+         reset_message,
+         was_released,
+         4,
+         false},
+        {"finish against join",
+         3,
+         {task_just_ends, join, late_waker},
+         reset_with_handle,
+         was_released,
+         4,
+         false},
+        {"finish against a join that gives up",
+         3,
+         {task_just_ends, join_and_abandon, late_waker},
+         reset_with_handle,
+         was_released,
+         4,
+         false},
+        {"finish against detach and cancel",
+         3,
+         {task_just_ends, detach, cancel},
+         reset_with_handle,
+         was_released,
+         4,
+         false},
+        {"cancel wakes",
+         3,
+         {task_waits_for_cancel, cancel, late_waker},
+         reset_detached,
+         was_released,
+         4,
+         false},
     };
     static const struct xp_excuse excuses[] = {
-        {"filch__state_release store_release", "the block goes through the pool's lock to its next user, which publishes it again"},
-        {"filch__state_yield cas_weak_acq_rel", "one thread plays all workers; between workers it carries the stack"},
-        {"filch__state_park fetch_sub_acq_rel", "one thread plays all workers; between workers it carries the stack"},
+        {"filch__state_release store_release",
+         "the block goes through the pool's lock to its next user, which publishes it again"},
+        {"filch__state_yield cas_weak_acq_rel",
+         "one thread plays all workers; between workers it carries the stack"},
+        {"filch__state_park fetch_sub_acq_rel",
+         "one thread plays all workers; between workers it carries the stack"},
         {"filch__state_pick fetch_sub_acq_rel", "release: the picker hands nothing over"},
         {"filch__state_take_wake fetch_and_acq_rel", "release: the runner hands nothing over"},
-        {"filch__state_wake cas_weak_acq_rel", "acquire: the waker only passes the task on; who picks it acquires"},
+        {"filch__state_wake cas_weak_acq_rel",
+         "acquire: the waker only passes the task on; who picks it acquires"},
         {"filch__state_cancel cas_weak_acq_rel", "a cancel hands nothing over but its own bit"},
-        {"filch__state_detach cas_weak_acq_rel", "release: the owner of the handle hands nothing over"},
-        {"filch__state_join_abandon cas_weak_acq_rel", "clears a bit that its own thread set; finish is ordered by its own RMW"},
+        {"filch__state_detach cas_weak_acq_rel",
+         "release: the owner of the handle hands nothing over"},
+        {"filch__state_join_abandon cas_weak_acq_rel",
+         "clears a bit that its own thread set; finish is ordered by its own RMW"},
     };
 
     return xp_main(argc, argv, models, (int)(sizeof models / sizeof models[0]), excuses,

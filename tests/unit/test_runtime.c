@@ -1,5 +1,11 @@
 /* Description: what <filch/runtime.h> promises: start, block_on, shutdown with whatever is still
  * there, numbers, no leaks. */
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
@@ -401,4 +407,40 @@ Test(runtime, fine_tuned_options_work)
         T_OK(filch_runtime_block_on(rt, spawn_some, NULL, NULL, FILCH_NEVER));
     }
     stop_runtime(rt);
+}
+
+/* As a container engine's default filter does: io_uring_setup fails with @error. Of this process
+ * for good, which is one test. */
+static void refuse_io_uring(int error)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = sizeof code / sizeof code[0], .filter = code};
+
+    T_OK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    T_OK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program));
+}
+
+static void refused_with(int error)
+{
+    filch_runtime *rt = NULL;
+
+    refuse_io_uring(error);
+    T_IS(filch_runtime_start(NULL, &rt), -error);
+    T_CHECK(rt == NULL);
+    T_CHECK(strstr(filch_runtime_strerror(-error), "io_uring"));
+}
+
+Test(runtime, refused_io_uring_is_named_with_its_remedy)
+{
+    refused_with(EPERM);
+}
+
+Test(runtime, missing_io_uring_is_named_with_its_remedy)
+{
+    refused_with(ENOSYS);
 }
