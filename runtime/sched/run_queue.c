@@ -110,6 +110,14 @@ struct filch__task *filch__run_queue_pop(struct filch__run_queue *queue)
     return chain ? ring_fill(queue, chain) : NULL;
 }
 
+struct filch__task *filch__run_queue_peek(struct filch__run_queue *queue, unsigned ahead)
+{
+    uint64_t index = filch_load_relaxed(&queue->head) + ahead;
+
+    return index < filch_load_relaxed(&queue->tail) ? filch_load_relaxed(ring_slot(queue, index))
+                                                    : NULL;
+}
+
 /* Claims half of a ring into the thief's own. Return: how many; the newest of them is not
  * published. */
 static uint64_t ring_grab(struct filch__run_queue *queue, struct filch__run_queue *thief)

@@ -58,6 +58,10 @@ void filch__run_queue_init(struct filch__run_queue *queue);
 void filch__run_queue_push(struct filch__run_queue *queue, struct filch__task *task);
 struct filch__task *filch__run_queue_pop(struct filch__run_queue *queue);
 
+/* Owner. The @ahead-th task of the ring, still queued; NULL when there is none. It may be stolen at
+ * any time: only to be touched ahead of its turn. */
+struct filch__task *filch__run_queue_peek(struct filch__run_queue *queue, unsigned ahead);
+
 /* Moves half of @queue (at least one, at most half a ring) to @thief, whose owner calls and whose
  * ring is empty. Return: the oldest of them, not queued, and in *ret_moved the number with it; NULL
  * when there was nothing. */

@@ -281,11 +281,13 @@ filch_runtime *filch_runtime_self(void)
     return job ? filch_load_relaxed(&job->rt) : NULL;
 }
 
-static void add_worker_stats(const struct filch__worker_stats *from, filch_stats *to)
+static void add_worker_stats(const struct filch__worker *worker, filch_stats *to)
 {
+    const struct filch__worker_stats *from = &worker->stats;
+
+    to->polls += filch_load_relaxed(&worker->tick);
     to->tasks_spawned += filch_load_relaxed(&from->spawned);
     to->tasks_finished += filch_load_relaxed(&from->finished);
-    to->polls += filch_load_relaxed(&from->polls);
     to->local_wakes += filch_load_relaxed(&from->local_wakes);
     to->inject_wakes += filch_load_relaxed(&from->inject_wakes);
     to->steals += filch_load_relaxed(&from->steals);
@@ -307,7 +309,7 @@ int filch_runtime_stats(filch_runtime *rt, filch_stats *ret_stats)
     if (!rt || !ret_stats)
         return -EINVAL;
     for (unsigned i = 0; i < rt->workers; i++)
-        add_worker_stats(&rt->worker[i].stats, &stats);
+        add_worker_stats(&rt->worker[i], &stats);
     stats.workers = rt->workers;
     stats.blocking_threads = filch__blocking_pool_threads(&rt->blocking);
     stats.tasks_spawned += filch_load_relaxed(&rt->outside_spawned);

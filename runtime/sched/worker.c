@@ -34,6 +34,25 @@
 
 static __thread struct filch__worker *self_worker __attribute__((tls_model("initial-exec")));
 
+#if defined(__x86_64__) || defined(__aarch64__)
+
+intptr_t filch__worker_self_offset;
+
+/* Before any other constructor that may use the library. */
+__attribute__((constructor(101))) static void find_self_offset(void)
+{
+    uintptr_t thread;
+
+#if defined(__x86_64__)
+    __asm__("movq %%fs:0, %0" : "=r"(thread));
+#else
+    __asm__("mrs %0, tpidr_el0" : "=r"(thread));
+#endif
+    filch__worker_self_offset = (intptr_t)((uintptr_t)&self_worker - thread);
+}
+
+#else
+
 __attribute__((noinline)) struct filch__worker *filch__worker_self(void)
 {
     struct filch__worker *worker = self_worker;
@@ -43,17 +62,7 @@ __attribute__((noinline)) struct filch__worker *filch__worker_self(void)
     return worker;
 }
 
-__attribute__((noinline)) static int errno_get(void)
-{
-    __asm__ volatile("");
-    return errno;
-}
-
-__attribute__((noinline)) static void errno_set(int value)
-{
-    __asm__ volatile("");
-    errno = value;
-}
+#endif
 
 struct filch__task *filch__task_current(void)
 {
@@ -87,6 +96,7 @@ void filch__worker_push_front(struct filch__worker *worker, struct filch__task *
 {
     struct filch__task *old;
 
+    filch__prefetch_stack(task);
     /* Only the owner puts: an empty slot stays empty, and a store will do. */
     if (!filch_load_relaxed(&worker->lifo)) {
         filch_store_release(&worker->lifo, task); /* [lifo-slot] */
@@ -104,6 +114,19 @@ static struct filch__task *take_lifo(struct filch__worker *worker)
     return filch_exchange_acq_rel(&worker->lifo, NULL); /* [lifo-slot] */
 }
 
+/* With many tasks, each one's block and stack have left the first-level cache when its turn comes:
+ * fetch the next one's stack, and the block of the one after it, while this one runs. */
+static void prefetch_queue(struct filch__worker *worker)
+{
+    struct filch__task *next = filch__run_queue_peek(&worker->queue, 0);
+    struct filch__task *then = filch__run_queue_peek(&worker->queue, 1);
+
+    if (then)
+        __builtin_prefetch(then);
+    if (next)
+        filch__prefetch_stack(next);
+}
+
 static struct filch__task *next_local(struct filch__worker *worker)
 {
     struct filch__task *task;
@@ -117,14 +140,17 @@ static struct filch__task *next_local(struct filch__worker *worker)
     }
     worker->lifo_uses = 0;
     task = filch__run_queue_pop(&worker->queue);
-    return task ? task : take_lifo(worker);
+    if (!task)
+        return take_lifo(worker);
+    prefetch_queue(worker);
+    return task;
 }
 
 struct filch__task *filch__worker_next_fast(struct filch__worker *worker)
 {
     struct filch__task *task;
 
-    if (worker->tick % MAINTAIN_TICKS == 0)
+    if (filch_load_relaxed(&worker->tick) % MAINTAIN_TICKS == 0)
         return NULL;
     task = next_local(worker);
     if (task && task->kind == FILCH_KIND_FUTURE) {
@@ -148,14 +174,12 @@ static void found_work(struct filch__worker *worker)
         filch__runtime_notify(worker->rt);
 }
 
-/* QUEUED -> RUNNING on this worker. */
+/* A task that was popped from a queue runs here now. */
 static void begin_run(struct filch__worker *worker, struct filch__task *task)
 {
     if (worker->searching)
         found_work(worker);
-    worker->tick++;
-    filch_store_relaxed(&worker->tick_seen, worker->tick);
-    filch_counter_add(&worker->stats.polls, 1);
+    filch_counter_add(&worker->tick, 1);
     worker->budget = FILCH__BUDGET;
     filch__state_pick(&task->state);
     worker->current = task;
@@ -180,14 +204,10 @@ struct filch__switch_target filch__worker_enter(struct filch__worker *worker,
         task->sp = filch__switch_prepare((char *)task->stack - next_colour(worker));
     }
     to.sp = task->sp;
-#if defined(FILCH__ASAN) || defined(FILCH__TSAN) /* else a cache line is touched for nothing */
+#ifdef FILCH__SWITCH_SANITIZED
     to.low = task->stack->low;
     to.bytes = (size_t)((char *)task->stack - task->stack->low);
     to.tsan_fiber = task->stack->tsan_fiber;
-#else
-    to.low = NULL;
-    to.bytes = 0;
-    to.tsan_fiber = NULL;
 #endif
     return to;
 }
@@ -206,7 +226,6 @@ void filch__worker_after(struct filch__worker *worker)
             filch__worker_push_back(worker, task);
         break;
     case FILCH_AFTER_YIELD:
-        filch__state_yield(&task->state);
         filch__worker_push_back(worker, task);
         break;
     case FILCH_AFTER_STACK:
@@ -221,7 +240,7 @@ void filch__worker_switch_out(struct filch__worker *worker, enum filch__after af
     struct filch__task *next = filch__worker_next_fast(worker);
     struct filch__switch_target to = worker->loop;
 
-    task->saved_errno = errno_get();
+    task->saved_errno = *worker->errno_at;
     worker->after = after;
     worker->after_task = task;
     worker->current = NULL;
@@ -231,26 +250,24 @@ void filch__worker_switch_out(struct filch__worker *worker, enum filch__after af
     /* Perhaps another thread: nothing read before may be used. */
     worker = filch__worker_self();
     filch__worker_after(worker);
-    errno_set(worker->current->saved_errno);
+    *worker->errno_at = worker->current->saved_errno;
 }
 
-/* Leaves a stack for good. */
-FILCH__NEVER_LEFT __attribute__((noreturn)) static void
-leave_stack(struct filch__worker *worker, struct filch__task *next, struct filch__stack *stack)
+/* Where to go from a stack whose tasks have ended. */
+FILCH__NEVER_LEFT static void *leave_stack(struct filch__worker *worker, struct filch__task *next,
+                                           struct filch__stack *stack)
 {
     struct filch__switch_target to = worker->loop;
-    void *unused;
 
     worker->after = FILCH_AFTER_STACK;
     worker->after_stack = stack;
     if (next)
         to = filch__worker_enter(worker, next);
-    filch__switch_to(&unused, NULL, &to);
-    __builtin_unreachable();
+    return filch__switch_leave(&to);
 }
 
 /* The body of every stack: runs tasks until the next one has a stack of its own. */
-FILCH__NEVER_LEFT void filch__task_main(void)
+FILCH__NEVER_LEFT void *filch__task_main(void)
 {
     struct filch__worker *worker = filch__worker_self();
 
@@ -267,10 +284,10 @@ FILCH__NEVER_LEFT void filch__task_main(void)
         worker->current = NULL;
         next = filch__worker_next_fast(worker);
         if (!next || next->stack)
-            leave_stack(worker, next, stack);
+            return leave_stack(worker, next, stack);
         next->stack = stack;
         begin_run(worker, next);
-        errno_set(0);
+        *worker->errno_at = 0;
     }
 }
 
@@ -342,14 +359,15 @@ static struct filch__task *take_injected(struct filch__worker *worker)
 /* Next task for the loop, or NULL when there may be none. */
 static struct filch__task *next_task(struct filch__worker *worker)
 {
+    uint64_t tick = filch_load_relaxed(&worker->tick);
     struct filch__task *task = worker->handoff;
 
     worker->handoff = NULL;
     if (task)
         return task;
-    if (worker->tick % MAINTAIN_TICKS == 0)
+    if (tick % MAINTAIN_TICKS == 0)
         maintain(worker);
-    if (worker->tick % INJECT_TICKS == 0 && (task = take_injected(worker)))
+    if (tick % INJECT_TICKS == 0 && (task = take_injected(worker)))
         return task;
     task = next_local(worker);
     if (task)
@@ -362,7 +380,9 @@ static struct filch__task *next_task(struct filch__worker *worker)
     return filch__worker_steal(worker);
 }
 
-static void learn_stack_bounds(struct filch__worker *worker)
+/* For the sanitizers, which follow each switch. */
+#ifdef FILCH__SWITCH_SANITIZED
+static void learn_own_stack(struct filch__worker *worker)
 {
     pthread_attr_t attr;
     void *low;
@@ -375,18 +395,22 @@ static void learn_stack_bounds(struct filch__worker *worker)
         worker->loop.bytes = bytes;
     }
     pthread_attr_destroy(&attr);
+#ifdef FILCH__TSAN
+    worker->loop.tsan_fiber = __tsan_get_current_fiber();
+#endif
 }
+#endif
 
 static void enter_thread(struct filch__worker *worker)
 {
     char name[16];
 
     self_worker = worker;
+    worker->errno_at = &errno;
     snprintf(name, sizeof name, "filch-%u", worker->index);
     pthread_setname_np(pthread_self(), name);
-    learn_stack_bounds(worker);
-#ifdef FILCH__TSAN
-    worker->loop.tsan_fiber = __tsan_get_current_fiber();
+#ifdef FILCH__SWITCH_SANITIZED
+    learn_own_stack(worker);
 #endif
     filch__uring_driver.enter_thread(worker->lane);
 }

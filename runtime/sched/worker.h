@@ -14,6 +14,7 @@
 #include "runtime/sched/idle.h"
 #include "runtime/sched/inject.h"
 #include "runtime/sched/run_queue.h"
+#include "runtime/sched/self.h"
 #include "runtime/task/switch.h"
 #include "runtime/task/task.h"
 #include "runtime/time/timers.h"
@@ -22,14 +23,14 @@
  * stack is still in use until the switch is over. */
 enum filch__after {
     FILCH_AFTER_NOTHING = 0,
-    FILCH_AFTER_PARK,  /* RUNNING -> PARKED, or queue it again */
+    FILCH_AFTER_PARK,  /* park it, or queue it again */
     FILCH_AFTER_YIELD, /* queue it */
     FILCH_AFTER_STACK, /* the task has ended: give its stack back */
 };
 
 /* Written by the owner, read by anybody. */
 struct filch__worker_stats {
-    filch_atomic_u64 spawned, finished, polls, local_wakes, inject_wakes, steals, stolen, parks;
+    filch_atomic_u64 spawned, finished, local_wakes, inject_wakes, steals, stolen, parks;
     filch_atomic_u64 wakes_sent, wakes_useful, wakes_useless, spins, spins_useful, timers_fired;
 };
 
@@ -42,7 +43,8 @@ struct filch__worker {
     filch_atomic_ptr lifo;
     unsigned lifo_uses; /* in a row; at FILCH__LIFO_USES the queue has its turn */
     int budget;         /* operations that the current task may still do without yielding */
-    unsigned tick;      /* task switches; a copy for others in tick_seen */
+    /* Tasks and futures run so far. Written by the owner; the monitor sees a stuck worker by it. */
+    filch_atomic_u64 tick;
     enum filch__after after;
     struct filch__task *after_task;
     struct filch__stack *after_stack;
@@ -50,6 +52,7 @@ struct filch__worker {
 
     struct filch__switch_target loop; /* the worker's own stack */
     void *loop_fake_stack;
+    int *errno_at; /* of the worker's thread */
     struct filch__stack_cache stacks;
     struct filch__task *free_tasks;
     unsigned free_count;
@@ -64,16 +67,15 @@ struct filch__worker {
     filch_time now;       /* as of the last look at the clock */
     uint64_t behind_mark; /* the queue's tail at behind_since */
     filch_time behind_since;
-    uint32_t checked_tick; /* at the last look */
+    uint64_t checked_tick; /* at the last look */
     filch_time spin_off_until;
     int spin_score;
     filch_time monitor_ns; /* present pause between visits */
     filch_time all_parked_since;
-    uint32_t ticks_last_seen[FILCH__WORKERS_MAX]; /* the monitor's */
+    uint64_t ticks_last_seen[FILCH__WORKERS_MAX]; /* the monitor's */
 
-    /* For others: the monitor sees a stuck worker by it. Written by the owner. */
-    alignas(FILCH_CACHELINE) filch_atomic_u32 tick_seen;
-    filch_atomic_u32 parked;
+    /* Written by the owner; read by the monitor. */
+    alignas(FILCH_CACHELINE) filch_atomic_u32 parked;
     /* The queue's head has waited too long: thieves are welcome. Written by the owner; any.
      * [idle-park] through the idle word. */
     filch_atomic_u32 behind;
@@ -102,10 +104,6 @@ struct filch_runtime {
 
 #define FILCH__LIFO_USES 3
 #define FILCH__BUDGET 128
-
-/* The worker of the calling thread; NULL on other threads. Noinline, and to be called anew after
- * each suspension. */
-struct filch__worker *filch__worker_self(void);
 
 /* Runs the loop until the runtime exits. */
 void *filch__worker_main(void *worker);

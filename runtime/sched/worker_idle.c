@@ -55,9 +55,10 @@ void filch__runtime_inject(struct filch_runtime *rt, struct filch__task *task)
 static filch_time patience(struct filch__worker *worker)
 {
     /* Within one task: it fills the queue and does not let it be emptied. */
-    bool no_switch = worker->tick == worker->checked_tick;
+    uint64_t tick = filch_load_relaxed(&worker->tick);
+    bool no_switch = tick == worker->checked_tick;
 
-    worker->checked_tick = worker->tick;
+    worker->checked_tick = tick;
     return no_switch ? BEHIND_LONG_NS : BEHIND_SHORT_NS;
 }
 
@@ -66,16 +67,17 @@ static filch_time patience(struct filch__worker *worker)
 void filch__worker_check_behind(struct filch__worker *worker)
 {
     uint64_t length = filch__run_queue_length(&worker->queue);
+    uint64_t tick = filch_load_relaxed(&worker->tick);
 
     worker->now = filch_now();
     if (worker->rt->workers == 1)
         return;
-    if (length == 0 || worker->tick >= worker->behind_mark) {
+    if (length == 0 || tick >= worker->behind_mark) {
         if (filch_load_relaxed(&worker->behind))
             filch_store_relaxed(&worker->behind, 0);
-        worker->behind_mark = length ? (uint64_t)worker->tick + length : 0;
+        worker->behind_mark = length ? tick + length : 0;
         worker->behind_since = worker->now;
-        worker->checked_tick = worker->tick;
+        worker->checked_tick = tick;
     } else if (worker->now - worker->behind_since > patience(worker)) {
         filch_store_seq_cst(&worker->behind, 1); /* [idle-park]: then the idle word, in notify */
         worker->behind_since = worker->now;
@@ -162,7 +164,7 @@ struct filch__task *filch__monitor_visit(struct filch__worker *worker, bool *ret
 
     for (unsigned i = 0; i < rt->workers && !task; i++) {
         struct filch__worker *victim = &rt->worker[i];
-        uint32_t tick = filch_load_relaxed(&victim->tick_seen);
+        uint64_t tick = filch_load_relaxed(&victim->tick);
         bool stuck = tick == worker->ticks_last_seen[i] && !filch_load_relaxed(&victim->parked);
 
         worker->ticks_last_seen[i] = tick;

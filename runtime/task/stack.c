@@ -49,7 +49,8 @@ void *__tsan_create_fiber(unsigned flags);
 
 #define SLAB_STACKS 1024
 #define GUARD_BATCH 32
-#define STRIDE (FILCH__STACK_GUARD_BYTES + FILCH__STACK_BYTES)
+/* An odd number of pages: else the hot ends of all stacks share a few sets of the TLB. */
+#define STRIDE (FILCH__STACK_GUARD_BYTES + FILCH__STACK_BYTES + 4096)
 #define CACHE_MAX 64
 #define CACHE_BATCH 32
 #define CACHE_SLACK (CACHE_MAX + 1) /* a detach puts its stack in before it gives others away */

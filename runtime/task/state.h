@@ -1,29 +1,37 @@
 /* A task's life in one word.
  *
- *     FREE --spawn--> QUEUED --pick--> RUNNING --finish--> DONE --release--> FREE (next generation)
- *                       ^ ^              |  |
- *                       | |            park wake
- *                       | +--wake--+     |  v
- *                       |       PARKED <-+  RUNNING|QUEUED --park or yield--> QUEUED
- *                       +------------------------------------------------------+
+ *     FREE --spawn--> READY --pop--> running --finish--> DONE --release--> FREE (next generation)
+ *                       ^               |
+ *                     wake            park, unless NOTIFIED
+ *                       |               v
+ *                       +----------- PARKED
  *
- * Bits: RUNNING  a worker is on the task's stack: a lock on everything the task owns.
- *       QUEUED   it is in exactly one queue, or, with RUNNING, will be put into one when it parks.
- *       neither  parked (or DONE).
- *       DONE     the body has returned and `result` is set. Never cleared in this generation.
- *       HANDLE   a handle exists: who joins or detaches releases the block. Without it, finish
- * does. JOINING  `joiner` points to a waiter: finish must wake it. CANCEL   asked to end. Never
- * cleared in this generation. Bits 48-63 are the generation; it grows at each release, so that
- * stale handles and wakers see a different word.
+ * READY and running look the same here: no bit. A ready task is in exactly one queue, and the queue
+ * gives it to exactly one worker, whose it is until it parks or ends; so taking it and letting it
+ * yield cost no read-modify-write. A whole suspension costs two: park and wake.
  *
- * One function per edge; each is one read-modify-write, or a loop of one. Who may call:
- *   pick, park, yield, finish   the worker that has RUNNING, or is about to get it by popping the
- * task from a queue wake, cancel                anyone with a generation join_begin/end, detach the
- * owner of the handle
+ * Bits: PARKED   suspended and in no queue: the next wake queues it. Set by its runner, after it
+ * has left the task's stack; cleared by the one wake (or cancel) that queues it. NOTIFIED a wake
+ * came while the task was ready or running: its next park is over at once. Set by wakers, cleared
+ * by the runner. DONE     the body has returned and `result` is set. Never cleared in this
+ * generation. HANDLE   a handle exists: who joins or detaches releases the block. Without it, the
+ * runner does, and needs no read-modify-write to end: once gone it never comes back. JOINING
+ * `joiner` points to a waiter: finish must wake it. CANCEL   asked to end. Never cleared in this
+ * generation. Bits 48-63 are the generation; it grows at each release, so that stale handles and
+ * wakers see a different word.
  *
- * Pairings: [task-publish] what a waker wrote before wake() is seen after pick(): wake releases,
- * pick acquires, also through a chain of other read-modify-writes of the word (release sequence).
- * [task-result] finish releases, join_begin and the joiner's wake acquire.
+ * One function per edge; each is at most one read-modify-write, or a loop of one. Who may call:
+ *   pick                        the worker that has just popped the task from a queue
+ *   park, take_wake, finish     the runner
+ *   wake, cancel                anyone with a generation
+ *   join_begin/abandon, detach  the owner of the handle
+ *
+ * Pairings: [task-publish] what a waker wrote before wake() is seen after pick() or take_wake():
+ * wake releases, also through a chain of other read-modify-writes of the word (release sequence),
+ * pick and take_wake acquire. The queue orders pick() after the wake that queued the task; a wake
+ * that comes later than that leaves NOTIFIED, so nothing is missed. [task-park] what the runner
+ * wrote is seen by whoever is given the task next: park releases, wake acquires, and the queue
+ * carries it on. [task-result] finish releases, join_begin and the joiner's wake acquire.
  */
 #ifndef FILCH_TASK_STATE_H
 #define FILCH_TASK_STATE_H
@@ -31,8 +39,8 @@
 #include "runtime/base/assert.h"
 #include "runtime/base/atomic.h"
 
-#define FILCH_TASK_RUNNING ((uint64_t)1)
-#define FILCH_TASK_QUEUED ((uint64_t)2)
+#define FILCH_TASK_PARKED ((uint64_t)1)
+#define FILCH_TASK_NOTIFIED ((uint64_t)2)
 #define FILCH_TASK_DONE ((uint64_t)4)
 #define FILCH_TASK_HANDLE ((uint64_t)8)
 #define FILCH_TASK_JOINING ((uint64_t)16)
@@ -44,60 +52,61 @@ static inline uint64_t filch__state_generation(uint64_t state)
     return state >> FILCH_TASK_GENERATION_SHIFT;
 }
 
-/* FREE -> QUEUED. The block is ours alone; the queue's publication carries it to the worker. */
+/* FREE -> READY. The block is ours alone; the queue's publication carries it to the worker. */
 static inline void filch__state_spawn(filch_atomic_u64 *state, bool with_handle)
 {
     uint64_t free_word = filch_load_relaxed(state);
 
-    filch_store_release(state, (free_word & ~((uint64_t)0xffff)) | FILCH_TASK_QUEUED |
+    filch_store_release(state, (free_word & ~((uint64_t)0xffff)) |
                                    (with_handle ? FILCH_TASK_HANDLE : 0)); /* [task-publish] */
 }
 
-/* QUEUED -> RUNNING, by the worker that popped it. */
+/* READY -> running, by the worker that popped it. */
 static inline void filch__state_pick(filch_atomic_u64 *state)
 {
-    uint64_t old =
-        filch_fetch_sub_acq_rel(state, FILCH_TASK_QUEUED - FILCH_TASK_RUNNING); /* [task-publish] */
+    uint64_t word = filch_load_acquire(state); /* [task-publish] */
 
-    filch_assert_state((old & (FILCH_TASK_QUEUED | FILCH_TASK_RUNNING | FILCH_TASK_DONE)) ==
-                       FILCH_TASK_QUEUED);
-    (void)old;
+    filch_assert_state(!(word & (FILCH_TASK_PARKED | FILCH_TASK_DONE)));
+    (void)word;
 }
 
 enum filch__park_result { FILCH_PARK_PARKED, FILCH_PARK_REQUEUE };
 
-/* RUNNING -> PARKED, or, woken meanwhile, -> QUEUED: then the caller must put it into a queue. */
+/* running -> PARKED, or, woken meanwhile, -> READY: then the caller must put it into a queue. */
 static inline enum filch__park_result filch__state_park(filch_atomic_u64 *state)
-{
-    uint64_t old = filch_fetch_sub_acq_rel(state, FILCH_TASK_RUNNING); /* [task-publish] */
-
-    filch_assert_state(old & FILCH_TASK_RUNNING);
-    return old & FILCH_TASK_QUEUED ? FILCH_PARK_REQUEUE : FILCH_PARK_PARKED;
-}
-
-/* RUNNING -> QUEUED: the caller must put it into a queue. */
-static inline void filch__state_yield(filch_atomic_u64 *state)
 {
     uint64_t old = filch_load_relaxed(state);
 
-    while (!filch_cas_weak_acq_rel(state, &old, (old & ~FILCH_TASK_RUNNING) | FILCH_TASK_QUEUED))
-        ;
+    for (;;) {
+        bool notified = old & FILCH_TASK_NOTIFIED;
+
+        filch_assert_state(!(old & (FILCH_TASK_PARKED | FILCH_TASK_DONE)));
+        if (filch_cas_weak_acq_rel(state, &old, /* [task-park], [task-publish] */
+                                   notified ? old & ~FILCH_TASK_NOTIFIED : old | FILCH_TASK_PARKED))
+            return notified ? FILCH_PARK_REQUEUE : FILCH_PARK_PARKED;
+    }
 }
 
-/* Forgets a wake that came while RUNNING: the runner is about to look again by itself. Return: was
+/* Forgets a wake that came while running: the runner is about to look again by itself. Return: was
  * there one? */
 static inline bool filch__state_take_wake(filch_atomic_u64 *state)
 {
-    if (!(filch_load_relaxed(state) & FILCH_TASK_QUEUED))
+    if (!(filch_load_relaxed(state) & FILCH_TASK_NOTIFIED))
         return false;
-    filch_fetch_and_acq_rel(state, ~FILCH_TASK_QUEUED); /* [task-publish] */
+    filch_fetch_and_acq_rel(state, ~FILCH_TASK_NOTIFIED); /* [task-publish] */
     return true;
+}
+
+/* The word after a wake: a parked task becomes ready, another keeps a note. */
+static inline uint64_t filch__state_woken(uint64_t old)
+{
+    return old & FILCH_TASK_PARKED ? old & ~FILCH_TASK_PARKED : old | FILCH_TASK_NOTIFIED;
 }
 
 enum filch__wake_result { FILCH_WAKE_NOTHING, FILCH_WAKE_QUEUE };
 
-/* PARKED -> QUEUED: the caller must put it into a queue. RUNNING: leaves a note. Else nothing, also
- * for another generation. */
+/* PARKED -> READY: the caller must put it into a queue. Else leaves a note; nothing for another
+ * generation or a task that is done. */
 static inline enum filch__wake_result filch__state_wake(filch_atomic_u64 *state,
                                                         uint64_t generation)
 {
@@ -106,11 +115,11 @@ static inline enum filch__wake_result filch__state_wake(filch_atomic_u64 *state,
     for (;;) {
         if (filch__state_generation(old) != generation || old & FILCH_TASK_DONE)
             return FILCH_WAKE_NOTHING;
-        /* Also when QUEUED is set already: the RMW puts our writes into the chain that pick()
-         * acquires. */
-        if (filch_cas_weak_acq_rel(state, &old, old | FILCH_TASK_QUEUED)) /* [task-publish] */
-            return old & (FILCH_TASK_RUNNING | FILCH_TASK_QUEUED) ? FILCH_WAKE_NOTHING
-                                                                  : FILCH_WAKE_QUEUE;
+        /* Also when NOTIFIED is set already: the RMW puts our writes into the chain that the
+         * runner acquires. */
+        if (filch_cas_weak_acq_rel(state, &old,
+                                   filch__state_woken(old))) /* [task-publish], [task-park] */
+            return old & FILCH_TASK_PARKED ? FILCH_WAKE_QUEUE : FILCH_WAKE_NOTHING;
     }
 }
 
@@ -127,23 +136,26 @@ static inline enum filch__cancel_result filch__state_cancel(filch_atomic_u64 *st
             return FILCH_CANCEL_STALE;
         if (old & FILCH_TASK_DONE)
             return FILCH_CANCEL_DONE;
-        if (filch_cas_weak_acq_rel(state, &old, old | FILCH_TASK_CANCEL | FILCH_TASK_QUEUED))
-            return old & (FILCH_TASK_RUNNING | FILCH_TASK_QUEUED) ? FILCH_CANCEL_DONE
-                                                                  : FILCH_CANCEL_QUEUE;
+        if (filch_cas_weak_acq_rel(state, &old,
+                                   filch__state_woken(old) | FILCH_TASK_CANCEL)) /* [task-park] */
+            return old & FILCH_TASK_PARKED ? FILCH_CANCEL_QUEUE : FILCH_CANCEL_DONE;
     }
 }
 
 enum filch__finish_result { FILCH_FINISH_RELEASE, FILCH_FINISH_KEEP, FILCH_FINISH_WAKE_JOINER };
 
-/* RUNNING -> DONE. RELEASE: no handle, the caller owns the block. KEEP: do not touch the block any
- * more. WAKE_JOINER: wake `joiner` (read before this call is not allowed, it is stable after it),
- * then do not touch the block. */
+/* running -> DONE. RELEASE: no handle, the caller owns the block; the word is left as it is, and
+ * filch__state_release() ends the generation. KEEP: do not touch the block any more. WAKE_JOINER:
+ * wake `joiner` (read before this call is not allowed, it is stable after it), then do not touch
+ * the block. */
 static inline enum filch__finish_result filch__state_finish(filch_atomic_u64 *state)
 {
-    uint64_t old =
-        filch_fetch_add_acq_rel(state, FILCH_TASK_DONE - FILCH_TASK_RUNNING); /* [task-result] */
+    uint64_t old;
 
-    filch_assert_state((old & (FILCH_TASK_RUNNING | FILCH_TASK_DONE)) == FILCH_TASK_RUNNING);
+    filch_assert_state(!(filch_load_relaxed(state) & (FILCH_TASK_PARKED | FILCH_TASK_DONE)));
+    if (!(filch_load_relaxed(state) & FILCH_TASK_HANDLE))
+        return FILCH_FINISH_RELEASE;
+    old = filch_fetch_or_acq_rel(state, FILCH_TASK_DONE); /* [task-result] */
     if (!(old & FILCH_TASK_HANDLE))
         return FILCH_FINISH_RELEASE;
     return old & FILCH_TASK_JOINING ? FILCH_FINISH_WAKE_JOINER : FILCH_FINISH_KEEP;

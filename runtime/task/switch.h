@@ -20,6 +20,10 @@
 #endif
 #endif
 
+#if defined(FILCH__ASAN) || defined(FILCH__TSAN)
+#define FILCH__SWITCH_SANITIZED 1
+#endif
+
 /* For functions that are entered on a stack and never left. ThreadSanitizer would count their
  * entries until its own stack of calls is full; AddressSanitizer would keep their variables on a
  * fake stack that is destroyed before the last switch. */
@@ -43,18 +47,22 @@ void __sanitizer_finish_switch_fiber(void *fake_stack_save, const void **bottom_
 
 void filch__switch(void **save_sp, void *to_sp);
 void filch__switch_entry(void);
-void filch__task_main(void);
+/* Runs on a new stack. Return: the stack pointer that the worker goes on with; the stack that it
+ * ran on is never used again. */
+void *filch__task_main(void);
 
 /* Where a switch goes: the stack's bounds and fiber are for the sanitizers. */
 struct filch__switch_target {
     void *sp;
+#ifdef FILCH__SWITCH_SANITIZED
     const void *low;
     size_t bytes;
     void *tsan_fiber;
+#endif
 };
 
 /* Leaves the present stack, keeping its stack pointer in *save_sp, and goes on on @to. @fake_stack
- * keeps ASan's state across; NULL when the present stack is never switched to again. */
+ * keeps ASan's state across. */
 static inline void filch__switch_to(void **save_sp, void **fake_stack,
                                     const struct filch__switch_target *to)
 {
@@ -66,10 +74,22 @@ static inline void filch__switch_to(void **save_sp, void **fake_stack,
 #endif
     filch__switch(save_sp, to->sp);
 #ifdef FILCH__ASAN
-    __sanitizer_finish_switch_fiber(fake_stack ? *fake_stack : NULL, NULL, NULL);
+    __sanitizer_finish_switch_fiber(*fake_stack, NULL, NULL);
 #else
     (void)fake_stack;
 #endif
+}
+
+/* Last thing on a stack that is left for good, by a return from filch__task_main(). */
+static inline void *filch__switch_leave(const struct filch__switch_target *to)
+{
+#ifdef FILCH__ASAN
+    __sanitizer_start_switch_fiber(NULL, to->low, to->bytes);
+#endif
+#ifdef FILCH__TSAN
+    __tsan_switch_to_fiber(to->tsan_fiber, 0);
+#endif
+    return to->sp;
 }
 
 /* First thing on a new stack. */

@@ -25,7 +25,7 @@ enum filch__kind {
 
 /* Who may touch a field: `next` the queue or pool that the task is in; `rt` is set at spawn and
  * read by anyone; `joiner` by the handle's owner before JOINING and by finish after it; everything
- * else by the spawner until it is queued, then by whoever has RUNNING. */
+ * else by the spawner until it is queued, then by its runner. */
 struct filch__task {
     filch_atomic_u64 state;
     struct filch__task *next;
@@ -113,6 +113,22 @@ void filch__task_start(struct filch__task *task);
 
 /* The end of a body: result, scope, joiner, block. The caller must not touch @task afterwards. */
 void filch__task_finish(struct filch__task *task, int result);
+
+/* A task that will soon go on: brings what it left on its stack near. Its `sp` may be another
+ * thread's by now; an address that is out of date costs nothing. */
+static inline void filch__prefetch_stack(const struct filch__task *task)
+{
+#ifndef FILCH__TSAN
+    uintptr_t sp = (uintptr_t)task->sp;
+
+    if (!task->stack)
+        return;
+    for (unsigned line = 0; line < 3; line++)
+        __builtin_prefetch((const void *)(sp + (uintptr_t)line * FILCH_CACHELINE));
+#else
+    (void)task;
+#endif
+}
 
 static inline filch_task *filch__task_handle(struct filch__task *task)
 {

@@ -75,8 +75,21 @@ void filch__waiter_init(struct filch__waiter *waiter, enum filch__wait reason)
     filch_atomic_init(&waiter->woken, 0);
 }
 
+/* Without a limit in time: what a channel does for each message, so with no step too many. */
+static int wait_forever(struct filch__waiter *waiter, struct filch__task *task)
+{
+    while (!filch_load_acquire(&waiter->woken)) { /* [waiter-wake] */
+        if (filch__task_cancelled(task))
+            return filch_load_acquire(&waiter->woken) ? 0 : -ECANCELED; /* [waiter-wake] */
+        suspend(filch__worker_self(), task, (enum filch__wait)waiter->reason);
+    }
+    return 0;
+}
+
 int filch__waiter_wait(struct filch__waiter *waiter, filch_time until)
 {
+    if (waiter->task && until == FILCH_NEVER)
+        return wait_forever(waiter, waiter->task);
     while (!filch_load_acquire(&waiter->woken)) { /* [waiter-wake] */
         int r = waiter->task ? filch__park(until, (enum filch__wait)waiter->reason)
                              : filch__futex_wait(&waiter->woken, 0, until);

@@ -8,7 +8,9 @@
 static struct filch__task task;
 static struct filch__op op;
 static filch_atomic_u32 cancel_asked; /* what the kernel has been told */
-static int queue;
+/* Tasks in the run queue. [queue] release in enqueue() -> acquire in park, as the real queues do.
+ */
+static filch_atomic_u32 queue;
 static int buffer;
 static int result;
 static bool gives_up; /* the wait ends by its time */
@@ -16,12 +18,13 @@ static bool gives_up; /* the wait ends by its time */
 static bool is_queued(void *arg)
 {
     (void)arg;
-    return queue > 0;
+    return xp_peek(&queue.location) != 0;
 }
 
 static void enqueue(void)
 {
-    xp_assert(++queue == 1);
+    xp_assert(xp_peek(&queue.location) == 0);
+    filch_store_release(&queue, 1); /* [queue] */
 }
 
 void filch__task_wake_back(struct filch__task *t, uint64_t generation)
@@ -39,7 +42,7 @@ void filch__park_shielded_until(filch_time until, enum filch__wait reason)
     if (filch__state_park(&task.state) == FILCH_PARK_REQUEUE)
         enqueue();
     xp_block_until(is_queued, NULL);
-    queue--;
+    xp_assert(filch_exchange_acquire(&queue, 0) == 1); /* [queue] */
     filch__state_pick(&task.state);
 }
 
@@ -69,13 +72,13 @@ void filch__op_cancel(struct filch__op *which)
 
 static void reset(void)
 {
-    filch_atomic_init(&task.state, FILCH_TASK_RUNNING);
+    filch_atomic_init(&task.state, 0);
     filch_atomic_init(&op.done, 0);
+    filch_atomic_init(&queue, 0);
     filch_atomic_init(&cancel_asked, 0);
     op.task = &task;
     op.generation = 0;
     op.res = 0;
-    queue = 0;
     buffer = 0;
     result = 0;
     gives_up = false;
@@ -152,9 +155,9 @@ int main(int argc, char **argv)
          false},
     };
     static const struct xp_excuse excuses[] = {
-        {"filch__state_pick fetch_sub_acq_rel",
+        {"filch__state_pick load_acquire",
          "the op publishes by `done`; what a wake carries is model_state's subject"},
-        {"filch__state_park fetch_sub_acq_rel", "the same"},
+        {"filch__state_park cas_weak_acq_rel", "the same"},
         {"filch__state_wake cas_weak_acq_rel", "the same"},
         {"filch__state_take_wake fetch_and_acq_rel", "the same"},
         {"cancel_and_wait load_acquire", "looks again in its outer loop, or in the park"},
