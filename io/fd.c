@@ -96,5 +96,5 @@ void filch__fd_close_end(struct filch__fd *object, struct filch__pool *pool)
     close(object->fd);
     generation = filch_load_relaxed(&object->state) >> GENERATION_SHIFT;
     filch_store_release(&object->state, ((generation + 1) & 0xffff) << GENERATION_SHIFT);
-    filch__pool_give(pool, object, object);
+    filch__pool_give(pool, object);
 }

@@ -89,7 +89,6 @@ int filch_listener_open(const char *text, const filch_listener_opts *opts,
 {
     struct filch__addr addr;
     filch_listener *listener;
-    void *object;
     int fd;
 
     if (!ret_listener || filch__addr_parse(text, &addr) < 0)
@@ -97,15 +96,15 @@ int filch_listener_open(const char *text, const filch_listener_opts *opts,
     fd = open_socket(&addr, opts);
     if (fd < 0)
         return fd;
-    if (!filch__pool_take(&listener_pool, 1, &object)) {
+    listener = filch__pool_take(&listener_pool);
+    if (!listener) {
         close(fd);
         return -ENOMEM;
     }
-    listener = object;
     listener->queue = malloc(QUEUE_SLOTS * sizeof *listener->queue);
     if (!listener->queue) {
         close(fd);
-        filch__pool_give(&listener_pool, listener, listener);
+        filch__pool_give(&listener_pool, listener);
         return -ENOMEM;
     }
     listener->delay = opts && opts->delay;

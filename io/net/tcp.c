@@ -35,9 +35,9 @@ static struct filch__pool tcp_pool = FILCH__POOL_INITIALISER(struct filch_tcp, f
 int filch__tcp_adopt(int fd, bool nodelay, filch_tcp **ret_conn)
 {
     int on = 1;
-    void *object;
+    void *object = filch__pool_take(&tcp_pool);
 
-    if (!filch__pool_take(&tcp_pool, 1, &object)) {
+    if (!object) {
         close(fd);
         return -ENOMEM;
     }

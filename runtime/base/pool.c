@@ -1,11 +1,11 @@
 /* See pool.h. Slabs come from mmap, so fresh objects are zero but for their link.
  *
- *     slab:  [ header | object | object | ... ]      at least 64 KiB, so that huge objects do not
- * map one by one
+ *     slab:  [ header | object | object | ... ]      four magazines, or some 64 KiB
  *
- * Invariant: each object of each slab is either in the chain `free` or with a caller. Two threads
- * that find the pool empty may both map a slab: the second one is not lost, only early. The list of
- * slabs grows in front and never changes behind, so it is walked without the lock.
+ * Invariant: each object of each slab is either in the chain `free`, in a magazine, or with a
+ * caller. Two threads that find the pool empty may both map a slab: the second one is not lost,
+ * only early. The list of slabs grows in front and never changes behind, so it is walked without
+ * the lock.
  */
 #include "runtime/base/pool.h"
 
@@ -14,7 +14,7 @@
 
 #include "runtime/base/assert.h"
 
-#define SLAB_OBJECTS 256
+#define SLAB_MAGAZINES 4
 #define SLAB_BYTES_MIN ((size_t)64 << 10)
 
 /* At the start of each slab's mapping; the objects follow, cache-line aligned. */
@@ -35,77 +35,127 @@ static void **link_of(struct filch__pool *pool, void *object)
     return (void **)(void *)((char *)object + pool->link_offset);
 }
 
+static void **magazine_link_of(struct filch__pool *pool, void *object)
+{
+    return (void **)(void *)((char *)object + pool->magazine_offset);
+}
+
 static struct filch__pool_slab *slab_map(struct filch__pool *pool)
 {
-    size_t bytes = FILCH_CACHELINE + SLAB_OBJECTS * pool->object_bytes;
+    size_t objects = SLAB_MAGAZINES * FILCH__POOL_MAGAZINE;
+    size_t bytes;
     struct filch__pool_slab *slab;
 
     filch_assert_state(pool->object_bytes && pool->object_bytes % FILCH_CACHELINE == 0);
-    if (bytes < SLAB_BYTES_MIN)
-        bytes = SLAB_BYTES_MIN;
+    if (!pool->magazine_offset)
+        objects = (SLAB_BYTES_MIN + pool->object_bytes - 1) / pool->object_bytes;
+    bytes = FILCH_CACHELINE + objects * pool->object_bytes;
     slab = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (slab == MAP_FAILED)
         return NULL;
-    slab->objects = (bytes - FILCH_CACHELINE) / pool->object_bytes;
+    slab->objects = objects;
     return slab;
 }
 
-/* Adds a slab, its objects in address order. */
+/* Links the objects of a slab from @from to before @to, in address order. */
+static void slab_chain(struct filch__pool *pool, struct filch__pool_slab *slab, size_t from,
+                       size_t to)
+{
+    for (size_t i = from; i < to; i++)
+        *link_of(pool, slab_object(pool, slab, i)) =
+            i + 1 < to ? slab_object(pool, slab, i + 1) : NULL;
+}
+
+/* Maps a slab and adds its objects, as magazines if the pool has them. */
 static bool pool_grow(struct filch__pool *pool)
 {
     struct filch__pool_slab *slab = slab_map(pool);
-    size_t last;
+    size_t piece;
 
     if (!slab)
         return false;
-    last = slab->objects - 1;
-    for (size_t i = 0; i < last; i++)
-        *link_of(pool, slab_object(pool, slab, i)) = slab_object(pool, slab, i + 1);
+    piece = pool->magazine_offset ? FILCH__POOL_MAGAZINE : slab->objects;
+    for (size_t i = 0; i < slab->objects; i += piece)
+        slab_chain(pool, slab, i, i + piece);
     filch_spinlock_lock(&pool->lock);
-    *link_of(pool, slab_object(pool, slab, last)) = pool->free;
-    pool->free = slab_object(pool, slab, 0);
     slab->next = pool->slabs;
     pool->slabs = slab;
+    for (size_t i = 0; i < slab->objects; i += piece) {
+        void *chain = slab_object(pool, slab, i);
+
+        if (pool->magazine_offset) {
+            *magazine_link_of(pool, chain) = pool->magazines;
+            pool->magazines = chain;
+        } else {
+            *link_of(pool, slab_object(pool, slab, slab->objects - 1)) = pool->free;
+            pool->free = chain;
+        }
+    }
     filch_spinlock_unlock(&pool->lock);
     return true;
 }
 
-static unsigned take_free(struct filch__pool *pool, unsigned n, void **ret_chain)
+static void *take_magazine(struct filch__pool *pool)
 {
-    unsigned taken = 0;
-    void *last = NULL;
+    void *chain;
 
     filch_spinlock_lock(&pool->lock);
-    *ret_chain = pool->free;
-    while (taken < n && pool->free) {
-        last = pool->free;
-        pool->free = *link_of(pool, last);
-        taken++;
-    }
-    if (last)
-        *link_of(pool, last) = NULL;
+    chain = pool->magazines;
+    if (chain)
+        pool->magazines = *magazine_link_of(pool, chain);
     filch_spinlock_unlock(&pool->lock);
-    return taken;
+    return chain;
 }
 
-unsigned filch__pool_take(struct filch__pool *pool, unsigned n, void **ret_chain)
+void *filch__pool_take_magazine(struct filch__pool *pool)
 {
-    unsigned taken;
+    void *chain;
 
-    *ret_chain = NULL;
-    if (!n)
-        return 0;
-    while (!(taken = take_free(pool, n, ret_chain)))
+    while (!(chain = take_magazine(pool)))
         if (!pool_grow(pool))
-            return 0;
-    return taken;
+            return NULL;
+    return chain;
 }
 
-void filch__pool_give(struct filch__pool *pool, void *first, void *last)
+void filch__pool_give_magazine(struct filch__pool *pool, void *chain)
 {
     filch_spinlock_lock(&pool->lock);
-    *link_of(pool, last) = pool->free;
-    pool->free = first;
+    *magazine_link_of(pool, chain) = pool->magazines;
+    pool->magazines = chain;
+    filch_spinlock_unlock(&pool->lock);
+}
+
+static void *take_free(struct filch__pool *pool)
+{
+    void *object;
+
+    filch_spinlock_lock(&pool->lock);
+    if (!pool->free && pool->magazines) {
+        pool->free = pool->magazines;
+        pool->magazines = *magazine_link_of(pool, pool->free);
+    }
+    object = pool->free;
+    if (object)
+        pool->free = *link_of(pool, object);
+    filch_spinlock_unlock(&pool->lock);
+    return object;
+}
+
+void *filch__pool_take(struct filch__pool *pool)
+{
+    void *object;
+
+    while (!(object = take_free(pool)))
+        if (!pool_grow(pool))
+            return NULL;
+    return object;
+}
+
+void filch__pool_give(struct filch__pool *pool, void *object)
+{
+    filch_spinlock_lock(&pool->lock);
+    *link_of(pool, object) = pool->free;
+    pool->free = object;
     filch_spinlock_unlock(&pool->lock);
 }
 

@@ -2,9 +2,13 @@
  *
  * A pointer to an object may therefore be followed after the object was recycled: a late wake-up
  * finds a valid state word, and a stale handle finds another generation. Pools belong to the
- * process, not to a runtime, so this holds across runtimes too. Objects are handed out in chains,
- * linked through the pointer at `link_offset`; whoever needs speed keeps a chain of its own (each
- * worker does).
+ * process, not to a runtime, so this holds across runtimes too. Free objects form a
+ * chain, linked through the pointer at `link_offset`.
+ *
+ * Whoever needs speed keeps objects of its own and trades them in magazines of a fixed size, after
+ * Bonwick and Adams (USENIX 2001): a magazine changes hands as one pointer, so the lock is never
+ * held over a walk through memory that another core has in its cache. Magazines are linked through
+ * a second pointer in their first object, at `magazine_offset`.
  */
 #ifndef FILCH_BASE_POOL_H
 #define FILCH_BASE_POOL_H
@@ -18,8 +22,10 @@ struct filch__pool_slab;
 struct filch__pool {
     size_t object_bytes; /* a multiple of FILCH_CACHELINE */
     size_t link_offset;
-    filch_spinlock lock; /* guards the rest */
-    void *free;
+    size_t magazine_offset; /* 0: no magazines */
+    filch_spinlock lock;    /* guards the rest */
+    void *free;             /* single objects */
+    void *magazines;
     struct filch__pool_slab *slabs;
 };
 
@@ -28,12 +34,24 @@ struct filch__pool {
         .object_bytes = sizeof(type), .link_offset = offsetof(type, link)                          \
     }
 
-/* Takes up to @n objects as a chain that ends in NULL. Fresh memory is zero; recycled objects are
- * as they were given back. Return: the number, 0 when memory is out. Any thread. */
-unsigned filch__pool_take(struct filch__pool *pool, unsigned n, void **ret_chain);
+#define FILCH__POOL_MAGAZINE 256 /* objects */
 
-/* Gives a chain back. Any thread. */
-void filch__pool_give(struct filch__pool *pool, void *first, void *last);
+#define FILCH__POOL_INITIALISER_MAGAZINES(type, link, magazine)                                    \
+    {                                                                                              \
+        .object_bytes = sizeof(type), .link_offset = offsetof(type, link),                         \
+        .magazine_offset = offsetof(type, magazine)                                                \
+    }
+
+/* Takes an object. Fresh memory is zero; a recycled object is as it was given back. Return: NULL
+ * when memory is out. Any thread. */
+void *filch__pool_take(struct filch__pool *pool);
+
+/* Gives an object back. Any thread. */
+void filch__pool_give(struct filch__pool *pool, void *object);
+
+/* The same with a chain of FILCH__POOL_MAGAZINE objects, which ends in NULL. */
+void *filch__pool_take_magazine(struct filch__pool *pool);
+void filch__pool_give_magazine(struct filch__pool *pool, void *chain);
 
 /* Calls @fn for every object that ever existed, free or not. @fn must not take or give. */
 void filch__pool_each(struct filch__pool *pool, void (*fn)(void *object, void *arg), void *arg);

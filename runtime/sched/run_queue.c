@@ -9,7 +9,8 @@
 #include "runtime/task/task.h"
 #endif
 
-#define REFILL (FILCH__RING_SLOTS / 2)
+/* Tasks in a chunk of the list; at most half a ring. */
+#define CHUNK (FILCH__RING_SLOTS >= 64 ? FILCH__RING_SLOTS / 8 : FILCH__RING_SLOTS / 2)
 
 static filch_atomic_ptr *ring_slot(struct filch__run_queue *queue, uint64_t index)
 {
@@ -23,20 +24,34 @@ void filch__run_queue_init(struct filch__run_queue *queue)
     for (unsigned i = 0; i < FILCH__RING_SLOTS; i++)
         filch_atomic_init(&queue->slot[i], NULL);
     filch_spinlock_init(&queue->lock);
-    queue->first = NULL;
-    queue->last = NULL;
+    queue->first_chunk = queue->last_chunk = queue->last = NULL;
+    queue->last_count = 0;
     filch_atomic_init(&queue->listed, 0);
+}
+
+static void chunk_begin_locked(struct filch__run_queue *queue, struct filch__task *task)
+{
+    task->chunk.next = NULL;
+    if (queue->last_chunk) {
+        queue->last_chunk->chunk.next = task;
+        queue->last_chunk->chunk.count = queue->last_count;
+    } else {
+        queue->first_chunk = task;
+    }
+    queue->last_chunk = task;
+    queue->last_count = 0;
 }
 
 static void list_push(struct filch__run_queue *queue, struct filch__task *task)
 {
     task->next = NULL;
     filch_spinlock_lock(&queue->lock);
-    if (queue->first)
-        queue->last->next = task;
+    if (!queue->last_chunk || queue->last_count == CHUNK)
+        chunk_begin_locked(queue, task);
     else
-        queue->first = task;
+        queue->last->next = task;
     queue->last = task;
+    queue->last_count++;
     filch_store_relaxed(&queue->listed, filch_load_relaxed(&queue->listed) + 1);
     filch_spinlock_unlock(&queue->lock);
 }
@@ -54,25 +69,25 @@ void filch__run_queue_push(struct filch__run_queue *queue, struct filch__task *t
     filch_store_release(&queue->tail, tail + 1); /* [ring-publish] */
 }
 
-/* Takes up to @most tasks off the list. Return: a chain; its length in *ret_n. */
-static struct filch__task *list_take(struct filch__run_queue *queue, uint64_t most, uint64_t *ret_n)
+/* Takes the oldest chunk. Return: a chain; its length in *ret_n. */
+static struct filch__task *list_take(struct filch__run_queue *queue, uint64_t *ret_n)
 {
-    struct filch__task *first;
-    struct filch__task *last;
+    struct filch__task *chunk;
     uint64_t n = 0;
 
     filch_spinlock_lock(&queue->lock);
-    first = queue->first;
-    for (last = NULL; n < most && queue->first; n++) {
-        last = queue->first;
-        queue->first = last->next;
+    chunk = queue->first_chunk;
+    if (chunk && chunk == queue->last_chunk) {
+        n = queue->last_count;
+        queue->first_chunk = queue->last_chunk = queue->last = NULL;
+    } else if (chunk) {
+        n = chunk->chunk.count;
+        queue->first_chunk = chunk->chunk.next;
     }
-    if (last)
-        last->next = NULL;
     filch_store_relaxed(&queue->listed, filch_load_relaxed(&queue->listed) - n);
     filch_spinlock_unlock(&queue->lock);
     *ret_n = n;
-    return n ? first : NULL;
+    return chunk;
 }
 
 /* Fills the caller's own empty ring with a chain, but for its first task, which is returned. */
@@ -106,7 +121,7 @@ struct filch__task *filch__run_queue_pop(struct filch__run_queue *queue)
     }
     if (!filch_load_relaxed(&queue->listed))
         return NULL;
-    chain = list_take(queue, REFILL, &n);
+    chain = list_take(queue, &n);
     return chain ? ring_fill(queue, chain) : NULL;
 }
 
@@ -167,7 +182,7 @@ struct filch__task *filch__run_queue_steal(struct filch__run_queue *queue,
     }
     if (!filch_load_relaxed(&queue->listed))
         return NULL;
-    task = list_take(queue, REFILL, &n);
+    task = list_take(queue, &n);
     *ret_moved = (unsigned)n;
     return task ? ring_fill(thief, task) : NULL;
 }

@@ -5,11 +5,13 @@
  * consumers claim with a CAS on `head`. Behind it a linked list under a small lock, used while the
  * ring is full: as long as it holds anything, pushes go to its end, and the ring is refilled from
  * its front, so order is kept at any depth (Tokio's ring spills half of itself to a global queue
- * instead, and its tail latency falls off a cliff there).
+ * instead, and its tail latency falls off a cliff there). The list is made of chunks of up to 512
+ * tasks, and a refill or a steal takes a chunk: the lock is held for a few instructions, not while
+ * somebody walks through tasks that another core has in its cache.
  *
  *                  pop (owner)  steal (others)         push (owner)
  *     ring head -> [ oldest ............................ newest ] <- ring tail
- *                        ^ refill half       list: [ first ... last ] <- push while not empty
+ *                        ^ refill half       list: [ chunk | chunk | ... ] <- push while not empty
  *
  *     may run concurrently   push  pop  steal  is_empty
  *     push                    -     -     x       x        - same thread
@@ -44,9 +46,11 @@ struct filch__run_queue {
     /* Written by the owner, read by all; relaxed, see ring-publish and ring-claim. */
     alignas(FILCH_CACHELINE) filch_atomic_ptr slot[FILCH__RING_SLOTS];
 
-    alignas(FILCH_CACHELINE) filch_spinlock lock; /* guards first, last */
-    struct filch__task *first;
-    struct filch__task *last;
+    alignas(FILCH_CACHELINE) filch_spinlock lock; /* guards what follows */
+    struct filch__task *first_chunk; /* its first task; the next chunk and the count are there */
+    struct filch__task *last_chunk;
+    struct filch__task *last; /* task of the last chunk */
+    uint64_t last_count;      /* tasks in the last chunk */
     /* Tasks in the list. Written under the lock; grows only by the owner, so that the owner's 0 is
      * certain. */
     filch_atomic_u64 listed;

@@ -239,18 +239,19 @@ void filch__worker_switch_out(struct filch__worker *worker, enum filch__after af
     struct filch__task *task = worker->current;
     struct filch__task *next = filch__worker_next_fast(worker);
     struct filch__switch_target to = worker->loop;
+    int saved_errno = *worker->errno_at;
+    void *fake_stack = NULL;
 
-    task->saved_errno = *worker->errno_at;
     worker->after = after;
     worker->after_task = task;
     worker->current = NULL;
     if (next)
         to = filch__worker_enter(worker, next);
-    filch__switch_to(&task->sp, &task->asan_fake_stack, &to);
+    filch__switch_to(&task->sp, &fake_stack, &to);
     /* Perhaps another thread: nothing read before may be used. */
     worker = filch__worker_self();
     filch__worker_after(worker);
-    *worker->errno_at = worker->current->saved_errno;
+    *worker->errno_at = saved_errno;
 }
 
 /* Where to go from a stack whose tasks have ended. */
@@ -346,7 +347,7 @@ static void maintain(struct filch__worker *worker)
     filch__worker_check_behind(worker);
     run_timers(worker);
     if (driver->is_ready(worker->lane) || driver->staged(worker->lane))
-        driver->poll(worker->lane);
+        worker->completions += driver->poll(worker->lane);
 }
 
 static struct filch__task *take_injected(struct filch__worker *worker)
@@ -372,7 +373,7 @@ static struct filch__task *next_task(struct filch__worker *worker)
     task = next_local(worker);
     if (task)
         return task;
-    filch__uring_driver.poll(worker->lane);
+    worker->completions += filch__uring_driver.poll(worker->lane);
     worker->now = filch_now();
     run_timers(worker);
     if ((task = next_local(worker)) || (task = take_injected(worker)))
@@ -419,13 +420,7 @@ static void leave_thread(struct filch__worker *worker)
 {
     filch__uring_driver.leave_thread(worker->lane);
     filch__stack_cache_fini(&worker->stacks);
-    for (struct filch__task *task = worker->free_tasks; task;) {
-        struct filch__task *next = task->next;
-
-        filch__pool_give(&filch__task_pool, task, task);
-        task = next;
-    }
-    worker->free_tasks = NULL;
+    filch__task_blocks_return(worker);
     self_worker = NULL;
 }
 

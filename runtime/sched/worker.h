@@ -54,7 +54,8 @@ struct filch__worker {
     void *loop_fake_stack;
     int *errno_at; /* of the worker's thread */
     struct filch__stack_cache stacks;
-    struct filch__task *free_tasks;
+    struct filch__task *free_tasks; /* see block_take() */
+    struct filch__task *free_magazine;
     unsigned free_count;
 
     struct filch_runtime *rt;
@@ -67,7 +68,8 @@ struct filch__worker {
     filch_time now;       /* as of the last look at the clock */
     uint64_t behind_mark; /* the queue's tail at behind_since */
     filch_time behind_since;
-    uint64_t checked_tick; /* at the last look */
+    uint64_t completions;        /* reaped from the own lane so far */
+    uint64_t behind_completions; /* at behind_since */
     filch_time spin_off_until;
     int spin_score;
     filch_time monitor_ns; /* present pause between visits */

@@ -149,10 +149,10 @@ int filch_scope_spawn_opts(filch_scope *scope, filch_fn fn, void *arg, const fil
     if (r < 0)
         return r;
     task->scope = s;
+    task->flags |= FILCH_TASK_SCOPED;
     filch_spinlock_lock(&s->lock);
     if (s->cancelled) {
         filch_spinlock_unlock(&s->lock);
-        task->scope = NULL;
         filch__task_abort(task);
         return -ECANCELED;
     }

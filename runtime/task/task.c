@@ -20,10 +20,8 @@
 #include "runtime/base/futex.h"
 #include "runtime/sched/worker.h"
 
-#define BLOCKS_PER_REFILL 64
-#define BLOCKS_KEPT 512
-
-struct filch__pool filch__task_pool = FILCH__POOL_INITIALISER(struct filch__task, next);
+struct filch__pool filch__task_pool =
+    FILCH__POOL_INITIALISER_MAGAZINES(struct filch__task, next, chunk.next);
 
 /* Threads inside a wake from outside. [foreign-wake] seq_cst add before the wake's CAS -> seq_cst
  * load after the last worker has gone: either the runtime's end sees the waker, or the waker sees
@@ -37,39 +35,26 @@ static struct filch__worker *worker_of(const struct filch_runtime *rt)
     return worker && worker->rt == rt ? worker : NULL;
 }
 
+/* A worker has a chain that it takes from and gives to, at most a magazine long, and perhaps a full
+ * magazine: so whoever takes and gives around a border does not go to the pool each time. */
 static struct filch__task *block_take(struct filch__worker *worker)
 {
     struct filch__task *task;
-    void *chain;
-    unsigned n;
 
     if (!worker)
-        return filch__pool_take(&filch__task_pool, 1, &chain) ? chain : NULL;
+        return filch__pool_take(&filch__task_pool);
     if (!worker->free_tasks) {
-        n = filch__pool_take(&filch__task_pool, BLOCKS_PER_REFILL, &chain);
-        if (!n)
+        worker->free_tasks = worker->free_magazine ? worker->free_magazine
+                                                   : filch__pool_take_magazine(&filch__task_pool);
+        worker->free_magazine = NULL;
+        if (!worker->free_tasks)
             return NULL;
-        worker->free_tasks = chain;
-        worker->free_count = n;
+        worker->free_count = FILCH__POOL_MAGAZINE;
     }
     task = worker->free_tasks;
     worker->free_tasks = task->next;
     worker->free_count--;
     return task;
-}
-
-/* Gives half of a worker's blocks back, so that tasks spawned on one worker and ended on another do
- * not pile up. */
-static void blocks_return(struct filch__worker *worker)
-{
-    struct filch__task *first = worker->free_tasks;
-    struct filch__task *last = first;
-
-    for (unsigned i = 1; i < BLOCKS_KEPT / 2; i++)
-        last = last->next;
-    worker->free_tasks = last->next;
-    worker->free_count -= BLOCKS_KEPT / 2;
-    filch__pool_give(&filch__task_pool, first, last);
 }
 
 /* The block is ours alone and DONE. */
@@ -79,13 +64,33 @@ static void block_release(struct filch__task *task)
 
     filch__state_release(&task->state);
     if (!worker) {
-        filch__pool_give(&filch__task_pool, task, task);
+        filch__pool_give(&filch__task_pool, task);
         return;
+    }
+    if (worker->free_count == FILCH__POOL_MAGAZINE) {
+        if (worker->free_magazine)
+            filch__pool_give_magazine(&filch__task_pool, worker->free_magazine);
+        worker->free_magazine = worker->free_tasks;
+        worker->free_tasks = NULL;
+        worker->free_count = 0;
     }
     task->next = worker->free_tasks;
     worker->free_tasks = task;
-    if (++worker->free_count > BLOCKS_KEPT)
-        blocks_return(worker);
+    worker->free_count++;
+}
+
+void filch__task_blocks_return(struct filch__worker *worker)
+{
+    struct filch__task *next;
+
+    if (worker->free_magazine)
+        filch__pool_give_magazine(&filch__task_pool, worker->free_magazine);
+    for (struct filch__task *task = worker->free_tasks; task; task = next) {
+        next = task->next;
+        filch__pool_give(&filch__task_pool, task);
+    }
+    worker->free_magazine = worker->free_tasks = NULL;
+    worker->free_count = 0;
 }
 
 static int credit_take(struct filch__worker *worker)
@@ -101,11 +106,15 @@ static void credit_give(struct filch__worker *worker)
         filch__stack_credit_give(1);
 }
 
-static int copy_argument(struct filch__task *task, const filch_task_opts *opts)
+static int use_opts(struct filch__task *task, const filch_task_opts *opts)
 {
     void *copy;
 
-    if (!opts || !opts->copy_bytes)
+    if (opts->name) {
+        task->name = opts->name;
+        task->flags |= FILCH_TASK_NAMED;
+    }
+    if (!opts->copy_bytes)
         return 0;
     if (!task->arg)
         return -EINVAL;
@@ -114,7 +123,7 @@ static int copy_argument(struct filch__task *task, const filch_task_opts *opts)
         return -ENOMEM;
     memcpy(copy, task->arg, opts->copy_bytes);
     task->arg = copy;
-    task->copied = 1;
+    task->flags |= FILCH_TASK_COPIED;
     return 0;
 }
 
@@ -139,16 +148,9 @@ int filch__task_new(struct filch_runtime *rt, enum filch__kind kind, filch_fn fn
     task->arg = arg;
     filch_store_release(&task->rt, rt);
     task->kind = (uint8_t)kind;
-    task->copied = 0;
+    task->flags = 0;
     task->waiting = FILCH_WAIT_NONE;
-    task->joiner = NULL;
-    task->scope = NULL;
-    task->timer.home = NULL;
-    task->name = opts && opts->name ? opts->name : "";
-    task->saved_errno = 0;
-    filch__list_init(&task->timer.link);
-    r = copy_argument(task, opts);
-    if (r < 0)
+    if (opts && (r = use_opts(task, opts)) < 0)
         goto fail_block;
     filch__state_spawn(&task->state, with_handle);
     if (worker)
@@ -186,7 +188,7 @@ void filch__task_abort(struct filch__task *task)
 {
     struct filch_runtime *rt = filch_load_relaxed(&task->rt);
 
-    if (task->copied)
+    if (task->flags & FILCH_TASK_COPIED)
         free(task->arg);
     if (task->kind == FILCH_KIND_STACKFUL)
         credit_give(worker_of(rt));
@@ -268,16 +270,16 @@ bool filch__task_cancelled(struct filch__task *task)
 void filch__task_finish(struct filch__task *task, int result)
 {
     struct filch_runtime *rt = filch_load_relaxed(&task->rt);
-    struct filch__scope *scope = task->scope;
+    uint8_t flags = task->flags;
 
-    if (task->copied)
+    if (flags & FILCH_TASK_COPIED)
         free(task->arg);
     if (task->kind == FILCH_KIND_STACKFUL)
         credit_give(worker_of(rt));
     task->result = result;
     task->stack = NULL;
-    if (scope)
-        filch__scope_child_done(scope, task, result);
+    if (flags & FILCH_TASK_SCOPED)
+        filch__scope_child_done(task->scope, task, result);
     switch (filch__state_finish(&task->state)) {
     case FILCH_FINISH_RELEASE:
         block_release(task);
@@ -477,7 +479,7 @@ const char *filch_task_name(const filch_task *handle)
 
     if (!task || (handle && filch__task_generation(task) != filch__handle_generation(handle)))
         return "";
-    return task->name;
+    return task->flags & FILCH_TASK_NAMED ? task->name : "";
 }
 
 bool filch_task_is_cancelled(void)

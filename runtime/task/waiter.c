@@ -24,6 +24,12 @@ static void suspend(struct filch__worker *worker, struct filch__task *task, enum
     task->waiting = FILCH_WAIT_NONE;
 }
 
+static void arm(struct filch__worker *worker, struct filch__task *task, filch_time until)
+{
+    filch__timer_init(&task->timer);
+    filch__timer_arm(&worker->timers, &task->timer, until, task);
+}
+
 void filch__park_shielded(enum filch__wait reason)
 {
     struct filch__worker *worker = filch__worker_self();
@@ -37,7 +43,7 @@ void filch__park_shielded_until(filch_time until, enum filch__wait reason)
     struct filch__task *task = worker->current;
 
     if (until != FILCH_NEVER)
-        filch__timer_arm(&worker->timers, &task->timer, until, task);
+        arm(worker, task, until);
     suspend(worker, task, reason);
     if (until != FILCH_NEVER)
         filch__timer_disarm(&task->timer);
@@ -54,7 +60,7 @@ int filch__park(filch_time until, enum filch__wait reason)
     if (until == FILCH_NOW || (until <= worker->now && until <= filch_now()))
         return -ETIMEDOUT;
     if (until != FILCH_NEVER)
-        filch__timer_arm(&worker->timers, &task->timer, until, task);
+        arm(worker, task, until);
     suspend(worker, task, reason);
     if (until != FILCH_NEVER)
         fired = !filch__timer_disarm(&task->timer);

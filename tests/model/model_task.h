@@ -7,6 +7,10 @@
 struct filch__task {
     filch_atomic_u64 state;
     struct filch__task *next;
+    struct {
+        struct filch__task *next;
+        uint64_t count;
+    } chunk;
 };
 
 #endif
