@@ -34,6 +34,7 @@
 
 #include "runtime/base/assert.h"
 #include "runtime/base/spinlock.h"
+#include "runtime/sched/worker.h"
 #include "runtime/task/task.h"
 #include "runtime/task/waiter.h"
 
@@ -198,7 +199,7 @@ static int give_up(void)
 {
     struct filch__task *task = filch__task_current();
 
-    filch__coop();
+    filch__coop_inline();
     return task && filch__task_cancelled(task) ? -ECANCELED : -ETIMEDOUT;
 }
 
@@ -360,7 +361,7 @@ int filch_chan_send(filch_chan *chan, const void *msg, filch_time until)
         return give_up();
     if (wake)
         filch__waiter_wake(wake);
-    filch__coop();
+    filch__coop_inline();
     return result;
 }
 
@@ -382,8 +383,9 @@ int filch_chan_recv(filch_chan *chan, void *msg, filch_time until)
         return give_up();
     if (wake)
         filch__waiter_wake(wake);
-    free(garbage);
-    filch__coop();
+    if (garbage)
+        free(garbage);
+    filch__coop_inline();
     return result;
 }
 

@@ -10,11 +10,19 @@
 #ifndef FILCH_SCHED_SELF_H
 #define FILCH_SCHED_SELF_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct filch__worker;
 
-#if defined(__x86_64__) || defined(__aarch64__)
+#if defined(FILCH_MODEL)
+
+static inline struct filch__worker *filch__worker_self(void)
+{
+    return NULL; /* models have threads of their own */
+}
+
+#elif defined(__x86_64__) || defined(__aarch64__)
 
 /* From the thread pointer to the variable. Written before main(), then constant. */
 extern intptr_t filch__worker_self_offset;

@@ -107,6 +107,18 @@ struct filch_runtime {
 #define FILCH__LIFO_USES 3
 #define FILCH__BUDGET 128
 
+/* Yields; out of line. */
+void filch__coop_yield(struct filch__worker *worker);
+
+/* filch__coop(), for what is worth a few instructions in line. */
+static inline void filch__coop_inline(void)
+{
+    struct filch__worker *worker = filch__worker_self();
+
+    if (worker && --worker->budget <= 0)
+        filch__coop_yield(worker);
+}
+
 /* Runs the loop until the runtime exits. */
 void *filch__worker_main(void *worker);
 

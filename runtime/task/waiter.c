@@ -140,9 +140,13 @@ void filch_task_yield(void)
 
 void filch__coop(void)
 {
-    struct filch__worker *worker = filch__worker_self();
+    filch__coop_inline();
+}
 
-    if (worker && worker->current && --worker->budget <= 0 &&
-        worker->current->kind == FILCH_KIND_STACKFUL)
-        filch_task_yield();
+void filch__coop_yield(struct filch__worker *worker)
+{
+    /* A poll function cannot be left in its middle, and the loop has nobody to yield. */
+    worker->budget = FILCH__BUDGET;
+    if (worker->current && worker->current->kind == FILCH_KIND_STACKFUL)
+        filch__worker_switch_out(worker, FILCH_AFTER_YIELD);
 }

@@ -21,10 +21,6 @@ bool filch__task_cancelled(struct filch__task *task)
     return false;
 }
 
-void filch__coop(void)
-{
-}
-
 void filch__waiter_init(struct filch__waiter *waiter, enum filch__wait reason)
 {
     filch__list_init(&waiter->link);
