@@ -594,12 +594,12 @@ static bool is_killed(const struct xp_model *models, int n, struct xp_site *site
     return killed;
 }
 
-static const char *excuse_for(const struct xp_site *site, const struct xp_excuse *excuses,
-                              int excused)
+static const char *excuse_for(const struct xp_site *site, enum xp_order order,
+                              const struct xp_excuse *excuses, int excused)
 {
     char name[128];
 
-    snprintf(name, sizeof name, "%s %s", site->function, site->operation);
+    snprintf(name, sizeof name, "%s %s -> %s", site->function, site->operation, order_names[order]);
     for (int i = 0; i < excused; i++)
         if (!strcmp(excuses[i].site, name))
             return excuses[i].reason;
@@ -637,7 +637,7 @@ static int mutate(const struct xp_model *models, int n, const struct xp_excuse *
         int ways = weaker_orders(site, weaker);
 
         for (int i = 0; i < ways; i++) {
-            const char *reason = excuse_for(site, excuses, excused);
+            const char *reason = excuse_for(site, weaker[i], excuses, excused);
 
             if (is_killed(models, n, site, weaker[i])) {
                 ++*ret_killed;

@@ -34,7 +34,8 @@ struct xp_model {
     bool must_fail;      /* a model that proves that the explorer finds its fault */
 };
 
-/* What a site was mutated to, and survived: why that is right. Matched by "function operation". */
+/* What a site was mutated to, and survived: why that is right. Matched by "function operation ->
+ * order", so that each weakening has its own. */
 struct xp_excuse {
     const char *site;
     const char *reason;

@@ -200,8 +200,8 @@ int main(int argc, char **argv)
          false},
     };
     static const struct xp_excuse excuses[] = {
-        {"filch__waiter_wait load_acquire", "a waiter that gives up looks again under the lock"},
-        {"filch_chan_unref fetch_sub_acq_rel", "not run concurrently here"},
+        {"filch__waiter_wait load_acquire -> relaxed",
+         "a waiter that gives up looks again under the lock"},
     };
 
     return xp_main(argc, argv, models, (int)(sizeof models / sizeof models[0]), excuses,

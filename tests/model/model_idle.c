@@ -153,16 +153,16 @@ int main(int argc, char **argv)
     "acq_rel suffices, the model shows: producer and sleeper meet in read-modify-writes of one "   \
     "word; seq_cst costs nothing more on x86"
     static const struct xp_excuse excuses[] = {
-        {"filch__idle_begin_search fetch_add_seq_cst", MARGIN},
-        {"filch__idle_end_search fetch_sub_seq_cst", MARGIN},
-        {"filch__idle_park fetch_or_seq_cst", MARGIN},
-        {"filch__idle_park fetch_sub_seq_cst", MARGIN},
-        {"filch__idle_unpark fetch_and_seq_cst", MARGIN},
-        {"filch__idle_unpark fetch_add_seq_cst", MARGIN},
-        {"filch__idle_pick fetch_add_seq_cst", MARGIN},
-        {"claim_sleeper load_seq_cst", MARGIN},
-        {"claim_sleeper cas_weak_seq_cst", MARGIN},
-        {"notify store_release", "stands for a system call"},
+        {"filch__idle_begin_search fetch_add_seq_cst -> acq_rel", MARGIN},
+        {"filch__idle_end_search fetch_sub_seq_cst -> acq_rel", MARGIN},
+        {"filch__idle_park fetch_or_seq_cst -> acq_rel", MARGIN},
+        {"filch__idle_park fetch_sub_seq_cst -> acq_rel", MARGIN},
+        {"filch__idle_unpark fetch_and_seq_cst -> acq_rel", MARGIN},
+        {"filch__idle_unpark fetch_add_seq_cst -> acq_rel", MARGIN},
+        {"filch__idle_pick fetch_add_seq_cst -> acq_rel", MARGIN},
+        {"claim_sleeper load_seq_cst -> acquire", MARGIN},
+        {"claim_sleeper cas_weak_seq_cst -> acq_rel", MARGIN},
+        {"notify store_release -> relaxed", "stands for a system call"},
     };
 
     return xp_main(argc, argv, models, (int)(sizeof models / sizeof models[0]), excuses,

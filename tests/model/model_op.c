@@ -155,15 +155,15 @@ int main(int argc, char **argv)
          false},
     };
     static const struct xp_excuse excuses[] = {
-        {"filch__state_pick load_acquire",
+        {"filch__state_pick load_acquire -> relaxed",
          "the op publishes by `done`; what a wake carries is model_state's subject"},
-        {"filch__state_park cas_weak_acq_rel", "the same"},
-        {"filch__state_wake cas_weak_acq_rel", "the same"},
-        {"filch__state_take_wake fetch_and_acq_rel", "the same"},
-        {"cancel_and_wait load_acquire", "looks again in its outer loop, or in the park"},
-        {"filch__op_wait load_acquire",
-         "see the two loops: the last look before the return is the one that counts"},
-        {"filch__op_cancel store_release", "stands for a system call"},
+        {"filch__state_park cas_weak_acq_rel -> acquire", "the same"},
+        {"filch__state_park cas_weak_acq_rel -> release", "the same"},
+        {"filch__state_wake cas_weak_acq_rel -> release", "the same"},
+        {"filch__state_take_wake fetch_and_acq_rel -> acquire", "the same"},
+        {"cancel_and_wait load_acquire -> relaxed",
+         "looks again in its outer loop, or in the park"},
+        {"filch__op_cancel store_release -> relaxed", "stands for a system call"},
     };
 
     return xp_main(argc, argv, models, (int)(sizeof models / sizeof models[0]), excuses,

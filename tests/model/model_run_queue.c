@@ -164,18 +164,19 @@ int main(int argc, char **argv)
         {"a thief is robbed", 3, {owner_4, thief_0, robber}, reset, all_of_4, 2, false},
     };
     static const struct xp_excuse excuses[] = {
-        {"filch__run_queue_pop load_acquire",
+        {"filch__run_queue_pop load_acquire -> relaxed",
          "the owner reads its own slots; a stale head makes the CAS fail"},
-        {"filch__run_queue_pop cas_weak_acq_rel",
-         "acquire: the owner wrote the slots itself. Release: its own later store is ordered by "
-         "coherence"},
-        {"ring_grab cas_weak_acq_rel",
-         "acquire: the slots were published by the tail, read before"},
-        {"ring_grab load_acquire", "a stale head makes the CAS fail"},
-        {"filch__run_queue_push load_acquire",
+        {"filch__run_queue_pop cas_weak_acq_rel -> release", "the owner wrote the slots itself"},
+        {"filch__run_queue_pop cas_weak_acq_rel -> acquire",
+         "the slot's next store is the owner's own, ordered by coherence"},
+        {"ring_grab cas_weak_acq_rel -> release",
+         "the slots were published by the tail, which was read before"},
+        {"ring_grab cas_weak_acq_rel -> acquire",
+         "keeps the reads of the slots before the claim; the explorer never delays a load"},
+        {"ring_grab load_acquire -> relaxed", "a stale head makes the CAS fail"},
+        {"filch__run_queue_push load_acquire -> relaxed",
          "keeps a thief's read of a slot before the slot is filled again; the explorer never "
          "delays a load past the CAS"},
-        {"filch__run_queue_length load_acquire", "not run here: a hint"},
     };
 
     return xp_main(argc, argv, models, (int)(sizeof models / sizeof models[0]), excuses,

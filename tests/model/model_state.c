@@ -351,22 +351,25 @@ int main(int argc, char **argv)
          false},
     };
     static const struct xp_excuse excuses[] = {
-        {"filch__state_release store_release",
+        {"filch__state_release store_release -> relaxed",
          "the block goes through the pool's lock to its next user, which publishes it again"},
-        {"filch__state_park cas_weak_acq_rel", "acquire: a wake that is taken here is acquired by "
-                                               "the pick that follows, through the same "
-                                               "word"},
-        {"filch__state_pick load_acquire",
+        {"filch__state_park cas_weak_acq_rel -> release",
+         "a wake that is taken here is acquired by the pick that follows, through the same word"},
+        {"filch__state_pick load_acquire -> relaxed",
          "the queue carries what the waker wrote; kept, as ThreadSanitizer cannot see into the "
          "inject queue of the library"},
-        {"filch__state_take_wake fetch_and_acq_rel", "release: the runner hands nothing over"},
-        {"filch__state_wake cas_weak_acq_rel",
-         "acquire: the waker only passes the task on; who picks it acquires"},
-        {"filch__state_cancel cas_weak_acq_rel", "a cancel hands nothing over but its own bit"},
-        {"filch__state_detach cas_weak_acq_rel",
-         "release: the owner of the handle hands nothing over"},
-        {"filch__state_join_abandon cas_weak_acq_rel",
+        {"filch__state_take_wake fetch_and_acq_rel -> acquire", "the runner hands nothing over"},
+        {"filch__state_wake cas_weak_acq_rel -> release",
+         "the waker only passes the task on; who picks it acquires what park released"},
+        {"filch__state_cancel cas_weak_acq_rel -> acquire", "hands nothing over but its own bit"},
+        {"filch__state_cancel cas_weak_acq_rel -> release",
+         "only passes the task on; who picks it acquires"},
+        {"filch__state_detach cas_weak_acq_rel -> acquire",
+         "the owner of the handle hands nothing over"},
+        {"filch__state_join_abandon cas_weak_acq_rel -> acquire",
          "clears a bit that its own thread set; finish is ordered by its own RMW"},
+        {"filch__state_join_abandon cas_weak_acq_rel -> release",
+         "reads nothing that finish wrote: false sends the caller to the acquiring wait"},
     };
 
     return xp_main(argc, argv, models, (int)(sizeof models / sizeof models[0]), excuses,
