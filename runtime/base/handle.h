@@ -1,10 +1,13 @@
 /* Handles: what users hold instead of pointers to our objects.
  *
  * A handle is the object's address with a 16-bit generation in the upper bits, which user-space
- * addresses leave free (47 bits on x86-64, 48 on aarch64; larger address spaces are only used by
- * those who ask). Objects live in pools whose memory is never unmapped, and their generation
- * changes when they are recycled: so a stale handle is found out by one load and compare, with a
- * chance of 1 in 65,536 to miss it.
+ * addresses leave free: mmap stays below 2^47 on x86-64 and below 2^48 on aarch64, also where the
+ * kernel knows larger address spaces (5-level paging, 52-bit addresses), unless a hint above asks
+ * for more, which we never give. The upper byte that aarch64 ignores on access (TBI) may carry tags
+ * in other people's pointers (MTE, HWASan), but not in those of mmap, and handles are never
+ * followed before the upper bits are removed. Objects live in pools whose memory is never unmapped,
+ * and their generation changes when they are recycled: so a stale handle is found out by one load
+ * and compare, with a chance of 1 in 65,536 to miss it.
  */
 #ifndef FILCH_BASE_HANDLE_H
 #define FILCH_BASE_HANDLE_H

@@ -101,16 +101,24 @@ static inline void filch__switch_arrived(void)
 }
 
 /* Makes a new stack whose first switch enters filch__task_main(). @top is the first byte above.
- * Return: its stack pointer. */
+ * The frame is the one that filch__switch() saves and restores. Return: its stack pointer. */
 static inline void *filch__switch_prepare(void *top)
 {
     uintptr_t *sp = (uintptr_t *)((uintptr_t)top & ~(uintptr_t)15);
 
+#if defined(__x86_64__)
     *--sp = 0; /* keeps the alignment that a call expects */
     *--sp = 0; /* a return address for walkers: none */
     *--sp = (uintptr_t)filch__switch_entry;
     for (int i = 0; i < 6; i++)
         *--sp = 0;
+#elif defined(__aarch64__)
+    for (int i = 0; i < 20; i++) /* x19-x30, d8-d15 */
+        *--sp = 0;
+    sp[11] = (uintptr_t)filch__switch_entry; /* x30 */
+#else
+#error "no context switch for this architecture"
+#endif
     return sp;
 }
 
