@@ -87,6 +87,7 @@ static struct filch_runtime *runtime_new(const filch_runtime_opts *opts)
         return NULL;
     memset(rt, 0, sizeof *rt);
     rt->workers = workers;
+    rt->fp_control = filch__fp_control();
     if (opts)
         rt->opts = *opts;
     rt->worker = aligned_alloc(FILCH_CACHELINE, workers * sizeof *rt->worker);

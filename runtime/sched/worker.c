@@ -247,7 +247,10 @@ void filch__worker_switch_out(struct filch__worker *worker, enum filch__after af
     worker->current = NULL;
     if (next)
         to = filch__worker_enter(worker, next);
-    filch__switch_to(&task->sp, &fake_stack, &to);
+    if (__builtin_expect(filch__switch_state_any(worker->cxx_state, task), 0))
+        filch__switch_with_state(worker, task, &fake_stack, &to);
+    else
+        filch__switch_to(&task->sp, &fake_stack, &to);
     /* Perhaps another thread: nothing read before may be used. */
     worker = filch__worker_self();
     filch__worker_after(worker);
@@ -408,6 +411,7 @@ static void enter_thread(struct filch__worker *worker)
 
     self_worker = worker;
     worker->errno_at = &errno;
+    worker->cxx_state = filch__cxx_state();
     snprintf(name, sizeof name, "filch-%u", worker->index);
     pthread_setname_np(pthread_self(), name);
 #ifdef FILCH__SWITCH_SANITIZED

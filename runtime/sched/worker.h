@@ -16,6 +16,7 @@
 #include "runtime/sched/run_queue.h"
 #include "runtime/sched/self.h"
 #include "runtime/task/switch.h"
+#include "runtime/task/switch_state.h"
 #include "runtime/task/task.h"
 #include "runtime/time/timers.h"
 
@@ -52,7 +53,8 @@ struct filch__worker {
 
     struct filch__switch_target loop; /* the worker's own stack */
     void *loop_fake_stack;
-    int *errno_at; /* of the worker's thread */
+    int *errno_at; /* of the worker's thread, as the next one */
+    struct filch__cxx_state *cxx_state;
     struct filch__stack_cache stacks;
     struct filch__task *free_tasks; /* see block_take() */
     struct filch__task *free_magazine;
@@ -90,6 +92,7 @@ struct filch__worker {
 struct filch_runtime {
     unsigned workers;
     filch_runtime_opts opts;
+    uint64_t fp_control;          /* of the thread that started it */
     struct filch__worker *worker; /* array */
     struct filch__driver *driver;
     struct filch__inject inject;

@@ -114,6 +114,8 @@ static int use_opts(struct filch__task *task, const filch_task_opts *opts)
         task->name = opts->name;
         task->flags |= FILCH_TASK_NAMED;
     }
+    if (opts->save_fp && task->kind == FILCH_KIND_STACKFUL)
+        filch__switch_state_save_fp(task);
     if (!opts->copy_bytes)
         return 0;
     if (!task->arg)

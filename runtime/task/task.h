@@ -28,6 +28,7 @@ enum filch__task_flags {
     FILCH_TASK_COPIED = 1, /* arg is our copy, to be freed */
     FILCH_TASK_SCOPED = 2, /* in `scope` */
     FILCH_TASK_NAMED = 4,
+    FILCH_TASK_SAVE_FP = 8, /* `fn` is a wrapper */
 };
 
 /* Who may touch a field: `next` the queue or pool that the task is in; `rt` is set at spawn and
@@ -59,7 +60,7 @@ struct filch__task {
         struct filch__task *next;
         uint64_t count;
     } chunk;
-    uint64_t reserved_word;
+    filch_fn fp_fn; /* with SAVE_FP: the body */
 
     struct filch__timer timer; /* one wait at a time has a deadline */
     uint64_t more_reserved_words[2];
