@@ -280,9 +280,11 @@ FILCH__NEVER_LEFT void *filch__task_main(void)
     for (;;) {
         struct filch__task *task = worker->current;
         struct filch__stack *stack = task->stack;
-        int result = task->fn(task->arg);
         struct filch__task *next;
+        int result;
 
+        *worker->errno_at = 0;
+        result = task->fn(task->arg);
         worker = filch__worker_self();
         filch__task_finish(task, result);
         worker->current = NULL;
@@ -291,7 +293,6 @@ FILCH__NEVER_LEFT void *filch__task_main(void)
             return leave_stack(worker, next, stack);
         next->stack = stack;
         begin_run(worker, next);
-        *worker->errno_at = 0;
     }
 }
 

@@ -1,6 +1,15 @@
 /* Description: the floating-point control state of tasks, with the option save_fp and without. */
 #include <fenv.h>
 
+#if defined(__has_include)
+#if __has_include(<valgrind/valgrind.h>)
+#include <valgrind/valgrind.h>
+#endif
+#endif
+#ifndef RUNNING_ON_VALGRIND
+#define RUNNING_ON_VALGRIND 0
+#endif
+
 #include "tests/abi/programs.h"
 
 #define TASKS 24
@@ -24,6 +33,8 @@ static int mode_in_use(void)
         mode = FE_DOWNWARD;
     else
         mode = below < 1 ? FE_TOWARDZERO : FE_TONEAREST;
+    if (RUNNING_ON_VALGRIND) /* whose long double has the precision of a double */
+        return mode;
     T_CHECK((above > 1) == (mode == FE_UPWARD));
     T_CHECK((below < 1) == (mode == FE_DOWNWARD || mode == FE_TOWARDZERO));
     return mode;
