@@ -11,7 +11,7 @@ packages_of() {
                 libhttp-parser-dev valgrind ;; # valgrind for its header
     test) echo libcriterion-dev ;;
     clang) echo clang "libclang-rt-dev|libclang-rt-14-dev" ;;
-    cross) echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross "qemu-user|qemu-user-static" ;;
+    abi) echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross "qemu-user|qemu-user-static" gdb lld ;;
     lint) echo clang-format clang-tidy ;;
     load) echo wrk ;;
     *) echo "packages: unknown group: $1" >&2; return 2 ;;
