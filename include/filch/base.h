@@ -58,6 +58,7 @@ typedef int (*filch_fn)(void *arg);
 
 typedef struct filch_runtime filch_runtime;
 typedef struct filch_task filch_task;
+typedef struct filch_blocking_class filch_blocking_class;
 
 FILCH_BEGIN_DECLS
 

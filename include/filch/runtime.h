@@ -13,10 +13,13 @@ typedef struct filch_runtime_opts {
     /* Threads that run tasks. 0: as many as the CPU affinity and the cgroup quota (v1 or v2, of all
      * ancestors) allow. At most 256. */
     unsigned workers;
-    /* Most threads of the blocking pool. 0: 512. */
+    /* Most threads of the blocking pool, of all classes together. 0: 512. */
     unsigned blocking_threads;
     /* How long an idle blocking thread stays. 0: 10 s. */
     filch_time blocking_keep_alive_ns;
+    /* Stack of a blocking thread. 0: 2 MiB; only what is touched costs memory. Less than the
+     * system's minimum for threads (sysconf(_SC_THREAD_STACK_MIN)) is refused. */
+    size_t blocking_stack_bytes;
     /* How long a worker that ran out of work polls before it parks. 0: 30 us; FILCH_NEVER: not at
      * all. */
     filch_time spin_ns;
@@ -28,7 +31,9 @@ typedef struct filch_runtime_opts {
 /* Numbers since start, summed over the workers; each is exact once the runtime is idle. */
 typedef struct filch_stats {
     unsigned workers;
-    unsigned blocking_threads; /* at present */
+    unsigned blocking_threads; /* at present, as the next two */
+    unsigned blocking_running; /* blocking jobs that run */
+    uint64_t blocking_queued;  /* blocking jobs that wait for a thread */
     uint64_t tasks_spawned;    /* tasks, futures and blocking jobs */
     uint64_t tasks_finished;
     uint64_t polls;        /* times that a task or future was run */

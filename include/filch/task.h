@@ -54,6 +54,8 @@ typedef struct filch_task_opts {
      * across suspensions, and shows them to nobody. Costs some 10 ns per suspension. Tasks only: a
      * blocking job changes back what it changes. */
     bool save_fp;
+    /* For blocking jobs: whose threads run it, see <filch/blocking.h>. NULL: the default class. */
+    filch_blocking_class *blocking_class;
 } filch_task_opts;
 
 /**

@@ -108,6 +108,21 @@ static void runtime_free(struct filch_runtime *rt)
     free(rt);
 }
 
+static int blocking_init(struct filch_runtime *rt)
+{
+    const filch_runtime_opts *opts = &rt->opts;
+    struct filch__blocking_opts pool = {
+        .threads_max = opts->blocking_threads ? opts->blocking_threads : BLOCKING_THREADS_DEFAULT,
+        .stack_bytes = opts->blocking_stack_bytes,
+        .keep_alive_ns = opts->blocking_keep_alive_ns ? opts->blocking_keep_alive_ns
+                                                      : BLOCKING_KEEP_ALIVE_DEFAULT,
+        .run = filch__blocking_body,
+        .finish = filch__blocking_finish,
+    };
+
+    return filch__blocking_pool_init(&rt->blocking, &pool);
+}
+
 int filch_runtime_start(const filch_runtime_opts *opts, filch_runtime **ret_rt)
 {
     struct filch_runtime *rt;
@@ -121,12 +136,7 @@ int filch_runtime_start(const filch_runtime_opts *opts, filch_runtime **ret_rt)
     r = filch__uring_driver.open(&rt->opts, rt->workers, &rt->driver);
     if (r < 0)
         goto fail_driver;
-    r = filch__blocking_pool_init(&rt->blocking,
-                                  rt->opts.blocking_threads ? rt->opts.blocking_threads
-                                                            : BLOCKING_THREADS_DEFAULT,
-                                  rt->opts.blocking_keep_alive_ns ? rt->opts.blocking_keep_alive_ns
-                                                                  : BLOCKING_KEEP_ALIVE_DEFAULT,
-                                  filch__blocking_run);
+    r = blocking_init(rt);
     if (r < 0)
         goto fail_blocking;
     for (unsigned i = 0; i < rt->workers; i++)
@@ -306,13 +316,17 @@ int filch_runtime_stats(filch_runtime *rt, filch_stats *ret_stats)
 {
     filch_stats stats = {0};
     struct filch__driver_stats driver = {0};
+    struct filch__blocking_numbers blocking;
 
     if (!rt || !ret_stats)
         return -EINVAL;
     for (unsigned i = 0; i < rt->workers; i++)
         add_worker_stats(&rt->worker[i], &stats);
     stats.workers = rt->workers;
-    stats.blocking_threads = filch__blocking_pool_threads(&rt->blocking);
+    filch__blocking_pool_numbers(&rt->blocking, &blocking);
+    stats.blocking_threads = blocking.threads;
+    stats.blocking_running = blocking.running;
+    stats.blocking_queued = blocking.queued;
     stats.tasks_spawned += filch_load_relaxed(&rt->outside_spawned);
     stats.tasks_finished += filch_load_relaxed(&rt->outside_finished);
     stats.inject_wakes += filch_load_relaxed(&rt->outside_inject_wakes);

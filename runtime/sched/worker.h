@@ -171,7 +171,9 @@ bool filch__worker_sees_work(struct filch__worker *worker);
 
 /* The blocking job that the calling thread runs; NULL elsewhere. */
 struct filch__task *filch__blocking_self(void);
-void filch__blocking_run(struct filch__task *job);
+/* For the pool: a job's body, and what comes after it. */
+void filch__blocking_body(struct filch__task *job);
+void filch__blocking_finish(struct filch__task *job);
 
 /* Live tasks: 0 is exact once nothing can be spawned any more. */
 uint64_t filch__runtime_live(struct filch_runtime *rt);

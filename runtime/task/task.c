@@ -308,15 +308,7 @@ static int spawn(filch_runtime *rt, enum filch__kind kind, filch_fn fn, void *ar
     if (r < 0)
         return r;
     handle = filch__task_handle(task);
-    if (kind == FILCH_KIND_BLOCKING) {
-        r = filch__blocking_pool_submit(&rt->blocking, task);
-        if (r < 0) {
-            filch__task_abort(task);
-            return r;
-        }
-    } else {
-        filch__task_start(task);
-    }
+    filch__task_start(task);
     if (ret_task)
         *ret_task = handle;
     return 0;
@@ -340,21 +332,6 @@ int filch_runtime_spawn(filch_runtime *rt, filch_fn fn, void *arg, const filch_t
                         filch_task **ret_task)
 {
     return rt ? spawn(rt, FILCH_KIND_STACKFUL, fn, arg, opts, ret_task) : -EINVAL;
-}
-
-int filch_blocking_spawn(filch_fn fn, void *arg, const filch_task_opts *opts, filch_task **ret_task)
-{
-    filch_runtime *rt = filch_runtime_self();
-
-    if (!fn)
-        return -EINVAL;
-    return rt ? spawn(rt, FILCH_KIND_BLOCKING, fn, arg, opts, ret_task) : -EPERM;
-}
-
-int filch_runtime_blocking_spawn(filch_runtime *rt, filch_fn fn, void *arg,
-                                 const filch_task_opts *opts, filch_task **ret_task)
-{
-    return rt ? spawn(rt, FILCH_KIND_BLOCKING, fn, arg, opts, ret_task) : -EINVAL;
 }
 
 /* The future's own functions do the work: `fn` only marks that there is one. */
@@ -408,6 +385,21 @@ int filch_task_join(filch_task *handle, int *ret_result, filch_time until)
         *ret_result = task->result;
     block_release(task);
     return 0;
+}
+
+int filch__task_join_shielded(filch_task *handle)
+{
+    struct filch__task *task = filch__handle_object(handle);
+    struct filch__waiter waiter;
+    int32_t result;
+
+    filch__waiter_init(&waiter, FILCH_WAIT_JOIN);
+    if (filch__state_join_begin(&task->state, filch__handle_generation(handle), &task->joiner,
+                                &waiter) == FILCH_JOIN_WAIT)
+        filch__waiter_wait_shielded(&waiter);
+    result = task->result;
+    block_release(task);
+    return result;
 }
 
 int filch_task_detach(filch_task *handle)

@@ -39,8 +39,13 @@ enum filch__task_flags {
  * tasks are then 64 MB that go through the cache, not 192. */
 struct filch__task {
     filch_atomic_u64 state;
-    struct filch__task *next;
-    void *sp; /* saved stack pointer while not running */
+    union {
+        struct {
+            struct filch__task *next;
+            void *sp; /* saved stack pointer while not running */
+        };
+        struct filch__list job_link; /* a blocking job's place in its class; by the queue's locks */
+    };
     struct filch__stack *stack;
     filch_fn fn;
     void *arg; /* or the filch_future */
@@ -49,7 +54,7 @@ struct filch__task {
     uint8_t kind;
     uint8_t flags;   /* enum filch__task_flags */
     uint8_t waiting; /* enum filch__wait, for the dump */
-    uint8_t reserved;
+    uint8_t job_class; /* of a blocking job; set when it is queued */
 
     struct filch__waiter *joiner; /* set with JOINING */
     struct filch__scope *scope;   /* with SCOPED */
@@ -128,6 +133,10 @@ void filch__task_blocks_return(struct filch__worker *worker);
 
 /* Queues a new task. */
 void filch__task_start(struct filch__task *task);
+
+/* Waits for the end of a task whose handle is the caller's alone, and takes its result, whatever
+ * happens to the caller meanwhile. The handle is consumed. */
+int filch__task_join_shielded(filch_task *handle);
 
 /* The end of a body: result, scope, joiner, block. The caller must not touch @task afterwards. */
 void filch__task_finish(struct filch__task *task, int result);

@@ -70,6 +70,32 @@ static void run_behind_gate(struct filch__task *job)
     filch_fetch_add_acq_rel(&ran, 1);
 }
 
+static void finish_nothing(struct filch__task *job)
+{
+    (void)job;
+}
+
+static int pool_init(unsigned threads_max, filch_time keep_alive_ns,
+                     void (*run)(struct filch__task *job))
+{
+    struct filch__blocking_opts opts = {
+        .threads_max = threads_max,
+        .keep_alive_ns = keep_alive_ns,
+        .run = run,
+        .finish = finish_nothing,
+    };
+
+    return filch__blocking_pool_init(&pool, &opts);
+}
+
+static unsigned threads_now(void)
+{
+    struct filch__blocking_numbers numbers;
+
+    filch__blocking_pool_numbers(&pool, &numbers);
+    return numbers.threads;
+}
+
 static void make_jobs(void)
 {
     jobs = aligned_alloc(64, JOBS * sizeof *jobs);
@@ -99,7 +125,7 @@ static void *submit_quarter(void *arg)
     unsigned first = (unsigned)(uintptr_t)arg;
 
     for (unsigned i = first; i < first + JOBS / SUBMITTERS; i++)
-        T_IS(filch__blocking_pool_submit(&pool, &jobs[i]), 0);
+        T_IS(filch__blocking_pool_submit(&pool, 0, &jobs[i]), 0);
     return NULL;
 }
 
@@ -108,7 +134,7 @@ Test(blocking_pool, ten_thousand_jobs_run_once_each_under_the_cap)
     pthread_t thread[SUBMITTERS];
 
     make_jobs();
-    T_IS(filch__blocking_pool_init(&pool, 8, FILCH_SECOND, run_count), 0);
+    T_IS(pool_init(8, FILCH_SECOND, run_count), 0);
     for (unsigned i = 0; i < SUBMITTERS; i++)
         T_IS(pthread_create(&thread[i], NULL, submit_quarter,
                             (void *)(uintptr_t)(i * (JOBS / SUBMITTERS))),
@@ -116,7 +142,7 @@ Test(blocking_pool, ten_thousand_jobs_run_once_each_under_the_cap)
     for (unsigned i = 0; i < SUBMITTERS; i++)
         pthread_join(thread[i], NULL);
     wait_for(&ran, JOBS);
-    T_CHECK(filch__blocking_pool_threads(&pool) <= 8);
+    T_CHECK(threads_now() <= 8);
     T_OK(filch__blocking_pool_fini(&pool, LIMIT));
     T_CHECK(filch_load_relaxed(&running_most) <= 8);
     check_each_ran_once(JOBS);
@@ -125,12 +151,12 @@ Test(blocking_pool, ten_thousand_jobs_run_once_each_under_the_cap)
 Test(blocking_pool, grows_to_its_cap_and_not_beyond)
 {
     make_jobs();
-    T_IS(filch__blocking_pool_init(&pool, 5, FILCH_SECOND, run_behind_gate), 0);
-    T_IS(filch__blocking_pool_threads(&pool), 0);
+    T_IS(pool_init(5, FILCH_SECOND, run_behind_gate), 0);
+    T_IS(threads_now(), 0);
     for (unsigned i = 0; i < 20; i++)
-        T_OK(filch__blocking_pool_submit(&pool, &jobs[i]));
+        T_OK(filch__blocking_pool_submit(&pool, 0, &jobs[i]));
     wait_for(&running, 5);
-    T_IS(filch__blocking_pool_threads(&pool), 5);
+    T_IS(threads_now(), 5);
     gate_open();
     T_OK(filch__blocking_pool_fini(&pool, LIMIT));
     T_IS(filch_load_relaxed(&running_most), 5);
@@ -152,9 +178,9 @@ static void run_note_order(struct filch__task *job)
 Test(blocking_pool, queued_jobs_run_in_order)
 {
     make_jobs();
-    T_OK(filch__blocking_pool_init(&pool, 1, FILCH_SECOND, run_note_order));
+    T_OK(pool_init(1, FILCH_SECOND, run_note_order));
     for (unsigned i = 0; i < 1000; i++)
-        T_OK(filch__blocking_pool_submit(&pool, &jobs[i]));
+        T_OK(filch__blocking_pool_submit(&pool, 0, &jobs[i]));
     gate_open();
     T_OK(filch__blocking_pool_fini(&pool, LIMIT));
     for (unsigned i = 0; i < 1000; i++)
@@ -165,9 +191,9 @@ Test(blocking_pool, queued_jobs_run_in_order)
 Test(blocking_pool, fini_runs_what_is_queued)
 {
     make_jobs();
-    T_OK(filch__blocking_pool_init(&pool, 2, FILCH_SECOND, run_count));
+    T_OK(pool_init(2, FILCH_SECOND, run_count));
     for (unsigned i = 0; i < 2000; i++)
-        T_OK(filch__blocking_pool_submit(&pool, &jobs[i]));
+        T_OK(filch__blocking_pool_submit(&pool, 0, &jobs[i]));
     T_OK(filch__blocking_pool_fini(&pool, FILCH_NEVER));
     check_each_ran_once(2000);
 }
@@ -175,13 +201,13 @@ Test(blocking_pool, fini_runs_what_is_queued)
 Test(blocking_pool, fini_times_out_with_a_stuck_job_and_succeeds_later)
 {
     make_jobs();
-    T_OK(filch__blocking_pool_init(&pool, 1, FILCH_SECOND, run_behind_gate));
+    T_OK(pool_init(1, FILCH_SECOND, run_behind_gate));
     for (unsigned i = 0; i < 3; i++)
-        T_OK(filch__blocking_pool_submit(&pool, &jobs[i]));
+        T_OK(filch__blocking_pool_submit(&pool, 0, &jobs[i]));
     wait_for(&running, 1);
     T_IS(filch__blocking_pool_fini(&pool, FILCH_NOW), -ETIMEDOUT);
     T_IS(filch__blocking_pool_fini(&pool, filch_after(2 * FILCH_MILLISECOND)), -ETIMEDOUT);
-    T_IS(filch__blocking_pool_threads(&pool), 1);
+    T_IS(threads_now(), 1);
     gate_open();
     T_OK(filch__blocking_pool_fini(&pool, LIMIT));
     check_each_ran_once(3);
@@ -190,15 +216,15 @@ Test(blocking_pool, fini_times_out_with_a_stuck_job_and_succeeds_later)
 static void run_and_submit_next(struct filch__task *job)
 {
     if (job < &jobs[99])
-        T_OK(filch__blocking_pool_submit(&pool, job + 1));
+        T_OK(filch__blocking_pool_submit(&pool, 0, job + 1));
     job->result++;
 }
 
 Test(blocking_pool, jobs_may_submit_jobs_while_the_pool_closes)
 {
     make_jobs();
-    T_OK(filch__blocking_pool_init(&pool, 3, FILCH_SECOND, run_and_submit_next));
-    T_OK(filch__blocking_pool_submit(&pool, &jobs[0]));
+    T_OK(pool_init(3, FILCH_SECOND, run_and_submit_next));
+    T_OK(filch__blocking_pool_submit(&pool, 0, &jobs[0]));
     T_OK(filch__blocking_pool_fini(&pool, LIMIT));
     check_each_ran_once(100);
 }
@@ -208,19 +234,19 @@ Test(blocking_pool, idle_threads_end_but_the_last_one_stays)
     filch_time limit = LIMIT;
 
     make_jobs();
-    T_OK(filch__blocking_pool_init(&pool, 8, FILCH_MILLISECOND, run_behind_gate));
+    T_OK(pool_init(8, FILCH_MILLISECOND, run_behind_gate));
     for (unsigned i = 0; i < 8; i++)
-        T_OK(filch__blocking_pool_submit(&pool, &jobs[i]));
+        T_OK(filch__blocking_pool_submit(&pool, 0, &jobs[i]));
     wait_for(&running, 8);
     gate_open();
-    while (filch__blocking_pool_threads(&pool) > 1) {
+    while (threads_now() > 1) {
         T_CHECK(filch_now() < limit);
         sched_yield();
     }
     /* It outlives its keep-alive time many times over, and serves. */
     for (filch_time end = filch_after(20 * FILCH_MILLISECOND); filch_now() < end; sched_yield())
-        T_IS(filch__blocking_pool_threads(&pool), 1);
-    T_OK(filch__blocking_pool_submit(&pool, &jobs[8]));
+        T_IS(threads_now(), 1);
+    T_OK(filch__blocking_pool_submit(&pool, 0, &jobs[8]));
     wait_for(&ran, 9);
     T_OK(filch__blocking_pool_fini(&pool, LIMIT));
     check_each_ran_once(9);
@@ -229,14 +255,14 @@ Test(blocking_pool, idle_threads_end_but_the_last_one_stays)
 Test(blocking_pool, one_thread_is_reused_for_jobs_one_after_the_other)
 {
     make_jobs();
-    T_OK(filch__blocking_pool_init(&pool, 64, 10 * FILCH_SECOND, run_count));
+    T_OK(pool_init(64, 10 * FILCH_SECOND, run_count));
     for (unsigned i = 0; i < 2000; i++) {
-        T_OK(filch__blocking_pool_submit(&pool, &jobs[i]));
+        T_OK(filch__blocking_pool_submit(&pool, 0, &jobs[i]));
         wait_for(&ran, i + 1);
     }
     /* A job counts before its thread is back at the queue, so a second and a third one may have
      * come. */
-    T_CHECK(filch__blocking_pool_threads(&pool) <= 4);
+    T_CHECK(threads_now() <= 4);
     T_OK(filch__blocking_pool_fini(&pool, LIMIT));
     check_each_ran_once(2000);
 }
@@ -265,8 +291,8 @@ Test(blocking_pool, threads_have_a_name_and_leave_signals_to_the_host)
 
     make_jobs();
     pthread_sigmask(SIG_SETMASK, NULL, &before);
-    T_OK(filch__blocking_pool_init(&pool, 1, FILCH_SECOND, run_look_at_thread));
-    T_OK(filch__blocking_pool_submit(&pool, &jobs[0]));
+    T_OK(pool_init(1, FILCH_SECOND, run_look_at_thread));
+    T_OK(filch__blocking_pool_submit(&pool, 0, &jobs[0]));
     T_OK(filch__blocking_pool_fini(&pool, LIMIT));
     pthread_sigmask(SIG_SETMASK, NULL, &after);
     T_IS(sigismember(&after, SIGTERM), sigismember(&before, SIGTERM));
@@ -275,8 +301,8 @@ Test(blocking_pool, threads_have_a_name_and_leave_signals_to_the_host)
 
 Test(blocking_pool, a_pool_without_jobs_has_no_threads_and_ends_at_once)
 {
-    T_IS(filch__blocking_pool_init(&pool, 0, FILCH_SECOND, run_count), -EINVAL);
-    T_OK(filch__blocking_pool_init(&pool, 4, FILCH_SECOND, run_count));
-    T_IS(filch__blocking_pool_threads(&pool), 0);
+    T_IS(pool_init(0, FILCH_SECOND, run_count), -EINVAL);
+    T_OK(pool_init(4, FILCH_SECOND, run_count));
+    T_IS(threads_now(), 0);
     T_OK(filch__blocking_pool_fini(&pool, FILCH_NOW));
 }
