@@ -41,22 +41,11 @@ static unsigned reserved_sum(struct filch__job_queue *queue, unsigned classes)
     return sum;
 }
 
-int filch__job_class_add(struct filch__job_queue *queue, const char *name, unsigned running_max,
-                         unsigned reserved, uint32_t queued_max)
+static void class_init(struct filch__job_queue *queue, unsigned index, const char *name,
+                       unsigned running_max, unsigned reserved, uint32_t queued_max)
 {
-    struct filch_blocking_class *class;
-    unsigned index;
+    struct filch_blocking_class *class = &queue->class[index];
 
-    if (!running_max || running_max > queue->threads_max)
-        running_max = queue->threads_max;
-    filch_spinlock_lock(&queue->lock);
-    index = filch_load_relaxed(&queue->classes);
-    if (index == FILCH__JOB_CLASSES_MAX || reserved > running_max ||
-        reserved_sum(queue, index) + reserved > queue->threads_max) {
-        filch_spinlock_unlock(&queue->lock);
-        return -ENOSPC;
-    }
-    class = &queue->class[index];
     filch_spinlock_init(&class->lock);
     filch__list_init(&class->inbox);
     filch__list_init(&class->list);
@@ -70,6 +59,23 @@ int filch__job_class_add(struct filch__job_queue *queue, const char *name, unsig
     strncpy(class->name, name, sizeof class->name - 1);
     class->name[sizeof class->name - 1] = 0;
     queue->committed += reserved;
+}
+
+int filch__job_class_add(struct filch__job_queue *queue, const char *name, unsigned running_max,
+                         unsigned reserved, uint32_t queued_max)
+{
+    unsigned index;
+
+    if (!running_max || running_max > queue->threads_max)
+        running_max = queue->threads_max;
+    filch_spinlock_lock(&queue->lock);
+    index = filch_load_relaxed(&queue->classes);
+    if (index == FILCH__JOB_CLASSES_MAX || reserved > running_max ||
+        reserved_sum(queue, index) + reserved > queue->threads_max) {
+        filch_spinlock_unlock(&queue->lock);
+        return -ENOSPC;
+    }
+    class_init(queue, index, name, running_max, reserved, queued_max);
     filch_store_release(&queue->classes, index + 1); /* [job-class] */
     filch_spinlock_unlock(&queue->lock);
     return (int)index;

@@ -7,7 +7,7 @@
 
 #include <criterion/criterion.h>
 
-#include "tests/runner/run.h"
+#include "tests/runner/gate.h"
 
 TestSuite(blocking, .timeout = 60);
 
@@ -88,45 +88,6 @@ static int blocks_body(void *arg)
 Test(blocking, blocked_job_holds_no_worker_up)
 {
     cr_assert_eq(run_in_runtime(1, blocks_body, NULL), 0);
-}
-
-struct gate {
-    pthread_mutex_t lock;
-    pthread_cond_t opened;
-    bool open;
-    atomic_int inside;
-    atomic_int most_inside;
-    atomic_int done;
-};
-
-#define GATE_INIT                                                                                  \
-    {                                                                                              \
-        .lock = PTHREAD_MUTEX_INITIALIZER, .opened = PTHREAD_COND_INITIALIZER                      \
-    }
-
-static int pass_gate(void *arg)
-{
-    struct gate *gate = arg;
-    int inside = atomic_fetch_add(&gate->inside, 1) + 1;
-    int most = atomic_load(&gate->most_inside);
-
-    while (most < inside && !atomic_compare_exchange_weak(&gate->most_inside, &most, inside))
-        ;
-    pthread_mutex_lock(&gate->lock);
-    while (!gate->open)
-        pthread_cond_wait(&gate->opened, &gate->lock);
-    pthread_mutex_unlock(&gate->lock);
-    atomic_fetch_sub(&gate->inside, 1);
-    atomic_fetch_add(&gate->done, 1);
-    return 0;
-}
-
-static void open_gate(struct gate *gate)
-{
-    pthread_mutex_lock(&gate->lock);
-    gate->open = true;
-    pthread_cond_broadcast(&gate->opened);
-    pthread_mutex_unlock(&gate->lock);
 }
 
 Test(blocking, pool_grows_to_its_cap_and_queues_the_rest)
