@@ -299,9 +299,13 @@ static void spin_unlocked(struct filch__blocking_pool *pool)
 {
     filch_time end = filch_now() + SPIN_NS;
 
-    while (!(filch_load_relaxed(&pool->jobs.word) & ~FILCH__JOBS_LOOKED) && filch_now() < end)
-        for (int i = 0; i < 16; i++)
+    do {
+        for (int i = 0; i < 16; i++) {
+            if (filch_load_relaxed(&pool->jobs.word) & ~FILCH__JOBS_LOOKED)
+                return;
             filch_cpu_relax();
+        }
+    } while (filch_now() < end);
 }
 
 /* A wake-up across cores costs more than a short spin, where that pays. Return: look again? */

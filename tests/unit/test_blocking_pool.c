@@ -163,6 +163,61 @@ Test(blocking_pool, grows_to_its_cap_and_not_beyond)
     check_each_ran_once(20);
 }
 
+#define BLOCKERS 60
+
+static bool is_blocker(const struct filch__task *job)
+{
+    return (job - jobs) % (JOBS / BLOCKERS) == 0 && job < &jobs[JOBS / BLOCKERS * BLOCKERS];
+}
+
+static void run_some_behind_gate(struct filch__task *job)
+{
+    if (is_blocker(job)) {
+        filch_fetch_add_acq_rel(&running, 1);
+        gate_wait();
+    } else {
+        filch_fetch_add_acq_rel(&ran, 1);
+    }
+    job->result++;
+}
+
+Test(blocking_pool, jobs_run_beside_any_number_that_blocks)
+{
+    pthread_t thread[SUBMITTERS];
+
+    make_jobs();
+    T_OK(pool_init(BLOCKERS + 1, FILCH_SECOND, run_some_behind_gate));
+    for (unsigned i = 0; i < SUBMITTERS; i++)
+        T_OK(pthread_create(&thread[i], NULL, submit_quarter,
+                            (void *)(uintptr_t)(i * (JOBS / SUBMITTERS))));
+    for (unsigned i = 0; i < SUBMITTERS; i++)
+        pthread_join(thread[i], NULL);
+    /* All the others, though each blocker holds a thread for as long as it likes. */
+    wait_for(&running, BLOCKERS);
+    wait_for(&ran, JOBS - BLOCKERS);
+    T_CHECK(threads_now() <= BLOCKERS + 1);
+    gate_open();
+    T_OK(filch__blocking_pool_fini(&pool, LIMIT));
+    check_each_ran_once(JOBS);
+}
+
+/* Each job blocks after jobs that did not, when threads nap: it must not hold up those behind it.
+ */
+Test(blocking_pool, a_job_that_blocks_after_many_that_did_not_holds_nobody_up)
+{
+    make_jobs();
+    T_OK(pool_init(BLOCKERS + 1, FILCH_SECOND, run_some_behind_gate));
+    for (unsigned i = 0; i < JOBS; i++) {
+        T_OK(filch__blocking_pool_submit(&pool, 0, &jobs[i]));
+        if (is_blocker(&jobs[i]))
+            wait_for(&ran, i - i / (JOBS / BLOCKERS));
+    }
+    wait_for(&ran, JOBS - BLOCKERS);
+    gate_open();
+    T_OK(filch__blocking_pool_fini(&pool, LIMIT));
+    check_each_ran_once(JOBS);
+}
+
 static unsigned order[1000];
 
 static void run_note_order(struct filch__task *job)
