@@ -93,6 +93,7 @@ Test(blocking_class, a_full_queue_refuses_and_consumes_nothing)
     filch_task_opts of_class = {0};
     filch_task *job[4];
     filch_task *refused = NULL;
+    char bytes[100] = "";
     filch_runtime *rt;
 
     T_OK(filch_runtime_start(&opts, &rt));
@@ -102,10 +103,10 @@ Test(blocking_class, a_full_queue_refuses_and_consumes_nothing)
     T_WAIT_UNTIL(atomic_load(&gate.inside) == 1);
     for (int i = 1; i < 4; i++)
         T_OK(filch_runtime_blocking_spawn(rt, pass_gate, &gate, &of_class, &job[i]));
-    of_class.copy_bytes = sizeof gate; /* a copy that is to be freed again */
-    T_IS(filch_runtime_blocking_spawn(rt, pass_gate, &gate, &of_class, &refused), -EAGAIN);
+    of_class.copy_bytes = sizeof bytes; /* a copy that is to be freed again */
+    T_IS(filch_runtime_blocking_spawn(rt, return_arg, bytes, &of_class, &refused), -EAGAIN);
     T_CHECK(!refused);
-    T_IS(filch_runtime_blocking_spawn(rt, pass_gate, &gate, &of_class, NULL), -EAGAIN);
+    T_IS(filch_runtime_blocking_spawn(rt, return_arg, bytes, &of_class, NULL), -EAGAIN);
     of_class.copy_bytes = 0;
     open_gate(&gate);
     for (int i = 0; i < 4; i++)
