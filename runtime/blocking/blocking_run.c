@@ -21,12 +21,12 @@ void filch__blocking_body(struct filch__task *job)
     filch__state_pick(&job->state);
     self_job = job;
     job->result = job->fn(job->arg);
-    self_job = NULL;
 }
 
 void filch__blocking_finish(struct filch__task *job)
 {
     filch__task_finish(job, job->result);
+    self_job = NULL; /* what ends with the job is still of the job */
 }
 
 /* Return: the index of the class that @opts name; -EINVAL (it is none of @rt's). */
