@@ -18,7 +18,6 @@
 
 #include <filch/time.h>
 
-#include "runtime/base/cpu.h"
 #include "runtime/base/futex.h"
 
 #define STACK_BYTES ((size_t)2 << 20)
@@ -141,7 +140,6 @@ int filch__blocking_pool_init(struct filch__blocking_pool *pool,
     pool->opts = *opts;
     if (!pool->opts.stack_bytes)
         pool->opts.stack_bytes = STACK_BYTES;
-    pool->cpus = filch__cpu_count();
     pool->threads = 0;
     pool->creating = 0;
     filch__list_init(&pool->idle);

@@ -14,6 +14,9 @@ struct filch__blocking_thread;
 
 struct filch__blocking_opts {
     unsigned threads_max;
+    /* CPUs that the program means to use: jobs that do not block have one less, as somebody
+     * spawns them. */
+    unsigned cpus;
     size_t stack_bytes; /* 0: 2 MiB */
     filch_time keep_alive_ns;
     /* Runs a job on a pool thread. */
@@ -26,7 +29,6 @@ struct filch__blocking_opts {
 struct filch__blocking_pool {
     struct filch__job_queue jobs;
     struct filch__blocking_opts opts;
-    unsigned cpus;
     unsigned threads;        /* that run this pool's code and have not begun to end */
     unsigned creating;       /* about to be created, or created and not yet counted in threads */
     struct filch__list idle; /* parked threads, the latest one last */

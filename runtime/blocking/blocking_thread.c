@@ -64,7 +64,7 @@ static enum verdict judge_locked(struct filch__blocking_thread *thread)
         return TAKE;
     if (!taken || taken * SLOW_NS < jobs->running * elapsed)
         return TAKE_AND_CALL;
-    if (jobs->running + 1 < pool->cpus && filch__jobs_queued(jobs) * elapsed > taken * LATE_NS)
+    if (jobs->running + 1 < pool->opts.cpus && filch__jobs_queued(jobs) * elapsed > taken * LATE_NS)
         return TAKE;
     return NAP;
 }

@@ -113,6 +113,7 @@ static int blocking_init(struct filch_runtime *rt)
     const filch_runtime_opts *opts = &rt->opts;
     struct filch__blocking_opts pool = {
         .threads_max = opts->blocking_threads ? opts->blocking_threads : BLOCKING_THREADS_DEFAULT,
+        .cpus = rt->workers,
         .stack_bytes = opts->blocking_stack_bytes,
         .keep_alive_ns = opts->blocking_keep_alive_ns ? opts->blocking_keep_alive_ns
                                                       : BLOCKING_KEEP_ALIVE_DEFAULT,

@@ -80,6 +80,7 @@ static int pool_init(unsigned threads_max, filch_time keep_alive_ns,
 {
     struct filch__blocking_opts opts = {
         .threads_max = threads_max,
+        .cpus = 3,
         .keep_alive_ns = keep_alive_ns,
         .run = run,
         .finish = finish_nothing,
