@@ -206,12 +206,16 @@ int main(int argc, char **argv)
     "handed "                                                                                      \
     "over by the locks. acq_rel costs nothing more on x86"
     static const struct xp_excuse excuses[] = {
-        {"filch__job_look_away fetch_and_acq_rel", NO_PAYLOAD},
-        {"filch__job_look fetch_or_acq_rel", NO_PAYLOAD},
-        {"filch__job_push fetch_or_acq_rel", NO_PAYLOAD},
-        {"clear_bit_if_empty fetch_and_acq_rel", NO_PAYLOAD},
-        {"call_locked store_release", "stands for a system call"},
-        {"wait_for_call load_acquire", "stands for a system call"},
+        {"filch__job_look_away fetch_and_acq_rel -> acquire", NO_PAYLOAD},
+        {"filch__job_look_away fetch_and_acq_rel -> release", NO_PAYLOAD},
+        {"filch__job_look fetch_or_acq_rel -> acquire", NO_PAYLOAD},
+        {"filch__job_look fetch_or_acq_rel -> release", NO_PAYLOAD},
+        {"filch__job_push fetch_or_acq_rel -> acquire", NO_PAYLOAD},
+        {"filch__job_push fetch_or_acq_rel -> release", NO_PAYLOAD},
+        {"clear_bit_if_empty fetch_and_acq_rel -> acquire", NO_PAYLOAD},
+        {"clear_bit_if_empty fetch_and_acq_rel -> release", NO_PAYLOAD},
+        {"call_locked store_release -> relaxed", "stands for a system call"},
+        {"wait_for_call load_acquire -> relaxed", "stands for a system call"},
     };
 
     return xp_main(argc, argv, models, (int)(sizeof models / sizeof models[0]), excuses,
