@@ -6,6 +6,7 @@
 #include <filch/blocking.h>
 #include <filch/chan.h>
 #include <filch/future.h>
+#include <filch/local.h>
 #include <filch/runtime.h>
 #include <filch/scope.h>
 #include <filch/task.h>

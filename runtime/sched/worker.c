@@ -285,8 +285,8 @@ FILCH__NEVER_LEFT void *filch__task_main(void)
 
         *worker->errno_at = 0;
         result = task->fn(task->arg);
-        worker = filch__worker_self();
         filch__task_finish(task, result);
+        worker = filch__worker_self(); /* which a destructor of the task may have changed, too */
         worker->current = NULL;
         next = filch__worker_next_fast(worker);
         if (!next || next->stack)

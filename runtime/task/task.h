@@ -16,6 +16,7 @@
 
 struct filch__worker;
 struct filch__scope;
+struct filch__locals;
 
 enum filch__kind {
     FILCH_KIND_STACKFUL = 0,
@@ -29,6 +30,7 @@ enum filch__task_flags {
     FILCH_TASK_SCOPED = 2, /* in `scope` */
     FILCH_TASK_NAMED = 4,
     FILCH_TASK_SAVE_FP = 8, /* `fn` is a wrapper */
+    FILCH_TASK_HAS_LOCALS = 16, /* the runner sets it: `locals` */
 };
 
 /* Who may touch a field: `next` the queue or pool that the task is in; `rt` is set at spawn and
@@ -65,10 +67,11 @@ struct filch__task {
         struct filch__task *next;
         uint64_t count;
     } chunk;
-    filch_fn fp_fn; /* with SAVE_FP: the body */
+    struct filch__locals *locals; /* with HAS_LOCALS; task/local.c */
 
     struct filch__timer timer; /* one wait at a time has a deadline */
-    uint64_t more_reserved_words[2];
+    filch_fn fp_fn; /* with SAVE_FP: the body */
+    uint64_t reserved_word;
 };
 
 #ifndef FILCH_MODEL /* whose atomics are larger */
@@ -140,6 +143,10 @@ int filch__task_join_shielded(filch_task *handle);
 
 /* The end of a body: result, scope, joiner, block. The caller must not touch @task afterwards. */
 void filch__task_finish(struct filch__task *task, int result);
+
+/* Runs the destructors of task-locals and the deferred calls, newest first, and frees their stack.
+ * By a task that has some, when its body has returned; may suspend. */
+void filch__locals_end(struct filch__task *task);
 
 /* A task that will soon go on: brings what it left on its stack near. Its `sp` may be another
  * thread's by now; an address that is out of date costs nothing. */
