@@ -7,7 +7,13 @@
  *     filch_scope_cancel_join(&conns);
  *
  * Leaving the block any other way (return, break, goto) cancels and joins as well. The first
- * negative result of a child is kept; with FILCH_TRY_SCOPE it also cancels the others.
+ * negative result of a child is kept; with FILCH_TRY_SCOPE it also cancels the others, and from
+ * then on spawns are refused with -ECANCELED.
+ *
+ * filch_scope_limit() bounds how many children there are at a time: a full scope refuses to spawn
+ * (-EAGAIN), or makes the spawner wait (filch_scope_spawn_wait()).
+ *
+ * NULL is refused with -EINVAL where there is a result; else nothing is done.
  */
 #ifndef FILCH_SCOPE_H
 #define FILCH_SCOPE_H
@@ -19,11 +25,12 @@ FILCH_BEGIN_DECLS
 
 /* Lives in the caller's frame. The fields are private. */
 typedef struct filch_scope {
-    uint64_t private_words[8];
+    uint64_t private_words[12];
 } filch_scope;
 
 enum filch_scope_flags {
-    /* The first child that returns a negative result cancels its siblings. */
+    /* The first child that returns a negative result cancels its siblings; the scope takes no more
+     * children then: spawning returns -ECANCELED, also to those that wait for room. */
     FILCH_SCOPE_CANCEL_ON_ERROR = 1,
 };
 
@@ -36,11 +43,21 @@ enum filch_scope_flags {
 FILCH_API void filch_scope_init(filch_scope *scope, unsigned flags);
 
 /**
+ * filch_scope_limit() - bound the number of children at a time
+ * @limit: most children; 0: no limit (the default). Those beyond a lower limit go on.
+ *
+ * Thread-safety: any task or thread while the scope lives. Suspends: no. Return: 0; -EINVAL (NULL).
+ */
+FILCH_API int filch_scope_limit(filch_scope *scope, unsigned limit);
+
+/**
  * filch_scope_spawn() - start a task that ends before the scope does
  * @arg: consumed only on success
  *
  * Thread-safety: any task, also the scope's children. Suspends: no.
- * Return: as filch_spawn(); -ECANCELED (the scope was cancelled).
+ * Return: as filch_spawn(); -ECANCELED (the scope was cancelled, or, with
+ * FILCH_SCOPE_CANCEL_ON_ERROR, a child has failed); -EAGAIN (as many children as
+ * filch_scope_limit() allows); -EINVAL (NULL).
  */
 FILCH_API FILCH_MUST_CHECK int filch_scope_spawn(filch_scope *scope, filch_fn fn, void *arg);
 
@@ -51,8 +68,28 @@ FILCH_API FILCH_MUST_CHECK int filch_scope_spawn_opts(filch_scope *scope, filch_
                                                       const filch_task_opts *opts);
 
 /**
+ * filch_scope_spawn_wait() - the same, waiting while the scope has as many children as its limit
+ * @arg:   consumed only on success
+ * @opts:  borrowed for the call; NULL for defaults
+ * @until: stop waiting at this time
+ *
+ * Spawners that wait are served in order. A child that waits for room in its own scope counts as a
+ * child meanwhile: when all of them do, none gets on. The end of the scope waits for those that
+ * wait here, too.
+ *
+ * Thread-safety: any task, also the scope's children; a blocking job blocks. Suspends: yes, only if
+ * the scope is full. Cancellation point: yes; nothing was spawned then. Return: as
+ * filch_scope_spawn(), but -ETIMEDOUT instead of -EAGAIN; -ECANCELED (the caller or the scope was
+ * cancelled).
+ */
+FILCH_API FILCH_MUST_CHECK int filch_scope_spawn_wait(filch_scope *scope, filch_fn fn, void *arg,
+                                                      const filch_task_opts *opts,
+                                                      filch_time until);
+
+/**
  * filch_scope_cancel() - cancel all children, now and to come
  *
+ * Takes time with the number of children, but holds none of them up for longer than a few.
  * Thread-safety: any thread while the scope lives. Suspends: no.
  */
 FILCH_API void filch_scope_cancel(filch_scope *scope);

@@ -2,21 +2,33 @@
  *
  *     owner                              child's end
  *     -----                              -----------
- *     lock; children? owner = &waiter    lock; take itself out of the list; keep its error
- *     unlock; wait                       last one: waiter = owner, owner = NULL
+ *     lock; idle? if not,                lock; take itself out of the list; keep its error;
+ *       owner = &waiter                  link the task of the spawner that waits longest
+ *     unlock; wait                       idle: waiter = owner, owner = NULL
  *     look again                         unlock            -- its last access to the scope
- *                                        wake waiter       -- valid until woken
+ *                                        wake spawner, waiter       -- valid until woken
+ *
+ * A spawner that finds the scope full waits with its task in hand, made but neither linked nor
+ * queued. Whoever makes room links that task on the spawner's behalf: so room cannot be lost or
+ * overtaken between the two, and the spawner has nothing left to do with the scope; it only queues
+ * its task. A cancel takes the waiting spawners out as refused.
  *
  * Invariants:
  *   [linked]    a task is in the list from before it is queued until its body has returned; while
- * it is there, its block cannot be released, so those who hold the lock may cancel it; [last-out]
- * the frame of the scope may be gone as soon as the list is empty and the lock is free: so the
- * waiter is taken out under the lock and woken after it, and the owner always looks under the lock.
+ * it is there, its block cannot be released, so those who hold the lock may take its handle;
+ * [full]      a spawner waits only while count >= limit > 0 and the scope is not cancelled;
+ * [last-out]  the frame of the scope may be gone as soon as it is idle (no child in the list, no
+ * spawner waiting, nobody cancelling) and the lock is free: so waiters are taken out under the lock
+ * and woken after it, and the owner always looks under the lock.
  *
  * Two errors are kept: the first of any kind for join(), and the first that is not -ECANCELED for
  * cancel_join(), which caused the cancels itself and asks what else went wrong.
  *
- * Cancelling the children holds the lock while it wakes them: a wake never takes a scope's lock.
+ * Cancelling gives up the lock after each CANCEL_BATCH children: it takes their handles under the
+ * lock and cancels them outside of it (a handle of a child that has ended meanwhile is refused).
+ * The children are turned round like a wheel, those in hand to the end of the list; as nobody joins
+ * a cancelled scope, as many turns as there were children reach all. Until then the scope is not
+ * idle, so whoever cancels finds it again.
  */
 #include <errno.h>
 #include <stdalign.h>
@@ -28,15 +40,22 @@
 #include "runtime/task/task.h"
 #include "runtime/task/waiter.h"
 
+#define CANCEL_BATCH 32
+
 /* All fields but `flags` are guarded by `lock`. */
 struct filch__scope {
     filch_spinlock lock;
     uint32_t flags;
     int32_t first_error;   /* 0: none */
     int32_t first_failure; /* the same, -ECANCELED not counted */
+    uint32_t count;        /* of children */
+    uint32_t limit;        /* 0: none */
     bool cancelled;
+    bool cancelling;             /* somebody comes back for the rest of the children */
     struct filch__waiter *owner; /* set while the owner waits */
     struct filch__list children; /* by scope_link, oldest first */
+    /* Waiters of spawners, in order; `data` is the task, and NULL once it was refused. */
+    struct filch__list spawners;
 };
 
 _Static_assert(sizeof(struct filch__scope) <= sizeof(filch_scope), "it lives in the private words");
@@ -45,20 +64,95 @@ _Static_assert(alignof(struct filch__scope) <= alignof(filch_scope),
 
 static struct filch__scope *scope_of(filch_scope *scope)
 {
-    filch_assert(scope != NULL);
     return (struct filch__scope *)(void *)scope->private_words;
 }
 
+static bool is_idle_locked(const struct filch__scope *scope)
+{
+    return filch__list_is_empty(&scope->children) && filch__list_is_empty(&scope->spawners) &&
+           !scope->cancelling;
+}
+
+static bool is_full_locked(const struct filch__scope *scope)
+{
+    return scope->limit && scope->count >= scope->limit;
+}
+
+static void link_locked(struct filch__scope *scope, struct filch__task *task)
+{
+    filch__list_push_back(&scope->children, &task->scope_link); /* [linked] */
+    scope->count++;
+}
+
+/* The owner's waiter, to be woken after the unlock, if the scope is idle; NULL. [last-out] */
+static struct filch__waiter *take_owner_locked(struct filch__scope *scope)
+{
+    struct filch__waiter *owner = scope->owner;
+
+    if (!owner || !is_idle_locked(scope))
+        return NULL;
+    scope->owner = NULL;
+    return owner;
+}
+
+static struct filch__waiter *take_spawner_locked(struct filch__scope *scope)
+{
+    struct filch__list *link = filch__list_pop_front(&scope->spawners);
+
+    return link ? filch_container_of(link, struct filch__waiter, link) : NULL;
+}
+
+/* If there is room, lets in the spawner that waits longest. Return: it, to be woken after the
+ * unlock; NULL. */
+static struct filch__waiter *admit_locked(struct filch__scope *scope)
+{
+    struct filch__waiter *spawner;
+
+    if (is_full_locked(scope))
+        return NULL;
+    spawner = take_spawner_locked(scope);
+    if (spawner)
+        link_locked(scope, spawner->data);
+    return spawner;
+}
+
+static void refuse_spawners_locked(struct filch__scope *scope)
+{
+    struct filch__waiter *spawner;
+
+    while ((spawner = take_spawner_locked(scope))) {
+        spawner->data = NULL;
+        filch__waiter_wake(spawner);
+    }
+}
+
+/* Gives the lock up in between. The scope may be idle afterwards, with its owner waiting. */
 static void cancel_children_locked(struct filch__scope *scope)
 {
-    struct filch__list *link;
+    filch_task *batch[CANCEL_BATCH];
+    uint32_t left = scope->count;
 
     scope->cancelled = true;
-    for (link = scope->children.next; link != &scope->children; link = link->next) {
-        struct filch__task *task = filch_container_of(link, struct filch__task, scope_link);
+    scope->cancelling = true;
+    refuse_spawners_locked(scope);
+    while (left) {
+        unsigned n = 0;
 
-        filch_task_cancel(filch__task_handle(task));
+        for (; n < CANCEL_BATCH && n < left; n++) {
+            struct filch__list *link = filch__list_pop_front(&scope->children);
+
+            filch__list_push_back(&scope->children, link);
+            batch[n] = filch__task_handle(filch_container_of(link, struct filch__task, scope_link));
+        }
+        left -= n;
+        filch_spinlock_unlock(&scope->lock);
+        for (unsigned i = 0; i < n; i++)
+            filch_task_cancel(batch[i]);
+        filch_spinlock_lock(&scope->lock);
+        if (left > scope->count)
+            left = scope->count; /* those to come are in the list */
     }
+    scope->cancelling = false;
 }
 
 static void keep_error_locked(struct filch__scope *scope, int result)
@@ -73,23 +167,25 @@ static void keep_error_locked(struct filch__scope *scope, int result)
 
 void filch__scope_child_done(struct filch__scope *scope, struct filch__task *task, int result)
 {
-    struct filch__waiter *owner = NULL;
+    struct filch__waiter *spawner;
+    struct filch__waiter *owner;
 
     filch_spinlock_lock(&scope->lock);
-    filch__list_remove(&task->scope_link);
     if (result < 0)
         keep_error_locked(scope, result);
-    if (filch__list_is_empty(&scope->children)) {
-        owner = scope->owner;
-        scope->owner = NULL;
-    }
+    filch__list_remove(&task->scope_link);
+    scope->count--;
+    spawner = admit_locked(scope);
+    owner = take_owner_locked(scope);
     filch_spinlock_unlock(&scope->lock); /* [last-out] */
+    if (spawner)
+        filch__waiter_wake(spawner);
     if (owner)
         filch__waiter_wake(owner);
 }
 
-/* Waits for the last child, with the lock held and children left on entry, and the lock free on
- * return. Return: 0; or, with the waiter out of reach again, -ETIMEDOUT; -ECANCELED. */
+/* Waits until the scope is idle, with the lock held and the scope not idle on entry, and the lock
+ * free on return. Return: 0; or, with the waiter out of reach again, -ETIMEDOUT; -ECANCELED. */
 static int wait_unlock(struct filch__scope *scope, filch_time until, bool shielded)
 {
     struct filch__waiter waiter;
@@ -118,15 +214,79 @@ static int wait_unlock(struct filch__scope *scope, filch_time until, bool shield
 
 void filch_scope_init(filch_scope *scope, unsigned flags)
 {
-    struct filch__scope *s = scope_of(scope);
+    struct filch__scope *s;
 
+    if (!scope)
+        return;
+    s = scope_of(scope);
     filch_spinlock_init(&s->lock);
     s->flags = flags;
     s->first_error = 0;
     s->first_failure = 0;
+    s->count = 0;
+    s->limit = 0;
     s->cancelled = false;
+    s->cancelling = false;
     s->owner = NULL;
     filch__list_init(&s->children);
+    filch__list_init(&s->spawners);
+}
+
+int filch_scope_limit(filch_scope *scope, unsigned limit)
+{
+    struct filch__scope *s;
+    struct filch__waiter *spawner;
+
+    if (!scope)
+        return -EINVAL;
+    s = scope_of(scope);
+    filch_spinlock_lock(&s->lock);
+    s->limit = limit;
+    while ((spawner = admit_locked(s)))
+        filch__waiter_wake(spawner);
+    filch_spinlock_unlock(&s->lock);
+    return 0;
+}
+
+/* A task that will be in the scope, neither linked nor queued. */
+static int child_new(filch_scope *scope, filch_fn fn, void *arg, const filch_task_opts *opts,
+                     struct filch__task **ret_task)
+{
+    filch_runtime *rt = filch_runtime_self();
+    int r;
+
+    if (!scope || !fn)
+        return -EINVAL;
+    if (!rt)
+        return -EPERM;
+    r = filch__task_new(rt, FILCH_KIND_STACKFUL, fn, arg, opts, false, ret_task);
+    if (r < 0)
+        return r;
+    (*ret_task)->scope = scope_of(scope);
+    (*ret_task)->flags |= FILCH_TASK_SCOPED;
+    return 0;
+}
+
+/* Return: 0: linked; -ECANCELED; -EAGAIN: full. */
+static int try_link_locked(struct filch__scope *scope, struct filch__task *task)
+{
+    if (scope->cancelled)
+        return -ECANCELED;
+    if (is_full_locked(scope))
+        return -EAGAIN;
+    link_locked(scope, task);
+    return 0;
+}
+
+/* Nothing else is done with the scope after it was linked: it may be gone when the child has run.
+ */
+static int start_or_abort(struct filch__task *task, int r)
+{
+    if (r == 0)
+        filch__task_start(task);
+    else
+        filch__task_abort(task);
+    return r;
 }
 
 int filch_scope_spawn(filch_scope *scope, filch_fn fn, void *arg)
@@ -136,50 +296,92 @@ int filch_scope_spawn(filch_scope *scope, filch_fn fn, void *arg)
 
 int filch_scope_spawn_opts(filch_scope *scope, filch_fn fn, void *arg, const filch_task_opts *opts)
 {
-    struct filch__scope *s = scope_of(scope);
-    filch_runtime *rt = filch_runtime_self();
     struct filch__task *task;
-    int r;
+    int r = child_new(scope, fn, arg, opts, &task);
 
-    if (!fn)
-        return -EINVAL;
-    if (!rt)
-        return -EPERM;
-    r = filch__task_new(rt, FILCH_KIND_STACKFUL, fn, arg, opts, false, &task);
     if (r < 0)
         return r;
-    task->scope = s;
-    task->flags |= FILCH_TASK_SCOPED;
-    filch_spinlock_lock(&s->lock);
-    if (s->cancelled) {
-        filch_spinlock_unlock(&s->lock);
-        filch__task_abort(task);
-        return -ECANCELED;
+    filch_spinlock_lock(&scope_of(scope)->lock);
+    r = try_link_locked(scope_of(scope), task);
+    filch_spinlock_unlock(&scope_of(scope)->lock);
+    return start_or_abort(task, r);
+}
+
+/* Waits to be admitted, with the lock held and the scope full on entry, and the lock free on
+ * return. Return: 0: linked; -ETIMEDOUT; -ECANCELED. */
+static int wait_for_room_unlock(struct filch__scope *scope, struct filch__task *task,
+                                filch_time until)
+{
+    struct filch__waiter waiter;
+    struct filch__waiter *owner;
+    int r;
+
+    filch__waiter_init(&waiter, FILCH_WAIT_SCOPE);
+    waiter.data = task;
+    filch__list_push_back(&scope->spawners, &waiter.link);
+    filch_spinlock_unlock(&scope->lock);
+    r = filch__waiter_wait(&waiter, until);
+    if (r < 0) {
+        filch_spinlock_lock(&scope->lock);
+        if (!filch__waiter_was_taken(&waiter)) {
+            filch__list_remove(&waiter.link);
+            owner = take_owner_locked(scope);
+            filch_spinlock_unlock(&scope->lock); /* [last-out] */
+            if (owner)
+                filch__waiter_wake(owner);
+            return r;
+        }
+        filch_spinlock_unlock(&scope->lock);
+        filch__waiter_wait_shielded(&waiter);
     }
-    filch__list_push_back(&s->children, &task->scope_link); /* [linked] */
-    filch_spinlock_unlock(&s->lock);
-    filch__task_start(task);
-    return 0;
+    return waiter.data ? 0 : -ECANCELED;
+}
+
+int filch_scope_spawn_wait(filch_scope *scope, filch_fn fn, void *arg, const filch_task_opts *opts,
+                           filch_time until)
+{
+    struct filch__task *task;
+    int r = child_new(scope, fn, arg, opts, &task);
+
+    if (r < 0)
+        return r;
+    filch_spinlock_lock(&scope_of(scope)->lock);
+    r = try_link_locked(scope_of(scope), task);
+    if (r == -EAGAIN)
+        r = wait_for_room_unlock(scope_of(scope), task, until);
+    else
+        filch_spinlock_unlock(&scope_of(scope)->lock);
+    return start_or_abort(task, r);
 }
 
 void filch_scope_cancel(filch_scope *scope)
 {
-    struct filch__scope *s = scope_of(scope);
+    struct filch__scope *s;
+    struct filch__waiter *owner;
 
+    if (!scope)
+        return;
+    s = scope_of(scope);
     filch_spinlock_lock(&s->lock);
     if (!s->cancelled)
         cancel_children_locked(s);
-    filch_spinlock_unlock(&s->lock);
+    owner = take_owner_locked(s);
+    filch_spinlock_unlock(&s->lock); /* [last-out] */
+    if (owner)
+        filch__waiter_wake(owner);
 }
 
 int filch_scope_join(filch_scope *scope, filch_time until)
 {
-    struct filch__scope *s = scope_of(scope);
+    struct filch__scope *s;
     int r;
 
+    if (!scope)
+        return -EINVAL;
+    s = scope_of(scope);
     filch_spinlock_lock(&s->lock);
     /* A loop, because somebody else than a child may have spawned after the last child had left. */
-    while (!filch__list_is_empty(&s->children)) {
+    while (!is_idle_locked(s)) {
         r = wait_unlock(s, until, false);
         if (r < 0)
             return r;
@@ -192,13 +394,16 @@ int filch_scope_join(filch_scope *scope, filch_time until)
 
 int filch_scope_cancel_join(filch_scope *scope)
 {
-    struct filch__scope *s = scope_of(scope);
+    struct filch__scope *s;
     int r;
 
+    if (!scope)
+        return -EINVAL;
+    s = scope_of(scope);
     filch_spinlock_lock(&s->lock);
-    if (!filch__list_is_empty(&s->children) && !s->cancelled)
+    if (!is_idle_locked(s) && !s->cancelled)
         cancel_children_locked(s);
-    while (!filch__list_is_empty(&s->children)) {
+    while (!is_idle_locked(s)) {
         wait_unlock(s, FILCH_NEVER, true);
         filch_spinlock_lock(&s->lock);
     }
@@ -209,11 +414,12 @@ int filch_scope_cancel_join(filch_scope *scope)
 
 bool filch_scope_is_idle(filch_scope *scope)
 {
-    struct filch__scope *s = scope_of(scope);
     bool idle;
 
-    filch_spinlock_lock(&s->lock);
-    idle = filch__list_is_empty(&s->children);
-    filch_spinlock_unlock(&s->lock);
+    if (!scope)
+        return true;
+    filch_spinlock_lock(&scope_of(scope)->lock);
+    idle = is_idle_locked(scope_of(scope));
+    filch_spinlock_unlock(&scope_of(scope)->lock);
     return idle;
 }

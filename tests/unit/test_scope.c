@@ -349,3 +349,325 @@ Test(scope, plain_thread_may_own_and_join_but_not_spawn)
     cr_assert_eq(shared.ended, 10);
     stop_runtime(rt);
 }
+
+/* A limit: never more children than that, and those who wait are let in in order. */
+struct limited {
+    filch_scope *scope;
+    atomic_int running;
+    atomic_int most;
+    atomic_int ran;
+};
+
+static int run_limited(void *arg)
+{
+    struct limited *limited = arg;
+    int running = atomic_fetch_add(&limited->running, 1) + 1;
+    int most = atomic_load(&limited->most);
+
+    while (running > most && !atomic_compare_exchange_weak(&limited->most, &most, running))
+        ;
+    filch_task_yield();
+    atomic_fetch_add(&limited->ran, 1);
+    atomic_fetch_sub(&limited->running, 1);
+    return 0;
+}
+
+static int limit_body(void *arg)
+{
+    FILCH_SCOPE(scope);
+    struct limited limited = {.scope = &scope};
+
+    (void)arg;
+    T_OK(filch_scope_limit(&scope, 3));
+    for (int i = 0; i < 3000; i++)
+        T_OK(filch_scope_spawn_wait(&scope, run_limited, &limited, NULL, FILCH_NEVER));
+    T_OK(filch_scope_join(&scope, FILCH_NEVER));
+    T_IS(limited.ran, 3000);
+    T_CHECK(limited.most >= 1 && limited.most <= 3);
+    return 0;
+}
+
+Test(scope, limit_bounds_the_children_at_a_time)
+{
+    cr_assert_eq(run_in_runtime(0, limit_body, NULL), 0);
+}
+
+static int full_body(void *arg)
+{
+    atomic_int ended = 0;
+    FILCH_SCOPE(scope);
+    filch_task_opts opts = {.name = "waited", .copy_bytes = 1};
+
+    (void)arg;
+    T_IS(filch_scope_limit(NULL, 1), -EINVAL);
+    T_OK(filch_scope_limit(&scope, 2));
+    T_OK(filch_scope_spawn(&scope, add_one_when_cancelled, &ended));
+    T_OK(filch_scope_spawn(&scope, add_one_when_cancelled, &ended));
+    T_IS(filch_scope_spawn(&scope, add_one_when_cancelled, &ended), -EAGAIN);
+    T_IS(filch_scope_spawn_opts(&scope, add_one_when_cancelled, &ended, &opts), -EAGAIN);
+    T_IS(filch_scope_spawn_wait(&scope, return_arg, NULL, NULL, FILCH_NOW), -ETIMEDOUT);
+    T_IS(filch_scope_spawn_wait(&scope, return_arg, &ended, &opts, filch_after(FILCH_MILLISECOND)),
+         -ETIMEDOUT);
+    T_IS(filch_scope_spawn_wait(&scope, NULL, NULL, NULL, FILCH_NOW), -EINVAL);
+    T_IS(filch_scope_spawn_wait(NULL, return_arg, NULL, NULL, FILCH_NOW), -EINVAL);
+    /* A higher limit makes room, none at all does too. */
+    T_OK(filch_scope_limit(&scope, 3));
+    T_OK(filch_scope_spawn(&scope, add_one_when_cancelled, &ended));
+    T_IS(filch_scope_spawn(&scope, add_one_when_cancelled, &ended), -EAGAIN);
+    T_OK(filch_scope_limit(&scope, 0));
+    T_OK(filch_scope_spawn_wait(&scope, add_one_when_cancelled, &ended, NULL, FILCH_NOW));
+    T_OK(filch_scope_cancel_join(&scope));
+    T_IS(ended, 4);
+    T_IS(filch_scope_spawn_wait(&scope, return_arg, NULL, NULL, FILCH_NEVER), -ECANCELED);
+    return 0;
+}
+
+Test(scope, full_scope_refuses_or_times_out)
+{
+    cr_assert_eq(run_in_runtime(0, full_body, NULL), 0);
+}
+
+/* Spawners that wait; each spawns once, and the order in which they are let in is kept. */
+struct queue_up {
+    filch_scope *scope;
+    atomic_int waiting; /* about to wait */
+    atomic_int order;
+    int admitted[20];
+};
+
+struct one_in_line {
+    struct queue_up *queue;
+    int number;
+    int result;
+};
+
+static int take_number(void *arg)
+{
+    struct one_in_line *one = arg;
+
+    one->queue->admitted[one->number] = atomic_fetch_add(&one->queue->order, 1);
+    return 0;
+}
+
+static int wait_in_line(void *arg)
+{
+    struct one_in_line *one = arg;
+
+    atomic_fetch_add(&one->queue->waiting, 1);
+    one->result = filch_scope_spawn_wait(one->queue->scope, take_number, one, NULL, FILCH_NEVER);
+    return 0;
+}
+
+/* The scope's only place is taken; 20 wait for it, one after the other. One worker: a task that has
+ * said that it is about to wait does so before anybody else runs. */
+static void line_up(struct queue_up *queue, struct one_in_line *one, filch_task **task)
+{
+    for (int i = 0; i < 20; i++) {
+        one[i] = (struct one_in_line){queue, i, 1};
+        task[i] = spawn(wait_in_line, &one[i]);
+        T_WAIT_UNTIL(atomic_load(&queue->waiting) == i + 1);
+    }
+}
+
+static int fair_body(void *arg)
+{
+    FILCH_SCOPE(scope);
+    struct queue_up queue = {.scope = &scope};
+    struct one_in_line one[20];
+    filch_task *task[20];
+    atomic_int ended = 0;
+
+    (void)arg;
+    T_OK(filch_scope_limit(&scope, 1));
+    T_OK(filch_scope_spawn(&scope, add_one, &ended));
+    line_up(&queue, one, task);
+    for (int i = 0; i < 20; i++) {
+        T_OK(join(task[i]));
+        T_OK(one[i].result);
+    }
+    T_OK(filch_scope_join(&scope, FILCH_NEVER));
+    for (int i = 0; i < 20; i++)
+        T_IS(queue.admitted[i], i);
+    return 0;
+}
+
+Test(scope, spawners_that_wait_are_served_in_order)
+{
+    cr_assert_eq(run_in_runtime(1, fair_body, NULL), 0);
+}
+
+/* Cancelling one spawner loses no room; cancelling the scope refuses all. */
+static int cancelled_line_body(void *arg)
+{
+    FILCH_SCOPE(scope);
+    struct queue_up queue = {.scope = &scope};
+    struct one_in_line one[20];
+    filch_task *task[20];
+    atomic_int ended = 0;
+
+    (void)arg;
+    T_OK(filch_scope_limit(&scope, 1));
+    T_OK(filch_scope_spawn(&scope, add_one_when_cancelled, &ended));
+    line_up(&queue, one, task);
+    for (int i = 0; i < 20; i += 2)
+        T_OK(filch_task_cancel(task[i]));
+    for (int i = 0; i < 20; i += 2) {
+        T_OK(join(task[i]));
+        T_IS(one[i].result, -ECANCELED);
+    }
+    T_IS(filch_scope_join(&scope, FILCH_NOW), -ETIMEDOUT);
+    T_OK(filch_scope_limit(&scope, 2)); /* lets one in, who lets the next in, ... */
+    for (int i = 1; i < 20; i += 2) {
+        T_OK(join(task[i]));
+        T_OK(one[i].result);
+    }
+    T_OK(filch_scope_limit(&scope, 1));
+    queue.waiting = 0;
+    line_up(&queue, one, task);
+    T_OK(filch_scope_cancel_join(&scope)); /* waits for the spawners, too */
+    for (int i = 0; i < 20; i++) {
+        T_OK(join(task[i]));
+        T_IS(one[i].result, -ECANCELED);
+    }
+    T_IS(ended, 1);
+    T_IS(queue.order, 10);
+    return 0;
+}
+
+Test(scope, cancel_refuses_those_that_wait_for_room)
+{
+    cr_assert_eq(run_in_runtime(1, cancelled_line_body, NULL), 0);
+}
+
+static int try_limit_body(void *arg)
+{
+    FILCH_TRY_SCOPE(scope);
+    struct queue_up queue = {.scope = &scope};
+    struct one_in_line one[20];
+    filch_task *task[20];
+    atomic_int ended = 0;
+
+    (void)arg;
+    T_OK(filch_scope_limit(&scope, 2));
+    T_OK(filch_scope_spawn(&scope, add_one_when_cancelled, &ended));
+    T_OK(filch_scope_spawn(&scope, return_arg, (void *)-EPROTO));
+    line_up(&queue, one, task);
+    T_IS(filch_scope_join(&scope, FILCH_NEVER), -EPROTO);
+    for (int i = 0; i < 20; i++)
+        T_OK(join(task[i]));
+    /* The error came while the first waited, or before: either way all later ones are refused. */
+    for (int i = 1; i < 20; i++)
+        T_IS(one[i].result, -ECANCELED);
+    T_IS(filch_scope_spawn(&scope, return_arg, NULL), -ECANCELED);
+    T_IS(ended, 1);
+    return 0;
+}
+
+Test(scope, try_scope_refuses_spawns_after_an_error)
+{
+    cr_assert_eq(run_in_runtime(1, try_limit_body, NULL), 0);
+}
+
+/* Children that spawn into their own limited scope; random cancels and limits; nothing is lost. */
+struct crowd {
+    filch_scope scope;
+    atomic_int spawned, ran, refused, waited;
+};
+
+static int one_of_the_crowd(void *arg)
+{
+    struct crowd *crowd = arg;
+
+    filch_task_yield();
+    atomic_fetch_add(&crowd->ran, 1);
+    return 0;
+}
+
+static int crowd_spawner(void *arg)
+{
+    struct crowd *crowd = arg;
+
+    for (int i = 0; i < 200; i++) {
+        filch_time until = i % 3 ? FILCH_NEVER : filch_after((filch_time)i * FILCH_MICROSECOND);
+        int r = filch_scope_spawn_wait(&crowd->scope, one_of_the_crowd, crowd, NULL, until);
+
+        T_CHECK(r == 0 || r == -ECANCELED || (r == -ETIMEDOUT && i % 3 == 0));
+        atomic_fetch_add(r == 0 ? &crowd->spawned : &crowd->refused, 1);
+    }
+    return 0;
+}
+
+static int crowd_body(void *arg)
+{
+    (void)arg;
+    for (unsigned round = 0; round < 20; round++) {
+        struct crowd crowd = {.ran = 0};
+        FILCH_SCOPE(spawners);
+
+        filch_scope_init(&crowd.scope, 0);
+        T_OK(filch_scope_limit(&crowd.scope, 1 + round % 4));
+        for (int i = 0; i < 8; i++)
+            T_OK(filch_scope_spawn(&spawners, crowd_spawner, &crowd));
+        for (unsigned i = 0; i < 100 * round; i++)
+            filch_task_yield();
+        if (round % 2)
+            filch_scope_cancel(&spawners);
+        else
+            filch_scope_cancel(&crowd.scope);
+        T_OK(filch_scope_join(&spawners, T_LIMIT));
+        filch_scope_cancel_join(&crowd.scope);
+        T_IS(crowd.spawned, crowd.ran);
+        T_IS(crowd.spawned + crowd.refused, 8 * 200);
+    }
+    return 0;
+}
+
+Test(scope, crowd_of_spawners_loses_nothing)
+{
+    cr_assert_eq(run_in_runtime(0, crowd_body, NULL), 0);
+}
+
+/* Somebody else cancels while the owner joins: the frame may go as soon as the last child has
+ * ended, and the one who cancels must be done with it by then. */
+struct cancel_from_outside {
+    filch_scope *scope;
+    atomic_int ended;
+};
+
+static int cancel_for_another(void *arg)
+{
+    filch_scope_cancel(((struct cancel_from_outside *)arg)->scope);
+    return 0;
+}
+
+static void owner_of_many(struct cancel_from_outside *outside)
+{
+    filch_scope *scope = malloc(sizeof(*scope));
+    filch_task *canceller;
+
+    T_CHECK(scope);
+    filch_scope_init(scope, 0);
+    outside->scope = scope;
+    for (int i = 0; i < 200; i++)
+        T_OK(filch_scope_spawn(scope, add_one_when_cancelled, &outside->ended));
+    canceller = spawn(cancel_for_another, outside);
+    T_IS(filch_scope_join(scope, T_LIMIT), -ECANCELED);
+    free(scope); /* address sanitizers see a late access */
+    T_OK(join(canceller));
+}
+
+static int cancel_from_outside_body(void *arg)
+{
+    struct cancel_from_outside outside = {.ended = 0};
+
+    (void)arg;
+    for (int i = 0; i < 200; i++)
+        owner_of_many(&outside);
+    T_IS(outside.ended, 200 * 200);
+    return 0;
+}
+
+Test(scope, cancel_by_another_task_is_done_with_the_frame_when_join_returns)
+{
+    cr_assert_eq(run_in_runtime(0, cancel_from_outside_body, NULL), 0);
+}
