@@ -1,5 +1,7 @@
-/* The clock, sleeping, and periodic ticks. Timers have a resolution of 1 ms (they fire up to 1 ms
- * late, never early). */
+/* The clock, sleeping, and periodic ticks. No timer fires early. Its time is rounded up to a grain
+ * of 16 us for the nearest ones, 1/64 of the span for others, and at most 1 ms: a sleep of 200 us
+ * is over some tens of microseconds late on an idle worker, one of an hour up to a millisecond. A
+ * worker that runs another task adds the time until that task suspends or the monitor comes by. */
 #ifndef FILCH_TIME_H
 #define FILCH_TIME_H
 
@@ -31,11 +33,23 @@ FILCH_API filch_time filch_after(filch_time span_ns);
  */
 FILCH_API int filch_sleep(filch_time until);
 
-/* A periodic tick. The fields are private. Ticks that were missed come at once, one after the other
- * (as in Tokio's Burst), so that their count is right. */
+/* What becomes of ticks that were missed: when one is taken more than 5 ms after it was due. */
+enum filch_missed {
+    /* They come at once, one after the other, until the interval has caught up: the count is right.
+     */
+    FILCH_MISSED_BURST = 0,
+    /* The next one comes a period after this one was taken: the distance is right. */
+    FILCH_MISSED_DELAY,
+    /* They are left out; the next one comes at the next multiple of the period since the start: the
+     * phase is right. */
+    FILCH_MISSED_SKIP,
+};
+
+/* A periodic tick. The fields are private. */
 typedef struct filch_interval {
     filch_time next;
     filch_time period_ns;
+    uint32_t missed; /* enum filch_missed */
 } filch_interval;
 
 /**
@@ -43,9 +57,27 @@ typedef struct filch_interval {
  * @interval:  caller's memory; needs no clean-up
  * @period_ns: at least 1
  *
- * Return: 0; -EINVAL (NULL, or a period of 0).
+ * Missed ticks come in a burst; see filch_interval_set_missed().
+ * Thread-safety: any thread. Suspends: no. Return: 0; -EINVAL (NULL, or a period of 0).
  */
 FILCH_API int filch_interval_init(filch_interval *interval, filch_time period_ns);
+
+/**
+ * filch_interval_set_missed() - choose what becomes of missed ticks
+ *
+ * Thread-safety: the task that uses the interval. Suspends: no. Return: 0; -EINVAL (NULL, or no
+ * such policy).
+ */
+FILCH_API int filch_interval_set_missed(filch_interval *interval, enum filch_missed missed);
+
+/**
+ * filch_interval_reset() - say when the next tick comes
+ * @next: FILCH_NOW: at once; FILCH_NEVER: not until the next reset. Later ones follow it by the
+ *        period.
+ *
+ * Thread-safety: the task that uses the interval. Suspends: no. Return: 0; -EINVAL (NULL).
+ */
+FILCH_API int filch_interval_reset(filch_interval *interval, filch_time next);
 
 /**
  * filch_interval_tick() - wait for the next tick
@@ -53,7 +85,7 @@ FILCH_API int filch_interval_init(filch_interval *interval, filch_time period_ns
  * @until:    stop waiting at this time; the tick is not consumed then
  *
  * Suspends: yes. Cancellation point: yes; the tick is not consumed.
- * Return: 0; -ETIMEDOUT; -ECANCELED; -EINVAL (NULL).
+ * Return: 0; -ETIMEDOUT; -ECANCELED; -EINVAL (NULL, or never initialised).
  */
 FILCH_API int filch_interval_tick(filch_interval *interval, filch_time until);
 

@@ -27,7 +27,7 @@ static void suspend(struct filch__worker *worker, struct filch__task *task, enum
 static void arm(struct filch__worker *worker, struct filch__task *task, filch_time until)
 {
     filch__timer_init(&task->timer);
-    filch__timer_arm(&worker->timers, &task->timer, until, task);
+    filch__timer_arm(&worker->timers, &task->timer, until, worker->now, task);
 }
 
 void filch__park_shielded(enum filch__wait reason)

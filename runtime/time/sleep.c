@@ -1,4 +1,4 @@
-/* Sleeping, ticking, and the sleep future. A sleep is a wait that nobody ends early: only its
+/* Sleeping, and the sleep future. A sleep is a wait that nobody ends early: only its
  * time-out counts. */
 #include <filch/future.h>
 #include <filch/time.h>
@@ -19,32 +19,6 @@ int filch_sleep(filch_time until)
     filch__waiter_init(&waiter, FILCH_WAIT_SLEEP);
     r = filch__waiter_wait(&waiter, until);
     return r == -ETIMEDOUT ? 0 : r;
-}
-
-int filch_interval_init(filch_interval *interval, filch_time period_ns)
-{
-    if (!interval || !period_ns)
-        return -EINVAL;
-    interval->next = filch_after(period_ns);
-    interval->period_ns = period_ns;
-    return 0;
-}
-
-int filch_interval_tick(filch_interval *interval, filch_time until)
-{
-    int r;
-
-    if (!interval)
-        return -EINVAL;
-    if (filch_now() < interval->next) {
-        r = filch_sleep(until < interval->next ? until : interval->next);
-        if (r < 0)
-            return r;
-        if (until < interval->next)
-            return -ETIMEDOUT;
-    }
-    interval->next += interval->period_ns;
-    return 0;
 }
 
 struct sleep_private {
@@ -79,7 +53,8 @@ static filch_poll sleep_poll(filch_future *self, filch_cx *cx)
     if (!worker)
         filch__throw("a sleep future was polled outside of tasks");
     if (future->until != FILCH_NEVER)
-        filch__timer_arm(&worker->timers, &priv->timer, future->until, filch__task_current());
+        filch__timer_arm(&worker->timers, &priv->timer, future->until, worker->now,
+                         filch__task_current());
     return FILCH_PENDING;
 }
 

@@ -5,6 +5,11 @@
 
 #include "runtime/task/task.h"
 
+#define DISTANCE_SHIFT 6
+#define COARSEST_SHIFT 20
+/* 146 years after boot. The kernel adds the present time to a span, in 63 bits. */
+#define FARTHEST ((filch_time)1 << 62)
+
 void filch__timers_init(struct filch__timers *timers, filch_time now)
 {
     filch_spinlock_init(&timers->lock);
@@ -18,11 +23,29 @@ void filch__timer_init(struct filch__timer *timer)
     timer->home = NULL;
 }
 
+/* Up, to a multiple of the largest power of two that is at most 1/64 of the distance, within
+ * bounds.
+ */
+static filch_time round_up(filch_time when, filch_time now)
+{
+    filch_time distance = when > now ? when - now : 0;
+    filch_time grain;
+
+    if (when > FARTHEST)
+        return FARTHEST;
+    /* The bits below the finest and at the coarsest grain put the result within bounds. */
+    grain = distance >> DISTANCE_SHIFT | (filch_time)1 << FILCH__WHEEL_TICK_SHIFT;
+    grain = grain >> COARSEST_SHIFT ? (filch_time)1 << COARSEST_SHIFT
+                                    : (filch_time)1 << (63 - __builtin_clzll(grain));
+    return (when + grain - 1) & ~(grain - 1);
+}
+
 void filch__timer_arm(struct filch__timers *timers, struct filch__timer *timer, filch_time when,
-                      struct filch__task *task)
+                      filch_time now, struct filch__task *task)
 {
     filch_time next;
 
+    when = round_up(when, now);
     timer->home = timers;
     timer->task = task;
     timer->generation = filch__task_generation(task);

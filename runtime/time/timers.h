@@ -1,5 +1,9 @@
 /* The timers of one worker: a wheel under a small lock, so that any worker can disarm a timer and a
- * busy worker's timers can be fired by another. */
+ * busy worker's timers can be fired by another.
+ *
+ * How late: a timer's time is rounded up to 1/64 of its distance, at least 16 us and at most 1 ms
+ * (powers of two). So short sleeps are as exact as parking is, and thousands of long ones share the
+ * wake-ups of their worker. */
 #ifndef FILCH_TIME_TIMERS_H
 #define FILCH_TIME_TIMERS_H
 
@@ -22,9 +26,10 @@ void filch__timers_init(struct filch__timers *timers, filch_time now);
 /* A timer that is in no wheel. */
 void filch__timer_init(struct filch__timer *timer);
 
-/* Arms a timer that is not armed: @task is woken at @when. By the timer's owner. */
+/* Arms a timer that is not armed: @task is woken at @when, rounded up. By the timer's owner. @now
+ * may be a little out of date: it is used to round only. */
 void filch__timer_arm(struct filch__timers *timers, struct filch__timer *timer, filch_time when,
-                      struct filch__task *task);
+                      filch_time now, struct filch__task *task);
 
 /* Takes a timer out. By its owner; afterwards nobody touches it. Return: false when it had fired,
  * or was never armed. */

@@ -1,7 +1,7 @@
 /* See wheel.h. Level l has slots of 64^l ticks. The highest group of six bits in which a timer's
  * tick differs from the wheel's is its level, and that group of the timer's tick is its slot:
  *
- *     tick   ...|level 5|level 4|level 3|level 2|level 1|level 0|      6 bits each
+ *     tick   ...|level 6|level 5|level 4|level 3|level 2|level 1|level 0|      6 bits each
  *
  * When the wheel comes to the start of a slot above level 0, that slot's timers are put again,
  * lower (a cascade), or have expired. Advancing leaps from one occupied slot to the next, so an
@@ -11,8 +11,8 @@
  *   [slot]      a timer is in the slot that its tick selects, on a level low enough that the slot
  * comes up, after the present tick, not later than the timer is due; [occupied]  bit s of
  * occupied[l] is set exactly if slot[l][s] is not empty; [overdue]   the present slot of level 0
- * holds what was late when it was put, and nothing else; the present slots of levels 1 to 4 are
- * empty; that of level 5 comes up after a whole turn.
+ * holds what was late when it was put, and nothing else; the present slots of levels 1 to 5 are
+ * empty; that of level 6 comes up after a whole turn.
  */
 #include "runtime/time/wheel.h"
 

@@ -1,4 +1,4 @@
-/* Timer wheel: 6 levels of 64 slots, 1 ms (2^20 ns) ticks, after Varghese and Lauck's hierarchical
+/* Timer wheel: 7 levels of 64 slots, 16 us (2^14 ns) ticks, after Varghese and Lauck's hierarchical
  * wheels.
  *
  * Pure data structure: time is an argument, so tests need no clock. Not locked: its owner (struct
@@ -12,9 +12,9 @@
 
 #include "runtime/base/list.h"
 
-#define FILCH__WHEEL_LEVELS 6
+#define FILCH__WHEEL_LEVELS 7
 #define FILCH__WHEEL_SLOTS 64
-#define FILCH__WHEEL_TICK_SHIFT 20
+#define FILCH__WHEEL_TICK_SHIFT 14
 
 /* Embedded in its owner. Armed when link points elsewhere than to itself. */
 struct filch__timer {
@@ -36,7 +36,7 @@ struct filch__wheel {
 void filch__wheel_init(struct filch__wheel *wheel, filch_time now);
 
 /* Puts @timer in; it must not be armed. A time in the past fires at the next advance. Times beyond
- * the horizon (2^36 ticks) wait in the last level and are put again. */
+ * the horizon (2^42 ticks) wait in the last level and are put again. */
 void filch__wheel_insert(struct filch__wheel *wheel, struct filch__timer *timer, filch_time when);
 
 /* Takes an armed timer out. */

@@ -1,9 +1,11 @@
 /* Description: the timer wheel against an array: never early, at most a tick late, in order, at
- * every boundary of its levels. */
+ * every boundary of its levels; and how the timers round. */
 #include <stdlib.h>
 
 #include <criterion/criterion.h>
 
+#include "runtime/task/task.h"
+#include "runtime/time/timers.h"
 #include "runtime/time/wheel.h"
 
 #define TICK ((filch_time)1 << FILCH__WHEEL_TICK_SHIFT)
@@ -301,4 +303,37 @@ Test(wheel, never_is_never)
     filch__wheel_remove(&wheel, &timer);
     cr_assert(filch__wheel_is_valid(&wheel));
     cr_assert_eq(filch__wheel_next(&wheel), FILCH_NEVER);
+}
+
+/* Never early; late by 1/64 of the distance at most, but a tick is allowed, and 2^20 ns the limit.
+ */
+Test(wheel, timers_round_up_in_proportion_to_their_distance)
+{
+    static struct filch__timers timers;
+    static struct filch__task task;
+    uint64_t seed = 0x9e3779b97f4a7c15u;
+    struct filch__timer timer;
+
+    filch__timers_init(&timers, 0);
+    filch__timer_init(&timer);
+    for (unsigned i = 0; i < 200000; i++) {
+        filch_time now = random_next(&seed) >> (3 + random_next(&seed) % 60);
+        filch_time distance = random_next(&seed) >> (3 + random_next(&seed) % 60);
+        filch_time when = i % 16 ? now + distance : now - now % (distance + 1);
+        filch_time allowed = when > now ? (when - now) / 64 : 0;
+
+        if (allowed < TICK)
+            allowed = TICK;
+        if (allowed > (filch_time)1 << 20)
+            allowed = (filch_time)1 << 20;
+        filch__timer_arm(&timers, &timer, when, now, &task);
+        cr_assert(timer.when >= when && timer.when - when < allowed, "%u: %lu in %lu", i, when,
+                  timer.when);
+        cr_assert(filch_load_relaxed(&timers.next) <= timer.when);
+        cr_assert(filch__timer_disarm(&timer));
+    }
+    /* The end of time is nearer, so that sums with it do not overflow. */
+    filch__timer_arm(&timers, &timer, FILCH_NEVER, 0, &task);
+    cr_assert_eq(timer.when, (filch_time)1 << 62);
+    cr_assert(filch__timer_disarm(&timer) && !filch__timer_disarm(&timer));
 }
