@@ -38,7 +38,7 @@ typedef struct filch_stats {
     uint64_t tasks_finished;
     uint64_t polls;        /* times that a task or future was run */
     uint64_t local_wakes;  /* tasks made runnable by their own worker */
-    uint64_t inject_wakes; /* tasks made runnable through the inject queue */
+    uint64_t inject_wakes; /* through the inject queue, or pinned and by another worker */
     uint64_t steals;       /* successful visits to another worker's queue */
     uint64_t stolen_tasks;
     uint64_t parks;

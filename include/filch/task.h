@@ -56,6 +56,12 @@ typedef struct filch_task_opts {
     bool save_fp;
     /* For blocking jobs: whose threads run it, see <filch/blocking.h>. NULL: the default class. */
     filch_blocking_class *blocking_class;
+    /* True: the task runs on one worker's thread from beginning to end, for libraries that keep
+     * state per thread (OpenSSL's error queue, a locale). No other worker ever helps it out: while
+     * its worker is held up by another task, it waits. Tasks only: not for blocking jobs. */
+    bool pinned;
+    /* Which worker a pinned task gets: 1 to filch_stats.workers; 0: the next one in turn. */
+    unsigned worker;
 } filch_task_opts;
 
 /**
@@ -64,8 +70,9 @@ typedef struct filch_task_opts {
  * @arg: passed to @fn; consumed only on success
  *
  * Thread-safety: any task (a plain thread uses filch_runtime_spawn()). Suspends: no.
- * Return: 0; -EINVAL (@fn is NULL); -EPERM (not in a task or blocking job of a runtime); -ESHUTDOWN
- * (the runtime is stopping); -ENOMEM (no control block or no address space for a stack).
+ * Return: 0; -EINVAL (@fn is NULL, or options that contradict each other or name no worker); -EPERM
+ * (not in a task or blocking job of a runtime); -ESHUTDOWN (the runtime is stopping); -ENOMEM (no
+ * control block or no address space for a stack).
  */
 FILCH_API FILCH_MUST_CHECK int filch_spawn(filch_fn fn, void *arg);
 

@@ -339,8 +339,8 @@ int filch_listener_accept(filch_listener *handle, filch_tcp **ret_conn, filch_ti
     if (r < 0)
         return r;
     listener = filch_container_of(object, filch_listener, fd);
-    fd = task && task->kind == FILCH_KIND_STACKFUL ? accept_in_task(listener, until)
-                                                   : accept_in_thread(listener, until);
+    fd = task && filch__task_has_stack(task) ? accept_in_task(listener, until)
+                                             : accept_in_thread(listener, until);
     r = fd < 0 ? fd : filch__tcp_adopt(fd, !listener->delay, ret_conn);
     filch__fd_leave(object);
     if (r == 0)

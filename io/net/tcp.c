@@ -188,7 +188,7 @@ static bool in_stackful_task(void)
 {
     struct filch__task *task = filch__task_current();
 
-    return task && task->kind == FILCH_KIND_STACKFUL;
+    return task && filch__task_has_stack(task);
 }
 
 ssize_t filch_tcp_read(filch_tcp *conn, void *buf, size_t bytes, filch_time until)

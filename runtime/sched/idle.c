@@ -86,6 +86,16 @@ int filch__idle_pick(struct filch__idle *idle)
     return -1;
 }
 
+bool filch__idle_claim(struct filch__idle *idle, unsigned worker)
+{
+    uint64_t bit = (uint64_t)1 << worker % 64;
+
+    if (!(filch_fetch_and_seq_cst(&idle->sleepers[worker / 64], ~bit) & bit)) /* [mailbox-park] */
+        return false;
+    filch_fetch_add_seq_cst(&idle->counts, RUNNING + SEARCHING);
+    return true;
+}
+
 unsigned filch__idle_running(struct filch__idle *idle)
 {
     return (unsigned)(filch_load_relaxed(&idle->counts) >> 32);

@@ -55,6 +55,10 @@ bool filch__idle_unpark(struct filch__idle *idle, unsigned worker);
  * already. The caller unparks the picked worker. */
 int filch__idle_pick(struct filch__idle *idle);
 
+/* After giving @worker alone something to do: is it parked, so that the caller must unpark it? It
+ * is counted as searching then. [mailbox-park] */
+bool filch__idle_claim(struct filch__idle *idle, unsigned worker);
+
 /* Workers that are not parked. */
 unsigned filch__idle_running(struct filch__idle *idle);
 

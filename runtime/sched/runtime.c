@@ -37,6 +37,7 @@ static void worker_init(struct filch_runtime *rt, unsigned index)
     worker->now = filch_now();
     worker->lane = filch__uring_driver.lane(rt->driver, index);
     filch__run_queue_init(&worker->queue);
+    filch__mailbox_init(&worker->mailbox);
     filch__timers_init(&worker->timers, worker->now);
 }
 

@@ -12,7 +12,8 @@
  * switch. A body that has returned runs the next new task on the same stack, without a switch at
  * all.
  *
- * Order in the loop: LIFO slot (FILCH__LIFO_USES in a row, then the queue has its turn), run queue,
+ * Order in the loop: mailbox with pinned tasks (PINNED_USES in a row, then the others have their
+ * turn), LIFO slot (FILCH__LIFO_USES in a row, then the queue has its turn), run queue,
  * own driver lane and timers, inject queue, other workers that are behind; then worker_idle.c.
  * Every INJECT_TICKS switches the inject queue goes first.
  */
@@ -28,6 +29,7 @@
 #define INJECT_TICKS                                                                               \
     64 /* a multiple: the loop is entered every MAINTAIN_TICKS when the queue is busy */
 #define INJECT_BATCH 64
+#define PINNED_USES 16
 #define STACK_COLOURS 2048 /* bytes */
 /* A task that pushes without ever switching looks at the clock at every so many pushes. */
 #define PUSH_CHECK 64
@@ -228,16 +230,24 @@ void filch__worker_after(struct filch__worker *worker)
     case FILCH_AFTER_YIELD:
         filch__worker_push_back(worker, task);
         break;
+    case FILCH_AFTER_PARK_PINNED:
+        if (filch__state_park(&task->state) == FILCH_PARK_REQUEUE)
+            filch__mailbox_send(task);
+        break;
+    case FILCH_AFTER_YIELD_PINNED:
+        filch__mailbox_send(task);
+        break;
     case FILCH_AFTER_STACK:
         filch__stack_detach(&worker->stacks, worker->after_stack);
         break;
     }
 }
 
-void filch__worker_switch_out(struct filch__worker *worker, enum filch__after after)
+/* To @next, or to the loop. */
+static inline __attribute__((always_inline)) void
+switch_from(struct filch__worker *worker, enum filch__after after, struct filch__task *next)
 {
     struct filch__task *task = worker->current;
-    struct filch__task *next = filch__worker_next_fast(worker);
     struct filch__switch_target to = worker->loop;
     int saved_errno = *worker->errno_at;
     void *fake_stack = NULL;
@@ -255,6 +265,16 @@ void filch__worker_switch_out(struct filch__worker *worker, enum filch__after af
     worker = filch__worker_self();
     filch__worker_after(worker);
     *worker->errno_at = saved_errno;
+}
+
+void filch__worker_switch_out(struct filch__worker *worker, enum filch__after after)
+{
+    switch_from(worker, after, filch__worker_next_fast(worker));
+}
+
+void filch__worker_switch_to_loop(struct filch__worker *worker, enum filch__after after)
+{
+    switch_from(worker, after, NULL);
 }
 
 /* Where to go from a stack whose tasks have ended. */
@@ -361,6 +381,16 @@ static struct filch__task *take_injected(struct filch__worker *worker)
     return filch__inject_take(inject, &worker->queue, INJECT_BATCH);
 }
 
+static struct filch__task *next_pinned(struct filch__worker *worker)
+{
+    struct filch__task *task = NULL;
+
+    if (worker->pinned_uses < PINNED_USES)
+        task = filch__mailbox_take(&worker->mailbox);
+    worker->pinned_uses = task ? worker->pinned_uses + 1 : 0;
+    return task;
+}
+
 /* Next task for the loop, or NULL when there may be none. */
 static struct filch__task *next_task(struct filch__worker *worker)
 {
@@ -374,13 +404,13 @@ static struct filch__task *next_task(struct filch__worker *worker)
         maintain(worker);
     if (tick % INJECT_TICKS == 0 && (task = take_injected(worker)))
         return task;
-    task = next_local(worker);
-    if (task)
+    if ((task = next_pinned(worker)) || (task = next_local(worker)))
         return task;
     worker->completions += filch__uring_driver.poll(worker->lane);
     worker->now = filch_now();
     run_timers(worker);
-    if ((task = next_local(worker)) || (task = take_injected(worker)))
+    if ((task = next_local(worker)) || (task = next_pinned(worker)) ||
+        (task = take_injected(worker)))
         return task;
     return filch__worker_steal(worker);
 }

@@ -13,6 +13,7 @@
 #include "runtime/sched/driver.h"
 #include "runtime/sched/idle.h"
 #include "runtime/sched/inject.h"
+#include "runtime/sched/mailbox.h"
 #include "runtime/sched/run_queue.h"
 #include "runtime/sched/self.h"
 #include "runtime/task/switch.h"
@@ -26,6 +27,8 @@ enum filch__after {
     FILCH_AFTER_NOTHING = 0,
     FILCH_AFTER_PARK,  /* park it, or queue it again */
     FILCH_AFTER_YIELD, /* queue it */
+    FILCH_AFTER_PARK_PINNED,
+    FILCH_AFTER_YIELD_PINNED,
     FILCH_AFTER_STACK, /* the task has ended: give its stack back */
 };
 
@@ -42,8 +45,9 @@ struct filch__worker {
      * by the owner; the monitor may take it from a stuck one. [lifo-slot] release in put -> acquire
      * in take: the task's `next` and queue position change hands. */
     filch_atomic_ptr lifo;
-    unsigned lifo_uses; /* in a row; at FILCH__LIFO_USES the queue has its turn */
-    int budget;         /* operations that the current task may still do without yielding */
+    unsigned lifo_uses;   /* in a row; at FILCH__LIFO_USES the queue has its turn */
+    unsigned pinned_uses; /* the same for the mailbox */
+    int budget;           /* operations that the current task may still do without yielding */
     /* Tasks and futures run so far. Written by the owner; the monitor sees a stuck worker by it. */
     filch_atomic_u64 tick;
     enum filch__after after;
@@ -84,6 +88,7 @@ struct filch__worker {
      * [idle-park] through the idle word. */
     filch_atomic_u32 behind;
     struct filch__run_queue queue;
+    struct filch__mailbox mailbox;
     struct filch__timers timers;
     struct filch__worker_stats stats;
     pthread_t thread;
@@ -98,11 +103,12 @@ struct filch_runtime {
     struct filch__inject inject;
     struct filch__idle idle;
     struct filch__blocking_pool blocking;
-    filch_atomic_u32 stopping;   /* 1: no new spawns, everything is cancelled */
-    filch_atomic_u32 exiting;    /* 1: workers leave their loops */
-    filch_atomic_u32 finish_seq; /* futex: grows at each task's end while stopping */
-    filch_atomic_u32 monitor;    /* 1: a parked worker has monitor duty */
-    filch_atomic_u32 spinner;    /* 1: a worker spins */
+    filch_atomic_u32 stopping;    /* 1: no new spawns, everything is cancelled */
+    filch_atomic_u32 exiting;     /* 1: workers leave their loops */
+    filch_atomic_u32 finish_seq;  /* futex: grows at each task's end while stopping */
+    filch_atomic_u32 monitor;     /* 1: a parked worker has monitor duty */
+    filch_atomic_u32 spinner;     /* 1: a worker spins */
+    filch_atomic_u32 next_pinned; /* grows; the worker of the next pinned task that names none */
     /* For threads that are no workers. */
     filch_atomic_u64 outside_spawned, outside_finished, outside_inject_wakes, outside_wakes_sent;
 };
@@ -132,6 +138,9 @@ struct filch__task *filch__worker_next_fast(struct filch__worker *worker);
 /* Switches from the running task to the next one. Returns when it runs again, maybe on another
  * worker. */
 void filch__worker_switch_out(struct filch__worker *worker, enum filch__after after);
+
+/* The same to the worker's loop, for pinned tasks. */
+void filch__worker_switch_to_loop(struct filch__worker *worker, enum filch__after after);
 
 /* What the previous task left to be done; first thing after a switch. */
 void filch__worker_after(struct filch__worker *worker);

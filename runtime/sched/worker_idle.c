@@ -42,6 +42,10 @@ void filch__runtime_notify(struct filch_runtime *rt)
 
 void filch__runtime_inject(struct filch_runtime *rt, struct filch__task *task)
 {
+    if (task->kind == FILCH_KIND_PINNED) {
+        filch__mailbox_send(task);
+        return;
+    }
     filch_fetch_add_relaxed(&rt->outside_inject_wakes, 1);
     if (filch__inject_push(&rt->inject, task))
         filch__runtime_notify(rt);
@@ -139,7 +143,13 @@ bool filch__worker_sees_work(struct filch__worker *worker)
            filch_load_relaxed(&worker->rt->exiting);
 }
 
-/* Helps one worker that is stuck in a task. */
+/* The same, and what it alone could do. */
+static bool sees_any_work(struct filch__worker *worker)
+{
+    return filch__worker_sees_work(worker) || !filch__mailbox_is_empty(&worker->mailbox);
+}
+
+/* Helps one worker that is stuck in a task. Its pinned tasks are beyond help. */
 static struct filch__task *help(struct filch__worker *worker, struct filch__worker *victim)
 {
     struct filch__task *task = steal_from(worker, victim);
@@ -192,7 +202,7 @@ static bool spin_until(struct filch__worker *worker, filch_time end)
         filch_time now;
 
         for (int i = 0; i < 16; i++) {
-            if (filch__uring_driver.is_ready(worker->lane) || filch__worker_sees_work(worker))
+            if (filch__uring_driver.is_ready(worker->lane) || sees_any_work(worker))
                 return true;
             filch_cpu_relax();
         }
@@ -310,7 +320,7 @@ void filch__worker_idle(struct filch__worker *worker)
     }
     filch__idle_park(&rt->idle, worker->index, worker->searching);
     worker->searching = false;
-    if (filch__worker_sees_work(worker)) { /* [idle-park] */
+    if (sees_any_work(worker)) { /* [idle-park], [mailbox-park] */
         worker->searching = filch__idle_unpark(&rt->idle, worker->index);
         return;
     }

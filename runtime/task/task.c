@@ -106,10 +106,29 @@ static void credit_give(struct filch__worker *worker)
         filch__stack_credit_give(1);
 }
 
-static int use_opts(struct filch__task *task, const filch_task_opts *opts)
+static bool are_valid(const filch_task_opts *opts, const struct filch_runtime *rt,
+                      enum filch__kind kind)
+{
+    if (!opts->pinned)
+        return opts->worker == 0;
+    return kind == FILCH_KIND_STACKFUL && opts->worker <= rt->workers;
+}
+
+static void pin(struct filch__task *task, struct filch_runtime *rt, unsigned worker)
+{
+    unsigned index =
+        worker ? worker - 1 : filch_fetch_add_relaxed(&rt->next_pinned, 1) % rt->workers;
+
+    task->kind = FILCH_KIND_PINNED;
+    task->pinned_to = &rt->worker[index];
+}
+
+static int use_opts(struct filch__task *task, struct filch_runtime *rt, const filch_task_opts *opts)
 {
     void *copy;
 
+    if (opts->pinned)
+        pin(task, rt, opts->worker);
     if (opts->name) {
         task->name = opts->name;
         task->flags |= FILCH_TASK_NAMED;
@@ -136,6 +155,8 @@ int filch__task_new(struct filch_runtime *rt, enum filch__kind kind, filch_fn fn
     struct filch__task *task;
     int r;
 
+    if (opts && !are_valid(opts, rt, kind))
+        return -EINVAL;
     if (filch_load_relaxed(&rt->stopping))
         return -ESHUTDOWN;
     if (kind == FILCH_KIND_STACKFUL && (r = credit_take(worker)) < 0)
@@ -152,7 +173,7 @@ int filch__task_new(struct filch_runtime *rt, enum filch__kind kind, filch_fn fn
     task->kind = (uint8_t)kind;
     task->flags = 0;
     task->waiting = FILCH_WAIT_NONE;
-    if (opts && (r = use_opts(task, opts)) < 0)
+    if (opts && (r = use_opts(task, rt, opts)) < 0)
         goto fail_block;
     filch__state_spawn(&task->state, with_handle);
     if (worker)
@@ -192,7 +213,7 @@ void filch__task_abort(struct filch__task *task)
 
     if (task->flags & FILCH_TASK_COPIED)
         free(task->arg);
-    if (task->kind == FILCH_KIND_STACKFUL)
+    if (filch__task_has_stack(task))
         credit_give(worker_of(rt));
     block_release(task);
     count_finished(rt);
@@ -200,6 +221,10 @@ void filch__task_abort(struct filch__task *task)
 
 static void enqueue_local(struct filch__worker *worker, struct filch__task *task, bool front)
 {
+    if (task->kind == FILCH_KIND_PINNED) {
+        filch__mailbox_send(task);
+        return;
+    }
     filch_counter_add(&worker->stats.local_wakes, 1);
     if (front)
         filch__worker_push_front(worker, task);
@@ -278,7 +303,7 @@ void filch__task_finish(struct filch__task *task, int result)
         filch__locals_end(task);
     if (flags & FILCH_TASK_COPIED)
         free(task->arg);
-    if (task->kind == FILCH_KIND_STACKFUL)
+    if (filch__task_has_stack(task))
         credit_give(worker_of(rt));
     task->result = result;
     task->stack = NULL;

@@ -20,6 +20,7 @@ struct filch__locals;
 
 enum filch__kind {
     FILCH_KIND_STACKFUL = 0,
+    FILCH_KIND_PINNED,   /* stackful, and always on the worker `pinned_to`; sched/mailbox.c */
     FILCH_KIND_FUTURE,   /* polled on the worker's own stack */
     FILCH_KIND_BLOCKING, /* runs on the blocking pool */
 };
@@ -62,11 +63,14 @@ struct filch__task {
     struct filch__scope *scope;   /* with SCOPED */
     struct filch__list scope_link;
     const char *name; /* with NAMED */
-    /* While it is the first of a chunk: of a run queue's list, or of the pool. */
-    struct {
-        struct filch__task *next;
-        uint64_t count;
-    } chunk;
+    union {
+        /* While it is the first of a chunk: of a run queue's list, or of the pool. */
+        struct {
+            struct filch__task *next;
+            uint64_t count;
+        } chunk;
+        struct filch__worker *pinned_to; /* of kind PINNED, which is never in a run queue */
+    };
     struct filch__locals *locals; /* with HAS_LOCALS; task/local.c */
 
     struct filch__timer timer; /* one wait at a time has a deadline */
@@ -86,6 +90,12 @@ extern struct filch__pool filch__task_pool;
 /* The running task; NULL outside of tasks. Read it anew after each suspension: never cached across
  * one. */
 struct filch__task *filch__task_current(void);
+
+/* Has it a stack of its own, so that it can suspend? */
+static inline bool filch__task_has_stack(const struct filch__task *task)
+{
+    return task->kind <= FILCH_KIND_PINNED;
+}
 
 static inline uint64_t filch__task_generation(const struct filch__task *task)
 {

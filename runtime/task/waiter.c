@@ -13,10 +13,25 @@
 #include "runtime/sched/worker.h"
 #include "runtime/task/task.h"
 
+/* The loop goes on, and looks into the mailbox before the run queue. */
+static void suspend_pinned(struct filch__worker *worker, struct filch__task *task,
+                           enum filch__wait reason)
+{
+    if (task->kind != FILCH_KIND_PINNED)
+        filch__throw("a future suspended inside its poll function");
+    if (filch__state_take_wake(&task->state))
+        return;
+    task->waiting = (uint8_t)reason;
+    filch__worker_switch_to_loop(worker, FILCH_AFTER_PARK_PINNED);
+    task->waiting = FILCH_WAIT_NONE;
+}
+
 static void suspend(struct filch__worker *worker, struct filch__task *task, enum filch__wait reason)
 {
-    if (task->kind != FILCH_KIND_STACKFUL)
-        filch__throw("a future suspended inside its poll function");
+    if (task->kind != FILCH_KIND_STACKFUL) {
+        suspend_pinned(worker, task, reason);
+        return;
+    }
     if (filch__state_take_wake(&task->state))
         return;
     task->waiting = (uint8_t)reason;
@@ -128,14 +143,24 @@ void filch__waiter_wake(struct filch__waiter *waiter)
         filch__futex_wake(&waiter->woken, 1); /* only the address is used */
 }
 
+/* @task is current. Return: false: a future, which cannot be left in its middle. */
+static bool yield(struct filch__worker *worker, struct filch__task *task)
+{
+    if (task->kind == FILCH_KIND_STACKFUL)
+        filch__worker_switch_out(worker, FILCH_AFTER_YIELD);
+    else if (task->kind == FILCH_KIND_PINNED)
+        filch__worker_switch_to_loop(worker, FILCH_AFTER_YIELD_PINNED);
+    else
+        return false;
+    return true;
+}
+
 void filch_task_yield(void)
 {
     struct filch__worker *worker = filch__worker_self();
 
-    if (!worker || !worker->current || worker->current->kind != FILCH_KIND_STACKFUL)
+    if (!worker || !worker->current || !yield(worker, worker->current))
         sched_yield();
-    else
-        filch__worker_switch_out(worker, FILCH_AFTER_YIELD);
 }
 
 void filch__coop(void)
@@ -145,8 +170,8 @@ void filch__coop(void)
 
 void filch__coop_yield(struct filch__worker *worker)
 {
-    /* A poll function cannot be left in its middle, and the loop has nobody to yield. */
+    /* The loop has nobody to yield. */
     worker->budget = FILCH__BUDGET;
-    if (worker->current && worker->current->kind == FILCH_KIND_STACKFUL)
-        filch__worker_switch_out(worker, FILCH_AFTER_YIELD);
+    if (worker->current)
+        (void)yield(worker, worker->current);
 }

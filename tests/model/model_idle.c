@@ -1,12 +1,14 @@
 /* Description: the idle protocol (runtime/sched/idle.c): producers from outside against workers
  * that go to sleep; no work stays while all sleep. The loop around it is that of
- * runtime/sched/worker_idle.c, with a counter as the inject queue. */
+ * runtime/sched/worker_idle.c, with a counter as the inject queue, and another one as the mailbox
+ * of worker 0 (runtime/sched/mailbox.c), which no other worker may empty. */
 #include "runtime/sched/idle.c"
 
 #include "tests/model/explore.h"
 
 static struct filch__idle idle;
 static filch_atomic_u32 work; /* tasks injected and not taken */
+static filch_atomic_u32 mail; /* for worker 0 */
 static filch_atomic_u32 unparked[2];
 static int done;
 static int to_do;
@@ -15,6 +17,7 @@ static void reset_n(unsigned workers, int tasks)
 {
     filch__idle_init(&idle, workers);
     filch_atomic_init(&work, 0);
+    filch_atomic_init(&mail, 0);
     filch_atomic_init(&unparked[0], 0);
     filch_atomic_init(&unparked[1], 0);
     done = 0;
@@ -57,14 +60,31 @@ static void producer(void)
     notify();
 }
 
-static bool take(void)
+/* As a producer, but only the owner helps, and who finds mail there leaves the waking to others. */
+static void sender(void)
 {
-    uint32_t n = filch_load_relaxed(&work);
+    if (filch_fetch_add_relaxed(&mail, 1) == 0 && filch__idle_claim(&idle, 0))
+        filch_store_release(&unparked[0], 1);
+}
+
+static bool take_from(filch_atomic_u32 *counter)
+{
+    uint32_t n = filch_load_relaxed(counter);
 
     while (n)
-        if (filch_cas_weak_relaxed(&work, &n, n - 1))
+        if (filch_cas_weak_relaxed(counter, &n, n - 1))
             return true;
     return false;
+}
+
+static bool take(unsigned self)
+{
+    return (self == 0 && take_from(&mail)) || take_from(&work);
+}
+
+static bool sees_work(unsigned self)
+{
+    return (self == 0 && filch_load_relaxed(&mail)) || filch_load_relaxed(&work);
 }
 
 static bool wakes_0(void *arg)
@@ -84,7 +104,7 @@ static void worker(unsigned self)
     bool searching = false;
 
     while (done < to_do) {
-        if (take()) {
+        if (take(self)) {
             if (searching && filch__idle_end_search(&idle) && filch_load_relaxed(&work))
                 notify();
             searching = false;
@@ -98,7 +118,7 @@ static void worker(unsigned self)
         }
         filch__idle_park(&idle, self, searching);
         searching = false;
-        if (filch_load_relaxed(&work)) {
+        if (sees_work(self)) {
             searching = filch__idle_unpark(&idle, self);
             continue;
         }
@@ -148,6 +168,16 @@ int main(int argc, char **argv)
          all_done,
          1,
          false},
+        {"one worker, one sender", 2, {worker_0, sender}, reset_1, all_done, -1, false},
+        {"one worker, two senders", 3, {worker_0, sender, sender}, reset_1_2, all_done, 3, false},
+        {"two workers, one sender", 3, {worker_0, worker_1, sender}, reset_2, all_done, 3, false},
+        {"two workers, a sender and a producer",
+         4,
+         {worker_0, worker_1, sender, producer},
+         reset_2_2,
+         all_done,
+         1,
+         false},
     };
 #define MARGIN                                                                                     \
     "acq_rel suffices, the model shows: producer and sleeper meet in read-modify-writes of one "   \
@@ -162,6 +192,9 @@ int main(int argc, char **argv)
         {"filch__idle_pick fetch_add_seq_cst -> acq_rel", MARGIN},
         {"claim_sleeper load_seq_cst -> acquire", MARGIN},
         {"claim_sleeper cas_weak_seq_cst -> acq_rel", MARGIN},
+        {"filch__idle_claim fetch_and_seq_cst -> acq_rel", MARGIN},
+        {"filch__idle_claim fetch_add_seq_cst -> acq_rel", MARGIN},
+        {"sender store_release -> relaxed", "stands for a system call"},
         {"notify store_release -> relaxed", "stands for a system call"},
     };
 
