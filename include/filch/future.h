@@ -18,8 +18,9 @@ typedef enum filch_poll {
     FILCH_READY = 1,
 } filch_poll;
 
-/* Wakes whoever polls a future. A value: copy it only with filch_waker_clone(). The fields are
- * private. */
+/* Wakes whoever polls a future. A value: copy it only with filch_waker_clone(). All zeroes is a
+ * waker of nobody, and so is a pointer to one that is NULL: they may be woken and dropped. The
+ * fields are private. */
 typedef struct filch_waker {
     void *target;
     uint64_t key;
@@ -75,7 +76,7 @@ FILCH_API bool filch_waker_will_wake(const filch_waker *a, const filch_waker *b)
  *
  * Thread-safety: a task, or a plain thread (which then blocks). Suspends: yes. Cancellation point:
  * yes; the future is unfinished then. Return: the future's result; -ETIMEDOUT; -ECANCELED; -EINVAL
- * (NULL).
+ * (NULL, or no poll function); -ENOMEM (in a plain thread only).
  */
 FILCH_API int filch_await(filch_future *future, filch_time until);
 
@@ -100,11 +101,11 @@ typedef struct filch_sleep_future {
 
 /**
  * filch_sleep_future_init() - a future that becomes ready at @until, with result 0
- * @future: caller's memory, which must stay where it is once polled
+ * @future: caller's memory, which must stay where it is once polled; NULL does nothing
  *
- * To be polled in a task or a spawned future. Whoever abandons it before it was ready calls
- * base.drop, which takes it out of the timers and frees nothing; a future that embeds it does that
- * in its own drop.
+ * To be polled in a task or a spawned future; elsewhere, where nothing would wake it, it is ready
+ * at once with result -EPERM. Whoever abandons it before it was ready calls base.drop, which takes
+ * it out of the timers and frees nothing; a future that embeds it does that in its own drop.
  */
 FILCH_API void filch_sleep_future_init(filch_sleep_future *future, filch_time until);
 

@@ -10,6 +10,7 @@
 #include "runtime/sched/worker.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -159,6 +160,8 @@ fail_driver:
 
 const char *filch_runtime_strerror(int error)
 {
+    const char *text;
+
     switch (error) {
     case -ENOSYS:
         return "io_uring is missing or too old: filch needs Linux 6.1 or newer";
@@ -178,7 +181,9 @@ const char *filch_runtime_strerror(int error)
     case -EINVAL:
         return "an option is out of range";
     default:
-        return strerror(error < 0 ? -error : error);
+        /* strerror() would answer from a buffer of the thread. */
+        text = strerrordesc_np(error < 0 && error != INT_MIN ? -error : error);
+        return text ? text : "unknown error";
     }
 }
 

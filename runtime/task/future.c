@@ -2,7 +2,8 @@
  *
  * A task's waker is its control block and generation: cloning copies, dropping does nothing, and a
  * late wake is harmless (task/state.h). A plain thread's waker is a reference-counted parker on the
- * heap, because others may keep it longer than the thread lives.
+ * heap, because others may keep it longer than the thread lives. A waker without a target, all
+ * zeroes, wakes nobody.
  */
 #include <filch/future.h>
 
@@ -30,6 +31,8 @@ static void parker_unref(struct thread_parker *parker)
 
 filch_waker filch_waker_clone(const filch_waker *waker)
 {
+    if (!waker)
+        return (filch_waker){0};
     if (waker->key & THREAD_WAKER)
         filch_fetch_add_relaxed(&((struct thread_parker *)waker->target)->references, 1);
     return *waker;
@@ -45,6 +48,8 @@ void filch_waker_wake_by_ref(const filch_waker *waker)
 {
     struct thread_parker *parker;
 
+    if (!waker || !waker->target)
+        return;
     if (!(waker->key & THREAD_WAKER)) {
         filch__task_wake(waker->target, waker->key);
         return;
@@ -62,7 +67,7 @@ void filch_waker_wake(filch_waker waker)
 
 bool filch_waker_will_wake(const filch_waker *a, const filch_waker *b)
 {
-    return a->target == b->target && a->key == b->key;
+    return a && b && a->target == b->target && a->key == b->key;
 }
 
 static int await_in_task(filch_future *future, struct filch__task *task, filch_time until)

@@ -50,8 +50,10 @@ static filch_poll sleep_poll(filch_future *self, filch_cx *cx)
         self->result = 0;
         return FILCH_READY;
     }
-    if (!worker)
-        filch__throw("a sleep future was polled outside of tasks");
+    if (!worker) {
+        self->result = -EPERM;
+        return FILCH_READY;
+    }
     if (future->until != FILCH_NEVER)
         filch__timer_arm(&worker->timers, &priv->timer, future->until, worker->now,
                          filch__task_current());
@@ -60,6 +62,8 @@ static filch_poll sleep_poll(filch_future *self, filch_cx *cx)
 
 void filch_sleep_future_init(filch_sleep_future *future, filch_time until)
 {
+    if (!future)
+        return;
     future->base.poll = sleep_poll;
     future->base.drop = sleep_drop;
     future->base.result = 0;

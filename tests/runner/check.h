@@ -7,6 +7,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* Everything is several times slower, and so large numbers are smaller. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define T_SANITIZED
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define T_SANITIZED
+#endif
+#endif
+
 /* The condition must hold. */
 #define T_CHECK(cond)                                                                              \
     do {                                                                                           \

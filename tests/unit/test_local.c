@@ -384,14 +384,9 @@ Test(local, values_go_with_the_task)
 }
 
 /* A million tasks, all cancelled: bodies, destructors and deferred calls run once each. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef T_SANITIZED
 #define MANY 50000
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define MANY 50000
-#endif
-#endif
-#ifndef MANY
+#else
 #define MANY 1000000
 #endif
 

@@ -7,12 +7,7 @@
 
 #include "tests/runner/run.h"
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SLOW
-#endif
-#endif
-#if defined(SLOW) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef T_SANITIZED
 enum { ROUNDS = 2000 };
 #else
 enum { ROUNDS = 20000 };

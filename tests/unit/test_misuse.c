@@ -1,0 +1,576 @@
+/* Description: what each public function says to wrong calls. One row per case: the call, what it
+ * must return. Rows are grouped by where they are called from: a plain thread, a task, a blocking
+ * job, a future's poll, and a runtime that is being shut down. tests/check_misuse.py sees to it
+ * that no function of the public headers is missing here.
+ *
+ * NULL, handles that are used up, the wrong kind of thread, sizes out of range. What cannot be
+ * found out (an address that never was a handle) is not here. */
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <string.h>
+
+#include <criterion/criterion.h>
+
+#include "tests/runner/run.h"
+
+TestSuite(misuse, .timeout = 120);
+
+static atomic_int wrong;
+
+static void check_row(int line, const char *call, long long got, long long want)
+{
+    if (got == want)
+        return;
+    fprintf(stderr, "%s:%d: %s is %lld, not %lld\n", __FILE__, line, call, got, want);
+    atomic_fetch_add(&wrong, 1);
+}
+
+/* The call, and what it must return. */
+#define ROW(call, want) check_row(__LINE__, #call, (long long)(call), (long long)(want))
+/* A call without a result: it must come back. */
+#define ROW_VOID(call) (call)
+
+static int nop(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+static void nop_void(void *arg)
+{
+    (void)arg;
+}
+
+static filch_poll ready(filch_future *self, filch_cx *cx)
+{
+    (void)cx;
+    self->result = 7;
+    return FILCH_READY;
+}
+
+static filch_future ready_future = {.poll = ready};
+static filch_future no_poll;
+static filch_local key = FILCH_LOCAL_INIT(NULL);
+static filch_local fresh_key = FILCH_LOCAL_INIT(NULL);
+
+/* Handles that are used up; made in a task, used everywhere. */
+static struct {
+    filch_task *joined;
+    filch_task *detached;
+    filch_tcp *conn;
+    filch_listener *listener;
+} stale;
+
+static int make_stale(void *arg)
+{
+    char addr[FILCH_ADDR_BYTES];
+
+    (void)arg;
+    stale.joined = spawn(nop, NULL);
+    T_OK(join(stale.joined));
+    stale.detached = spawn(nop, NULL);
+    T_OK(filch_task_detach(stale.detached));
+    T_OK(filch_listener_open("127.0.0.1:0", NULL, &stale.listener));
+    T_OK(filch_listener_addr(stale.listener, addr));
+    T_OK(filch_tcp_connect(addr, &stale.conn, T_LIMIT));
+    T_OK(filch_tcp_close(stale.conn));
+    T_OK(filch_listener_close(stale.listener));
+    return 0;
+}
+
+/* The same answer everywhere. */
+static void base_and_time_rows(void)
+{
+    filch_interval interval = {0};
+
+    ROW(strcmp(filch_version(), FILCH_VERSION), 0);
+    ROW(filch_now() > 0, true);
+    ROW(filch_after(FILCH_NEVER) == FILCH_NEVER, true);
+    ROW(filch_after(FILCH_NEVER - 1) == FILCH_NEVER, true);
+    ROW(filch_sleep(FILCH_NOW), 0);
+    ROW(filch_sleep(1), 0);
+    ROW(filch_interval_init(NULL, 1), -EINVAL);
+    ROW(filch_interval_init(&interval, 0), -EINVAL);
+    ROW(filch_interval_tick(NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_interval_tick(&interval, FILCH_NOW), -EINVAL);
+    ROW(filch_interval_set_missed(NULL, FILCH_MISSED_SKIP), -EINVAL);
+    ROW(filch_interval_set_missed(&interval, (enum filch_missed)99), -EINVAL);
+    ROW(filch_interval_reset(NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_interval_init(&interval, FILCH_NEVER), 0);
+    ROW(filch_interval_tick(&interval, FILCH_NOW), -ETIMEDOUT);
+}
+
+static void runtime_rows(filch_runtime *rt)
+{
+    filch_runtime_opts too_many = {.workers = 257};
+    filch_runtime *none = NULL;
+    filch_stats stats;
+    filch_task *task;
+
+    ROW(filch_runtime_start(NULL, NULL), -EINVAL);
+    ROW(filch_runtime_start(&too_many, &none), -EINVAL);
+    ROW(none == NULL, true);
+    ROW(filch_main(nop, NULL, &too_many), -EINVAL);
+    ROW(filch_runtime_strerror(0) != NULL, true);
+    ROW(filch_runtime_strerror(-99999) != NULL, true);
+    ROW(filch_runtime_strerror(INT_MIN) != NULL, true);
+    ROW(filch_runtime_strerror(INT_MAX) != NULL, true);
+    ROW(filch_runtime_stats(NULL, &stats), -EINVAL);
+    ROW(filch_runtime_stats(rt, NULL), -EINVAL);
+    ROW(filch_runtime_shutdown(NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_runtime_block_on(NULL, nop, NULL, NULL, FILCH_NEVER), -EINVAL);
+    ROW(filch_runtime_block_on(rt, NULL, NULL, NULL, FILCH_NEVER), -EINVAL);
+    ROW(filch_runtime_spawn(NULL, nop, NULL, NULL, NULL), -EINVAL);
+    ROW(filch_runtime_spawn(rt, NULL, NULL, NULL, &task), -EINVAL);
+    ROW(filch_runtime_blocking_spawn(NULL, nop, NULL, NULL, NULL), -EINVAL);
+    ROW(filch_runtime_blocking_spawn(rt, NULL, NULL, NULL, &task), -EINVAL);
+    ROW(filch_runtime_spawn(rt, nop, NULL, &(filch_task_opts){.copy_bytes = 1}, NULL), -EINVAL);
+    ROW(filch_runtime_spawn(rt, nop, NULL, &(filch_task_opts){.worker = 1}, NULL), -EINVAL);
+    ROW(filch_runtime_spawn(rt, nop, NULL, &(filch_task_opts){.pinned = true, .worker = UINT_MAX},
+                            NULL),
+        -EINVAL);
+    ROW(filch_runtime_blocking_spawn(rt, nop, NULL, &(filch_task_opts){.pinned = true}, NULL),
+        -EINVAL);
+#ifndef T_SANITIZED /* whose allocators end the program */
+    ROW(filch_runtime_spawn(rt, nop, &stats, &(filch_task_opts){.copy_bytes = SIZE_MAX / 2}, NULL),
+        -ENOMEM);
+    ROW(filch_runtime_blocking_spawn(rt, nop, &stats,
+                                     &(filch_task_opts){.copy_bytes = SIZE_MAX / 2}, NULL),
+        -ENOMEM);
+#endif
+}
+
+static void task_handle_rows(void)
+{
+    int result = 77;
+
+    ROW(filch_task_join(NULL, &result, FILCH_NOW), -EINVAL);
+    ROW(filch_task_join(stale.joined, &result, FILCH_NOW), -ESRCH);
+    ROW(filch_task_join(stale.detached, &result, FILCH_NOW), -ESRCH);
+    ROW(result, 77);
+    ROW(filch_task_detach(NULL), 0);
+    ROW(filch_task_detach(stale.joined), -ESRCH);
+    ROW(filch_task_detach(stale.detached), -ESRCH);
+    ROW(filch_task_cancel(NULL), -EINVAL);
+    ROW(filch_task_cancel(stale.joined), -ESRCH);
+    ROW(filch_task_is_finished(NULL), true);
+    ROW(filch_task_is_finished(stale.joined), true);
+    ROW(strcmp(filch_task_name(stale.joined), ""), 0);
+}
+
+static void scope_null_rows(void)
+{
+    ROW_VOID(filch_scope_init(NULL, 0));
+    ROW_VOID(filch_scope_cancel(NULL));
+    ROW_VOID(filch_scope_leave(NULL));
+    ROW(filch_scope_limit(NULL, 1), -EINVAL);
+    ROW(filch_scope_spawn(NULL, nop, NULL), -EINVAL);
+    ROW(filch_scope_spawn_opts(NULL, nop, NULL, NULL), -EINVAL);
+    ROW(filch_scope_spawn_wait(NULL, nop, NULL, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_scope_join(NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_scope_cancel_join(NULL), -EINVAL);
+    ROW(filch_scope_is_idle(NULL), true);
+}
+
+static void future_rows(void)
+{
+    filch_waker none = {0};
+    filch_waker clone = filch_waker_clone(&none);
+
+    ROW(filch_await(NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_await(&no_poll, FILCH_NOW), -EINVAL);
+    ROW(filch_future_spawn(NULL, NULL, NULL), -EINVAL);
+    ROW(filch_future_spawn(&no_poll, NULL, NULL), -EINVAL);
+    ROW_VOID(filch_sleep_future_init(NULL, FILCH_NOW));
+    /* A waker of nobody, as in a struct that was just cleared. */
+    ROW_VOID(filch_waker_wake(clone));
+    ROW_VOID(filch_waker_wake_by_ref(&none));
+    ROW_VOID(filch_waker_wake_by_ref(NULL));
+    ROW_VOID(filch_waker_drop(none));
+    ROW(filch_waker_clone(NULL).target == NULL, true);
+    ROW(filch_waker_will_wake(NULL, &none), false);
+    ROW(filch_waker_will_wake(&none, NULL), false);
+}
+
+static void local_rows(void)
+{
+    filch_local *made = NULL;
+
+    ROW(filch_local_new(NULL, NULL), -EINVAL);
+    ROW(filch_local_new(NULL, &made), 0);
+    ROW_VOID(filch_local_free(made));
+    ROW_VOID(filch_local_free(NULL));
+    ROW(filch_local_set(NULL, &wrong), -EINVAL);
+    ROW(filch_local_get(NULL) == NULL, true);
+    ROW(filch_local_get(&fresh_key) == NULL, true);
+    ROW(filch_task_defer(NULL, NULL), -EINVAL);
+}
+
+static void chan_rows(void)
+{
+    filch_chan *chan = NULL;
+    int msg = 5;
+
+    ROW(filch_chan_new(0, 1, &chan), -EINVAL);
+    ROW(filch_chan_new(65537, 1, &chan), -EINVAL);
+    ROW(filch_chan_new(SIZE_MAX, 1, &chan), -EINVAL);
+    ROW(filch_chan_new(1, 0, &chan), -EINVAL);
+    ROW(filch_chan_new(1, 1, NULL), -EINVAL);
+    ROW(filch_chan_new(65536, SIZE_MAX / 2, &chan), -ENOMEM);
+    ROW(filch_chan_new(65536, FILCH_CHAN_UNBOUNDED - 1, &chan), -ENOMEM);
+    ROW(chan == NULL, true);
+    ROW(filch_chan_ref(NULL) == NULL, true);
+    ROW_VOID(filch_chan_unref(NULL));
+    ROW(filch_chan_send(NULL, &msg, FILCH_NOW), -EINVAL);
+    ROW(filch_chan_recv(NULL, &msg, FILCH_NOW), -EINVAL);
+    ROW(filch_chan_close(NULL), -EINVAL);
+    ROW(filch_chan_len(NULL), 0);
+    T_OK(filch_chan_new(sizeof(msg), 1, &chan));
+    ROW(filch_chan_send(chan, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_chan_recv(chan, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_chan_recv(chan, &msg, FILCH_NOW), -ETIMEDOUT);
+    ROW(filch_chan_close(chan), 0);
+    ROW(filch_chan_close(chan), 0);
+    ROW(filch_chan_send(chan, &msg, FILCH_NEVER), -EPIPE);
+    ROW(filch_chan_recv(chan, &msg, FILCH_NEVER), -EPIPE);
+    ROW(msg, 5);
+    filch_chan_unref(chan);
+}
+
+static void listener_rows(void)
+{
+    char text[FILCH_ADDR_BYTES];
+    filch_listener *listener = NULL;
+    filch_tcp *conn = NULL;
+
+    ROW(filch_listener_open(NULL, NULL, &listener), -EINVAL);
+    ROW(filch_listener_open("", NULL, &listener), -EINVAL);
+    ROW(filch_listener_open("127.0.0.1", NULL, &listener), -EINVAL);
+    ROW(filch_listener_open("127.0.0.1:65536", NULL, &listener), -EINVAL);
+    ROW(filch_listener_open("127.0.0.1:-1", NULL, &listener), -EINVAL);
+    ROW(filch_listener_open("127.0.0.1:0", NULL, NULL), -EINVAL);
+    ROW(listener == NULL, true);
+    ROW(filch_listener_accept(NULL, &conn, FILCH_NOW), -EINVAL);
+    ROW(filch_listener_accept(stale.listener, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_listener_accept(stale.listener, &conn, FILCH_NEVER), -EBADF);
+    ROW(conn == NULL, true);
+    ROW(filch_listener_addr(NULL, text), -EINVAL);
+    ROW(filch_listener_addr(stale.listener, NULL), -EINVAL);
+    ROW(filch_listener_addr(stale.listener, text), -EBADF);
+    ROW(filch_listener_close(NULL), 0);
+    ROW(filch_listener_close(stale.listener), -EBADF);
+}
+
+static void tcp_rows(void)
+{
+    char text[FILCH_ADDR_BYTES];
+    filch_tcp *conn = NULL;
+    char buf[4];
+    size_t done = 9;
+
+    ROW(filch_tcp_connect(NULL, &conn, FILCH_NOW), -EINVAL);
+    ROW(filch_tcp_connect("nowhere", &conn, FILCH_NOW), -EINVAL);
+    ROW(filch_tcp_connect("127.0.0.1:1", NULL, FILCH_NOW), -EINVAL);
+    ROW(conn == NULL, true);
+    ROW(filch_tcp_read(NULL, buf, 1, FILCH_NOW), -EINVAL);
+    ROW(filch_tcp_read(stale.conn, buf, 1, FILCH_NEVER), -EBADF);
+    ROW(filch_tcp_read(stale.conn, buf, 0, FILCH_NEVER), -EBADF);
+    ROW(filch_tcp_read(stale.conn, buf, SIZE_MAX, FILCH_NEVER), -EBADF);
+    ROW(filch_tcp_read_exact(NULL, buf, 1, &done, FILCH_NOW), -EINVAL);
+    ROW(done, 0);
+    ROW(filch_tcp_read_exact(NULL, buf, 0, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_tcp_read_exact(stale.conn, buf, 1, NULL, FILCH_NEVER), -EBADF);
+    ROW(filch_tcp_read_exact(stale.conn, buf, 0, NULL, FILCH_NEVER), -EBADF);
+    ROW(filch_tcp_write(NULL, buf, 1, FILCH_NOW), -EINVAL);
+    ROW(filch_tcp_write(stale.conn, buf, 1, FILCH_NEVER), -EBADF);
+    ROW(filch_tcp_write_all(NULL, buf, 1, &done, FILCH_NOW), -EINVAL);
+    ROW(filch_tcp_write_all(NULL, buf, 0, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_tcp_write_all(stale.conn, buf, 1, NULL, FILCH_NEVER), -EBADF);
+    ROW(filch_tcp_write_all(stale.conn, buf, 0, NULL, FILCH_NEVER), -EBADF);
+    ROW(filch_tcp_shutdown_write(NULL), -EINVAL);
+    ROW(filch_tcp_shutdown_write(stale.conn), -EBADF);
+    ROW(filch_tcp_set_nodelay(NULL, true), -EINVAL);
+    ROW(filch_tcp_set_nodelay(stale.conn, true), -EBADF);
+    ROW(filch_tcp_local_addr(NULL, text), -EINVAL);
+    ROW(filch_tcp_local_addr(stale.conn, NULL), -EINVAL);
+    ROW(filch_tcp_local_addr(stale.conn, text), -EBADF);
+    ROW(filch_tcp_peer_addr(NULL, text), -EINVAL);
+    ROW(filch_tcp_peer_addr(stale.conn, text), -EBADF);
+    ROW(filch_tcp_close(NULL), 0);
+    ROW(filch_tcp_close(stale.conn), -EBADF);
+}
+
+static void same_everywhere(filch_runtime *rt)
+{
+    base_and_time_rows();
+    runtime_rows(rt);
+    task_handle_rows();
+    scope_null_rows();
+    future_rows();
+    local_rows();
+    chan_rows();
+    listener_rows();
+    tcp_rows();
+}
+
+/* A plain thread has no runtime. */
+static void *in_thread(void *rt)
+{
+    filch_task *task = NULL;
+    filch_sleep_future sleep;
+    filch_scope scope;
+
+    same_everywhere(rt);
+    ROW(filch_runtime_self() == NULL, true);
+    ROW(filch_task_self() == NULL, true);
+    ROW(strcmp(filch_task_name(NULL), ""), 0);
+    ROW(filch_task_is_cancelled(), false);
+    ROW_VOID(filch_task_yield());
+    ROW(filch_spawn(NULL, NULL), -EINVAL);
+    ROW(filch_spawn(nop, NULL), -EPERM);
+    ROW(filch_task_spawn(NULL, NULL, NULL, &task), -EINVAL);
+    ROW(filch_task_spawn(nop, NULL, NULL, &task), -EPERM);
+    ROW(filch_blocking_spawn(NULL, NULL, NULL, &task), -EINVAL);
+    ROW(filch_blocking_spawn(nop, NULL, NULL, &task), -EPERM);
+    ROW(filch_future_spawn(&ready_future, NULL, &task), -EPERM);
+    ROW(task == NULL, true);
+    ROW(filch_local_set(&key, &wrong), -EPERM);
+    ROW(filch_local_get(&key) == NULL, true);
+    ROW(filch_task_defer(nop_void, NULL), -EPERM);
+    filch_scope_init(&scope, 0);
+    ROW(filch_scope_spawn(&scope, NULL, NULL), -EINVAL);
+    ROW(filch_scope_spawn(&scope, nop, NULL), -EPERM);
+    ROW(filch_scope_spawn_opts(&scope, nop, NULL, NULL), -EPERM);
+    ROW(filch_scope_spawn_wait(&scope, nop, NULL, NULL, FILCH_NEVER), -EPERM);
+    ROW(filch_scope_is_idle(&scope), true);
+    ROW(filch_scope_join(&scope, FILCH_NEVER), 0);
+    ROW(filch_scope_cancel_join(&scope), 0);
+    ROW(filch_await(&ready_future, FILCH_NEVER), 7);
+    filch_sleep_future_init(&sleep, filch_after(3600 * FILCH_SECOND));
+    ROW(filch_await(&sleep.base, FILCH_NEVER), -EPERM);
+    return NULL;
+}
+
+Test(misuse, in_a_plain_thread)
+{
+    filch_runtime *rt = start_runtime(0);
+    pthread_t thread;
+
+    T_OK(filch_runtime_block_on(rt, make_stale, NULL, NULL, FILCH_NEVER));
+    in_thread(rt);
+    T_OK(pthread_create(&thread, NULL, in_thread, rt));
+    T_OK(pthread_join(thread, NULL));
+    stop_runtime(rt);
+    cr_assert_eq(wrong, 0);
+}
+
+/* What belongs outside of tasks. */
+static void not_in_a_task_rows(filch_runtime *rt)
+{
+    ROW(filch_runtime_block_on(rt, nop, NULL, NULL, FILCH_NEVER), -EDEADLK);
+    ROW(filch_runtime_shutdown(rt, FILCH_NEVER), -EDEADLK);
+    ROW(filch_main(nop, NULL, NULL), -EDEADLK);
+}
+
+static int wait_for_cancel(void *arg)
+{
+    (void)arg;
+    return filch_sleep(FILCH_NEVER);
+}
+
+/* Joins @arg, once it is nobody else's turn. */
+static int join_it(void *arg)
+{
+    int result, r;
+
+    while ((r = filch_task_join(arg, &result, FILCH_NEVER)) == -EBUSY)
+        filch_task_yield();
+    T_OK(r);
+    return result;
+}
+
+static void one_owner_rows(void)
+{
+    filch_task *task = spawn(wait_for_cancel, NULL);
+    filch_task *joiner;
+    int result = 77;
+
+    ROW(filch_task_join(filch_task_self(), NULL, FILCH_NEVER), -EDEADLK);
+    ROW(filch_task_join(task, NULL, FILCH_NOW), -ETIMEDOUT);
+    ROW(filch_task_join(task, &result, 1), -ETIMEDOUT);
+    ROW(result, 77);
+    joiner = spawn(join_it, task);
+    T_WAIT_UNTIL(filch_task_join(task, NULL, FILCH_NOW) == -EBUSY);
+    ROW(filch_task_join(task, NULL, FILCH_NEVER), -EBUSY);
+    ROW(filch_task_detach(task), -EBUSY);
+    ROW(filch_task_cancel(task), 0);
+    ROW(join(joiner), -ECANCELED);
+    ROW(filch_task_join(task, NULL, FILCH_NEVER), -ESRCH);
+    ROW(filch_task_detach(task), -ESRCH);
+    ROW(filch_task_cancel(task), -ESRCH);
+}
+
+static int in_task(void *arg)
+{
+    filch_runtime *rt = filch_runtime_self();
+    filch_task *task = NULL;
+    FILCH_SCOPE(scope);
+
+    (void)arg;
+    T_OK(make_stale(NULL));
+    same_everywhere(rt);
+    not_in_a_task_rows(rt);
+    one_owner_rows();
+    ROW(filch_spawn(NULL, NULL), -EINVAL);
+    ROW(filch_task_spawn(NULL, NULL, NULL, &task), -EINVAL);
+    ROW(filch_task_spawn(nop, NULL, &(filch_task_opts){.copy_bytes = 1}, &task), -EINVAL);
+    ROW(filch_blocking_spawn(NULL, NULL, NULL, &task), -EINVAL);
+    ROW(filch_blocking_spawn(nop, NULL, &(filch_task_opts){.copy_bytes = 1}, &task), -EINVAL);
+    ROW(task == NULL, true);
+    ROW(filch_scope_spawn(&scope, NULL, NULL), -EINVAL);
+    ROW(filch_scope_spawn_opts(&scope, nop, NULL, &(filch_task_opts){.copy_bytes = 1}), -EINVAL);
+    ROW(filch_scope_spawn_wait(&scope, NULL, NULL, NULL, FILCH_NEVER), -EINVAL);
+    ROW(filch_scope_limit(&scope, UINT_MAX), 0);
+    ROW_VOID(filch_scope_cancel(&scope));
+    ROW(filch_scope_spawn(&scope, nop, NULL), -ECANCELED);
+    ROW(filch_scope_spawn_wait(&scope, nop, NULL, NULL, FILCH_NEVER), -ECANCELED);
+    ROW(filch_scope_join(&scope, FILCH_NEVER), 0);
+    /* Cancelled: what would wait does not, what need not works. */
+    T_OK(filch_task_cancel(filch_task_self()));
+    ROW(filch_task_is_cancelled(), true);
+    ROW(filch_sleep(FILCH_NEVER), -ECANCELED);
+    ROW_VOID(filch_task_yield());
+    ROW(filch_await(&ready_future, FILCH_NEVER), 7);
+    return 0;
+}
+
+Test(misuse, in_a_task)
+{
+    T_OK(run_in_runtime(0, in_task, NULL));
+    cr_assert_eq(wrong, 0);
+}
+
+static int in_job(void *arg)
+{
+    filch_runtime *rt = filch_runtime_self();
+    int result = 0;
+
+    (void)arg;
+    same_everywhere(rt);
+    ROW(filch_runtime_shutdown(rt, FILCH_NEVER), -EDEADLK);
+    ROW(filch_task_self() == NULL, true);
+    ROW_VOID(filch_task_yield());
+    ROW(filch_spawn(nop, NULL), 0);
+    /* A job is a plain thread in this: it may wait for a task. */
+    ROW(filch_runtime_block_on(rt, nop, NULL, &result, FILCH_NEVER), 0);
+    return 0;
+}
+
+static int job_body(void *arg)
+{
+    filch_task *job;
+
+    (void)arg;
+    T_OK(make_stale(NULL));
+    T_OK(filch_blocking_spawn(in_job, NULL, NULL, &job));
+    return join(job);
+}
+
+Test(misuse, in_a_blocking_job)
+{
+    T_OK(run_in_runtime(0, job_body, NULL));
+    cr_assert_eq(wrong, 0);
+}
+
+static filch_poll poll_rows(filch_future *self, filch_cx *cx)
+{
+    filch_runtime *rt = filch_runtime_self();
+
+    (void)cx;
+    same_everywhere(rt);
+    not_in_a_task_rows(rt);
+    ROW(filch_task_join(filch_task_self(), NULL, FILCH_NEVER), -EDEADLK);
+    ROW_VOID(filch_task_yield()); /* there is nowhere to go */
+    self->result = 0;
+    return FILCH_READY;
+}
+
+static int future_body(void *arg)
+{
+    filch_future future = {.poll = poll_rows};
+    filch_task *task;
+
+    (void)arg;
+    T_OK(make_stale(NULL));
+    T_OK(filch_future_spawn(&future, NULL, &task));
+    return join(task);
+}
+
+Test(misuse, in_the_poll_of_a_future)
+{
+    T_OK(run_in_runtime(0, future_body, NULL));
+    cr_assert_eq(wrong, 0);
+}
+
+/* While the runtime is shut down: everything that spawns is refused, everything that waits is over.
+ */
+static atomic_int may_end, was_told;
+
+static void stopping_rows(filch_runtime *rt)
+{
+    filch_task *task = NULL;
+    FILCH_SCOPE(scope);
+
+    ROW(filch_spawn(nop, NULL), -ESHUTDOWN);
+    ROW(filch_task_spawn(nop, NULL, NULL, &task), -ESHUTDOWN);
+    ROW(filch_runtime_spawn(rt, nop, NULL, NULL, &task), -ESHUTDOWN);
+    ROW(filch_blocking_spawn(nop, NULL, NULL, &task), -ESHUTDOWN);
+    ROW(filch_runtime_blocking_spawn(rt, nop, NULL, NULL, &task), -ESHUTDOWN);
+    ROW(filch_future_spawn(&ready_future, NULL, &task), -ESHUTDOWN);
+    ROW(filch_scope_spawn(&scope, nop, NULL), -ESHUTDOWN);
+    ROW(filch_scope_spawn_wait(&scope, nop, NULL, NULL, FILCH_NEVER), -ESHUTDOWN);
+    ROW(task == NULL, true);
+}
+
+static int stopping_task(void *rt)
+{
+    T_WAIT_UNTIL(atomic_load(&was_told));
+    stopping_rows(rt);
+    ROW(filch_task_is_cancelled(), true);
+    ROW(filch_sleep(FILCH_NEVER), -ECANCELED);
+    T_WAIT_UNTIL(atomic_load(&may_end));
+    return 0;
+}
+
+static int stopping_job(void *rt)
+{
+    T_WAIT_UNTIL(atomic_load(&was_told));
+    stopping_rows(rt);
+    ROW(filch_task_is_cancelled(), true);
+    return 0;
+}
+
+Test(misuse, while_a_runtime_is_shut_down)
+{
+    filch_runtime *rt = start_runtime(0);
+    filch_task *task, *job;
+    int result = 0;
+
+    T_OK(filch_runtime_spawn(rt, stopping_task, rt, NULL, &task));
+    T_OK(filch_runtime_blocking_spawn(rt, stopping_job, rt, NULL, &job));
+    ROW(filch_runtime_shutdown(rt, FILCH_NOW), -ETIMEDOUT);
+    atomic_store(&was_told, 1);
+    ROW(filch_runtime_spawn(rt, nop, NULL, NULL, NULL), -ESHUTDOWN);
+    ROW(filch_runtime_blocking_spawn(rt, nop, NULL, NULL, NULL), -ESHUTDOWN);
+    ROW(filch_runtime_block_on(rt, nop, NULL, &result, FILCH_NEVER), -ESHUTDOWN);
+    ROW(filch_runtime_shutdown(rt, 1), -ETIMEDOUT);
+    atomic_store(&may_end, 1);
+    ROW(filch_runtime_shutdown(rt, T_LIMIT), 0);
+    /* Handles outlive the runtime; once. */
+    ROW(filch_task_join(task, &result, FILCH_NOW), 0);
+    ROW(filch_task_join(task, &result, FILCH_NOW), -ESRCH);
+    ROW(filch_task_detach(job), 0);
+    ROW(filch_task_detach(job), -ESRCH);
+    cr_assert_eq(wrong, 0);
+}
