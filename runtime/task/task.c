@@ -299,7 +299,7 @@ void filch__task_finish(struct filch__task *task, int result)
     struct filch_runtime *rt = filch_load_relaxed(&task->rt);
     uint8_t flags = task->flags;
 
-    if (task->flags & FILCH_TASK_HAS_LOCALS)
+    if (flags & FILCH_TASK_HAS_LOCALS)
         filch__locals_end(task);
     if (flags & FILCH_TASK_COPIED)
         free(task->arg);
