@@ -106,6 +106,8 @@ static void runtime_rows(filch_runtime *rt)
     filch_runtime_opts too_many = {.workers = 257};
     filch_runtime *none = NULL;
     filch_stats stats;
+    filch_blocking_class *class = NULL;
+    filch_blocking_stats class_stats;
     filch_task *task;
 
     ROW(filch_runtime_start(NULL, NULL), -EINVAL);
@@ -125,6 +127,25 @@ static void runtime_rows(filch_runtime *rt)
     ROW(filch_runtime_spawn(rt, NULL, NULL, NULL, &task), -EINVAL);
     ROW(filch_runtime_blocking_spawn(NULL, nop, NULL, NULL, NULL), -EINVAL);
     ROW(filch_runtime_blocking_spawn(rt, NULL, NULL, NULL, &task), -EINVAL);
+    ROW(filch_runtime_blocking_spawn(
+            rt, nop, NULL, &(filch_task_opts){.blocking_class = (filch_blocking_class *)&stats},
+            NULL),
+        -EINVAL);
+    ROW(filch_blocking_class_new(NULL, &(filch_blocking_class_opts){.name = "c"}, &class), -EINVAL);
+    ROW(filch_blocking_class_new(rt, NULL, &class), -EINVAL);
+    ROW(filch_blocking_class_new(rt, &(filch_blocking_class_opts){.name = NULL}, &class), -EINVAL);
+    ROW(filch_blocking_class_new(rt, &(filch_blocking_class_opts){.name = "c"}, NULL), -EINVAL);
+    ROW(filch_blocking_class_new(
+            rt, &(filch_blocking_class_opts){.name = "a name that is longer than 31 bytes"},
+            &class),
+        -EINVAL);
+    ROW(filch_blocking_class_new(
+            rt, &(filch_blocking_class_opts){.name = "c", .threads_reserved = UINT_MAX}, &class),
+        -ENOSPC);
+    ROW(class == NULL, true);
+    ROW(filch_blocking_class_stats(NULL, NULL, &class_stats), -EINVAL);
+    ROW(filch_blocking_class_stats(rt, NULL, NULL), -EINVAL);
+    ROW(filch_blocking_class_stats(rt, (filch_blocking_class *)&stats, &class_stats), -EINVAL);
     ROW(filch_runtime_spawn(rt, nop, NULL, &(filch_task_opts){.copy_bytes = 1}, NULL), -EINVAL);
     ROW(filch_runtime_spawn(rt, nop, NULL, &(filch_task_opts){.worker = 1}, NULL), -EINVAL);
     ROW(filch_runtime_spawn(rt, nop, NULL, &(filch_task_opts){.pinned = true, .worker = UINT_MAX},
@@ -333,6 +354,8 @@ static void *in_thread(void *rt)
     ROW(filch_task_spawn(nop, NULL, NULL, &task), -EPERM);
     ROW(filch_blocking_spawn(NULL, NULL, NULL, &task), -EINVAL);
     ROW(filch_blocking_spawn(nop, NULL, NULL, &task), -EPERM);
+    ROW(filch_blocking_run(NULL, NULL, NULL, NULL, FILCH_NEVER), -EINVAL);
+    ROW(filch_blocking_run(nop, NULL, NULL, NULL, FILCH_NEVER), -EPERM);
     ROW(filch_future_spawn(&ready_future, NULL, &task), -EPERM);
     ROW(task == NULL, true);
     ROW(filch_local_set(&key, &wrong), -EPERM);
@@ -526,6 +549,7 @@ static void stopping_rows(filch_runtime *rt)
     ROW(filch_task_spawn(nop, NULL, NULL, &task), -ESHUTDOWN);
     ROW(filch_runtime_spawn(rt, nop, NULL, NULL, &task), -ESHUTDOWN);
     ROW(filch_blocking_spawn(nop, NULL, NULL, &task), -ESHUTDOWN);
+    ROW(filch_blocking_run(nop, NULL, NULL, NULL, FILCH_NEVER), -ESHUTDOWN);
     ROW(filch_runtime_blocking_spawn(rt, nop, NULL, NULL, &task), -ESHUTDOWN);
     ROW(filch_future_spawn(&ready_future, NULL, &task), -ESHUTDOWN);
     ROW(filch_scope_spawn(&scope, nop, NULL), -ESHUTDOWN);
