@@ -5,6 +5,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <filch/blocking.h>
+
 #define USERS ((uint64_t)0xffffffff)
 #define OPEN ((uint64_t)1 << 32)
 #define CLOSING ((uint64_t)1 << 33)
@@ -17,6 +19,7 @@ void *filch__fd_open(struct filch__fd *object, int fd)
 
     object->fd = fd;
     object->closer = NULL;
+    filch_atomic_init(&object->lingers, 0);
     filch_store_release(&object->state, generation << GENERATION_SHIFT | OPEN);
     return filch__handle_make(object, generation);
 }
@@ -88,13 +91,67 @@ void filch__fd_wait_users(struct filch__fd *object)
         }
 }
 
-void filch__fd_close_end(struct filch__fd *object, struct filch__pool *pool)
+void filch__fd_note_lingers(struct filch__fd *object)
 {
-    uint64_t generation;
+    filch_store_relaxed(&object->lingers, 1);
+}
 
-    filch__fd_wait_users(object);
+/* A close that waits for the peer, on a thread that may. */
+struct slow_close {
+    int fd;
+    struct filch__waiter waiter;
+};
+
+static int close_slowly(void *arg)
+{
+    struct slow_close *slow = arg;
+
+    close(slow->fd);
+    filch__waiter_wake(&slow->waiter);
+    return 0;
+}
+
+static void close_descriptor(struct filch__fd *object)
+{
+    struct slow_close slow = {.fd = object->fd};
+
+    if (filch_load_relaxed(&object->lingers) && filch_task_self()) {
+        filch__waiter_init(&slow.waiter, FILCH_WAIT_CLOSE);
+        if (filch_blocking_spawn(close_slowly, &slow, NULL, NULL) == 0) {
+            filch__waiter_wait_shielded(&slow.waiter);
+            return;
+        }
+    }
     close(object->fd);
-    generation = filch_load_relaxed(&object->state) >> GENERATION_SHIFT;
+}
+
+/* The next handle on the same object is another one. */
+static void recycle(struct filch__fd *object, uint64_t generation, struct filch__pool *pool)
+{
     filch_store_release(&object->state, ((generation + 1) & 0xffff) << GENERATION_SHIFT);
     filch__pool_give(pool, object);
+}
+
+void filch__fd_close_end(struct filch__fd *object, struct filch__pool *pool)
+{
+    filch__fd_wait_users(object);
+    close_descriptor(object);
+    recycle(object, filch_load_relaxed(&object->state) >> GENERATION_SHIFT, pool);
+}
+
+int filch__fd_release(void *handle, struct filch__pool *pool, int *ret_fd)
+{
+    struct filch__fd *object = filch__handle_object(handle);
+    uint64_t generation = filch__handle_generation(handle);
+    uint64_t state = filch_load_relaxed(&object->state);
+
+    do {
+        if (state >> GENERATION_SHIFT != generation || (state & (OPEN | CLOSING)) != OPEN)
+            return -EBADF;
+        if (state & USERS)
+            return -EBUSY;
+    } while (!filch_cas_weak_acq_rel(&object->state, &state, state & ~OPEN)); /* [fd-leave] */
+    *ret_fd = object->fd;
+    recycle(object, generation, pool);
+    return 0;
 }

@@ -19,6 +19,9 @@ struct filch__fd {
     filch_atomic_u64 state;
     void *next; /* in the pool */
     int fd;
+    /* 1: close(2) may wait (SO_LINGER), so it is for a blocking thread. Relaxed: set by users, read
+     * when they have left. */
+    filch_atomic_u32 lingers;
     struct filch__waiter *closer; /* with CLOSER */
 };
 
@@ -46,5 +49,11 @@ void filch__fd_wait_users(struct filch__fd *object);
 
 /* Waits for the last call, closes, gives the object to @pool. */
 void filch__fd_close_end(struct filch__fd *object, struct filch__pool *pool);
+
+/* Ends the handle but not the descriptor, if nobody uses it. Return: 0; -EBUSY; -EBADF. */
+int filch__fd_release(void *handle, struct filch__pool *pool, int *ret_fd);
+
+/* For a user: closing may wait from now on. */
+void filch__fd_note_lingers(struct filch__fd *object);
 
 #endif

@@ -50,7 +50,7 @@ int filch__op_wait(struct filch__op *op, filch_time until)
         }
     }
     filch_plain_read(&op->res);
-    if (reason < 0 && (op->res == -ECANCELED || op->res == -EINTR))
-        return reason;
+    if (op->res == -ECANCELED || op->res == -EINTR)
+        return reason < 0 ? reason : -EINTR;
     return op->res;
 }

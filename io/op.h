@@ -10,6 +10,7 @@
 
 #include <filch/base.h>
 
+#include "io/uring/spoil.h"
 #include "runtime/base/atomic.h"
 
 struct filch__lane;
@@ -19,19 +20,33 @@ struct filch__op {
     /* NULL: wake `task`. Else called for each completion by whoever reaps, outside of locks; must
      * not suspend. @flags: of the CQE. */
     void (*complete)(struct filch__op *op, int res, unsigned flags);
+    /* With `complete`: called for each completion as well, under the reap lock, in the order of the
+     * kernel. What has several completions must see to it that it lives until all are handled. */
+    void (*keep)(struct filch__op *op);
     struct filch__task *task;
     uint64_t generation;
     struct filch__lane *lane; /* where it was staged: a cancel must go there */
     int res;
+    FILCH__SPOILED
     /* [op-done] release by the reaper -> acquire by the waiter: res, and what the kernel put into
      * the buffer. The op may be gone as soon as it is set. */
     filch_atomic_u32 done;
 };
 
+struct io_uring_sqe;
+
+/* A submission entry of the calling worker, and its op set up for the running task. To be filled
+ * and committed before anything else. May yield. */
+struct io_uring_sqe *filch__op_begin(struct filch__op *op, struct filch__lane **ret_lane);
+
 /* Waits for a staged op of the running task; asks the kernel to cancel it when @until has come or
  * the task is cancelled. Return: the op's result; -ETIMEDOUT or -ECANCELED if the kernel gave it up
- * for that reason. */
+ * for that reason; -EINTR if it gave it up for a reason of its own: nothing was done, try again. */
 int filch__op_wait(struct filch__op *op, filch_time until);
+
+/* Waits until a descriptor is ready, in a task. Return: 0; -ETIMEDOUT; -ECANCELED; -EINTR (try
+ * again); another error of poll. */
+int filch__op_poll(int fd, short events, filch_time until);
 
 /* The kernel's completion of an op without a `complete` function, by whoever reaps it. The op may
  * be gone on return. */

@@ -26,6 +26,10 @@ typedef struct filch_runtime_opts {
     /* Submission queue entries per worker's ring. 0: 256. Rings get smaller by themselves where
      * memory is locked short. */
     unsigned ring_entries;
+    /* Most threads that the kernel may start for each worker's ring, for operations that it can
+     * neither do at once nor poll: those on files and the like, and all others. 0: 4. */
+    unsigned io_threads_bounded;
+    unsigned io_threads_unbounded;
 } filch_runtime_opts;
 
 /* Numbers since start, summed over the workers; each is exact once the runtime is idle. */

@@ -6,9 +6,17 @@
  * buffers on the task's stack are safe.
  *
  * All calls work from tasks and from plain threads (a thread blocks in poll).
+ *
+ * A closed handle is refused with -EBADF, whatever has become of its descriptor's number: no call
+ * ever reads from or writes to a socket that is not its own. The descriptors themselves are ours
+ * while the handle lives: whoever closes one behind our back gets -EBADF from calls that begin
+ * afterwards (or the errors and the bytes of what has that number by then), and calls that wait go
+ * on waiting until their time or a cancel; close them only when there are none.
  */
 #ifndef FILCH_TCP_H
 #define FILCH_TCP_H
+
+#include <sys/uio.h>
 
 #include <filch/base.h>
 
@@ -20,25 +28,92 @@ typedef struct filch_tcp filch_tcp;
 /* Room for any address as text, with its port and a NUL. */
 #define FILCH_ADDR_BYTES 64
 
+/* Options of a connection or a listener. Each has a number as its value: of type bool (0 or 1), a
+ * count, bytes, or a span of time in nanoseconds (rounded up to the kernel's unit, which is given).
+ * Set on a listener they hold for the connections that it accepts from then on. Not every option
+ * makes sense for both; the kernel says so. */
+enum filch_tcp_option {
+    FILCH_TCP_NODELAY =
+        1,               /* bool: send small pieces at once (Nagle's algorithm off); default: on */
+    FILCH_TCP_CORK,      /* bool: send full segments only, until turned off (or 200 ms) */
+    FILCH_TCP_QUICKACK,  /* bool: acknowledge at once; the kernel may turn it off by itself */
+    FILCH_TCP_KEEPALIVE, /* bool: probe a silent peer */
+    FILCH_TCP_KEEPALIVE_IDLE,     /* time (1 s) of silence before the first probe */
+    FILCH_TCP_KEEPALIVE_INTERVAL, /* time (1 s) between probes */
+    FILCH_TCP_KEEPALIVE_COUNT,    /* unanswered probes until the connection ends: 1 to 127 */
+    FILCH_TCP_USER_TIMEOUT, /* time (1 ms) that sent bytes may stay unacknowledged; 0: default */
+    FILCH_TCP_LINGER, /* -1: close at once, the kernel goes on sending (default); 0: close with a
+                         reset; else the time (1 s) that filch_tcp_close() may wait for the peer to
+                         acknowledge everything; it suspends meanwhile */
+    FILCH_TCP_SEND_BUFFER, /* bytes; the kernel doubles it, and gives the double. For large windows
+                            */
+    FILCH_TCP_RECV_BUFFER, /* set it at listen or connect. Turns automatic sizes off */
+    FILCH_TCP_UNSENT_LOW,  /* bytes: room for writing is reported below so much unsent */
+    FILCH_TCP_MAX_SEGMENT, /* bytes; what is given is that of the connection */
+    FILCH_TCP_SYN_COUNT,   /* tries to connect before it ends with -ETIMEDOUT: 1 to 127 */
+    FILCH_TCP_REUSE_ADDR,  /* bool; default: on for listeners */
+    FILCH_TCP_REUSE_PORT,  /* bool: several listeners share a port; as a setting only */
+    FILCH_TCP_V6ONLY, /* bool: an IPv6 listener takes no IPv4; as a setting only; default: off */
+    FILCH_TCP_DEFER_ACCEPT, /* listener; time (1 s) to wait for a first byte before accepting */
+    FILCH_TCP_FAST_OPEN, /* listener: most connections with bytes in their first packet; 0: off */
+    FILCH_TCP_FAST_OPEN_CONNECT, /* bool, setting of a connect: it returns at once, and the first
+                                    write goes into the first packet if the server is known */
+    FILCH_TCP_TOS,               /* the traffic class byte, of IPv4 and IPv6: 0 to 255 */
+    FILCH_TCP_PRIORITY,          /* queueing priority: 0 to 6; more needs CAP_NET_ADMIN */
+    FILCH_TCP_MARK,              /* firewall mark; needs CAP_NET_ADMIN */
+    FILCH_TCP_INCOMING_CPU, /* the CPU that got the last packet; setting it on listeners that share
+                               a port distributes by CPU */
+    FILCH_TCP_ERROR,        /* get only: the pending error, -errno or 0; it is cleared */
+};
+
+/* An option with its value, for what must be set before bind, listen or connect. */
+typedef struct filch_tcp_setting {
+    enum filch_tcp_option option;
+    int64_t value;
+} filch_tcp_setting;
+
 typedef struct filch_listener_opts {
-    int backlog;     /* 0: 1024 (the kernel's limit applies) */
-    bool reuse_port; /* SO_REUSEPORT: several listeners share the port */
-    bool delay;      /* leave Nagle's algorithm on for accepted connections (default: off) */
+    int backlog;        /* 0: 1024 (the kernel's limit applies) */
+    bool reuse_port;    /* SO_REUSEPORT: several listeners share the port */
+    bool delay;         /* leave Nagle's algorithm on for accepted connections (default: off) */
+    const char *device; /* borrowed; NULL: any. Take packets of this interface only */
+    const filch_tcp_setting *settings; /* borrowed; made in their order, before bind */
+    size_t setting_count;
 } filch_listener_opts;
+
+/* How to connect. All zero, or a NULL pointer to it, gives the defaults. */
+typedef struct filch_tcp_opts {
+    const char *local_addr; /* borrowed; NULL: the kernel chooses. Of the same family as the peer's;
+                               port 0: any */
+    const char *device;     /* borrowed; NULL: the kernel chooses. Send through this interface */
+    const filch_tcp_setting *settings; /* borrowed; made in their order, before connect */
+    size_t setting_count;
+} filch_tcp_opts;
 
 /**
  * filch_listener_open() - bind and listen
  * @addr:         address as text; borrowed
- * @opts:         borrowed; NULL for defaults (SO_REUSEADDR is always set)
+ * @opts:         borrowed; NULL for defaults (SO_REUSEADDR is set unless a setting clears it)
  * @ret_listener: gets the listener; ended by filch_listener_close()
  *
  * Thread-safety: any. Suspends: no.
- * Return: 0; -EINVAL (address text, NULL); -EADDRINUSE; -EADDRNOTAVAIL; -EACCES; -EAFNOSUPPORT;
- * -EMFILE; -ENFILE; -ENOBUFS; -ENOMEM.
+ * Return: 0; -EINVAL (address text, NULL, a setting's option or value); -EADDRINUSE;
+ * -EADDRNOTAVAIL; -EACCES; -EAFNOSUPPORT; -ENODEV (no such device); -EPERM, -ENOPROTOOPT (a setting
+ * or the device is refused); -EMFILE; -ENFILE; -ENOBUFS; -ENOMEM.
  */
 FILCH_API FILCH_MUST_CHECK int filch_listener_open(const char *addr,
                                                    const filch_listener_opts *opts,
                                                    filch_listener **ret_listener);
+
+/**
+ * filch_listener_adopt() - take over a TCP socket that listens already
+ * @fd: consumed on success only; becomes close-on-exec and blocking (which it shares with its
+ * duplicates in other processes: io_uring waits in blocking sockets only); nothing else is changed
+ *
+ * Thread-safety: any. Suspends: no.
+ * Return: 0; -EBADF; -ENOTSOCK; -EPROTOTYPE (no TCP); -EINVAL (it does not listen; NULL); -ENOMEM.
+ */
+FILCH_API FILCH_MUST_CHECK int filch_listener_adopt(int fd, filch_listener **ret_listener);
 
 /**
  * filch_listener_accept() - take the next connection
@@ -51,10 +126,19 @@ FILCH_API FILCH_MUST_CHECK int filch_listener_open(const char *addr,
  *
  * Thread-safety: any number at once. Suspends: yes. Cancellation point: yes; no connection is lost.
  * Return: 0; -ETIMEDOUT; -ECANCELED (caller cancelled, or the listener was closed while waiting);
- * -EBADF (closed); -EINVAL (NULL); -ENOMEM.
+ * -EBADF (closed); -EINVAL (NULL); -ENOMEM; -EBADF, -ENOTSOCK or -EINVAL when somebody has closed
+ * or shut down its descriptor.
  */
 FILCH_API FILCH_MUST_CHECK int filch_listener_accept(filch_listener *listener, filch_tcp **ret_conn,
                                                      filch_time until);
+
+/** filch_listener_set() - set an option. Suspends: no. Return: as filch_tcp_set(). */
+FILCH_API FILCH_MUST_CHECK int filch_listener_set(filch_listener *listener,
+                                                  enum filch_tcp_option option, int64_t value);
+
+/** filch_listener_get() - get an option. Suspends: no. Return: as filch_tcp_get(). */
+FILCH_API FILCH_MUST_CHECK int filch_listener_get(filch_listener *listener,
+                                                  enum filch_tcp_option option, int64_t *ret_value);
 
 /** filch_listener_addr() - the address it is bound to, as text. @ret_text: FILCH_ADDR_BYTES.
  * Return: 0; -EBADF; -EINVAL. */
@@ -74,12 +158,45 @@ FILCH_API int filch_listener_close(filch_listener *listener);
  * @addr:     address as text; borrowed
  * @ret_conn: gets the connection; ended by filch_tcp_close()
  *
- * Nagle's algorithm is off (see filch_tcp_set_nodelay()). Suspends: yes. Cancellation point: yes;
+ * Nagle's algorithm is off (see FILCH_TCP_NODELAY). Suspends: yes. Cancellation point: yes;
  * nothing is left open. Return: 0; -ECONNREFUSED, -EHOSTUNREACH, -ENETUNREACH and what else
  * connect(2) says; -ETIMEDOUT; -ECANCELED; -EINVAL; -EMFILE; -ENFILE; -ENOMEM.
  */
 FILCH_API FILCH_MUST_CHECK int filch_tcp_connect(const char *addr, filch_tcp **ret_conn,
                                                  filch_time until);
+
+/**
+ * filch_tcp_connect_opts() - connect from an address or a device of choice, with settings
+ * @opts: borrowed; NULL for defaults
+ *
+ * Return: as filch_tcp_connect(); -EINVAL (local address, a setting's option or value);
+ * -EADDRINUSE; -EADDRNOTAVAIL; -EACCES; -ENODEV (no such device); -EPERM, -ENOPROTOOPT (a setting
+ * or the device is refused).
+ */
+FILCH_API FILCH_MUST_CHECK int filch_tcp_connect_opts(const char *addr, const filch_tcp_opts *opts,
+                                                      filch_tcp **ret_conn, filch_time until);
+
+/**
+ * filch_tcp_adopt() - take over a connected TCP socket
+ * @fd: consumed on success only; becomes close-on-exec and blocking (which it shares with its
+ * duplicates in other processes: io_uring waits in blocking sockets only); nothing else is changed
+ *
+ * Thread-safety: any. Suspends: no.
+ * Return: 0; -EBADF; -ENOTSOCK; -EPROTOTYPE (no TCP); -EINVAL (it listens; NULL); -ENOTCONN;
+ * -ENOMEM.
+ */
+FILCH_API FILCH_MUST_CHECK int filch_tcp_adopt(int fd, filch_tcp **ret_conn);
+
+/**
+ * filch_tcp_release() - give up the handle and get the descriptor
+ * @conn:   consumed on success only
+ * @ret_fd: the caller's to close; blocking, close-on-exec, and without a receive time limit
+ *
+ * Thread-safety: any. Suspends: no.
+ * Return: 0; -EBUSY (a call is under way in it: end it first); -EBADF (closed, or being closed);
+ * -EINVAL (NULL).
+ */
+FILCH_API FILCH_MUST_CHECK int filch_tcp_release(filch_tcp *conn, int *ret_fd);
 
 /**
  * filch_tcp_read() - read what is there, waiting for at least one byte
@@ -93,6 +210,17 @@ FILCH_API FILCH_MUST_CHECK int filch_tcp_connect(const char *addr, filch_tcp **r
  */
 FILCH_API FILCH_MUST_CHECK ssize_t filch_tcp_read(filch_tcp *conn, void *buf, size_t bytes,
                                                   filch_time until);
+
+/**
+ * filch_tcp_readv() - the same into several buffers, one after the other
+ * @iov:   borrowed; not changed; empty buffers are skipped
+ * @count: any number; at most IOV_MAX (1,024) that are not leading empty ones are used; none, or
+ *         only empty ones, returns 0 at once
+ *
+ * Return: as filch_tcp_read(); -EINVAL (also for a buffer that is NULL and not empty).
+ */
+FILCH_API FILCH_MUST_CHECK ssize_t filch_tcp_readv(filch_tcp *conn, const struct iovec *iov,
+                                                   size_t count, filch_time until);
 
 /**
  * filch_tcp_read_exact() - read exactly @bytes
@@ -121,13 +249,46 @@ FILCH_API FILCH_MUST_CHECK ssize_t filch_tcp_write(filch_tcp *conn, const void *
 FILCH_API FILCH_MUST_CHECK int filch_tcp_write_all(filch_tcp *conn, const void *buf, size_t bytes,
                                                    size_t *ret_done, filch_time until);
 
+/**
+ * filch_tcp_writev() - write some bytes of several buffers, one after the other
+ * @iov, @count: as for filch_tcp_readv()
+ *
+ * Return: as filch_tcp_write().
+ */
+FILCH_API FILCH_MUST_CHECK ssize_t filch_tcp_writev(filch_tcp *conn, const struct iovec *iov,
+                                                    size_t count, filch_time until);
+
+/**
+ * filch_tcp_writev_all() - write all of several buffers
+ * @iov:      borrowed; not changed, whatever was written
+ * @count:    any number
+ * @ret_done: bytes written, set also on failure; may be NULL
+ *
+ * Return: 0; else as filch_tcp_write(); -EINVAL (a buffer that is NULL and not empty: nothing was
+ * written).
+ */
+FILCH_API FILCH_MUST_CHECK int filch_tcp_writev_all(filch_tcp *conn, const struct iovec *iov,
+                                                    size_t count, size_t *ret_done,
+                                                    filch_time until);
+
 /** filch_tcp_shutdown_write() - end our side: the peer reads an end of stream; reading goes on.
  * Suspends: no. Return: 0; -ENOTCONN; -EBADF; -EINVAL. */
 FILCH_API int filch_tcp_shutdown_write(filch_tcp *conn);
 
-/** filch_tcp_set_nodelay() - Nagle's algorithm off (true, the default) or on. Return: 0; -EBADF;
- * -EINVAL. */
-FILCH_API int filch_tcp_set_nodelay(filch_tcp *conn, bool nodelay);
+/**
+ * filch_tcp_set() - set an option
+ *
+ * Thread-safety: any. Suspends: no.
+ * Return: 0; -EINVAL (no such option, one that cannot be set, or not now; value out of range;
+ * NULL); -EPERM (needs a capability); -ENOPROTOOPT (unknown to this kernel); -EBADF (closed).
+ */
+FILCH_API FILCH_MUST_CHECK int filch_tcp_set(filch_tcp *conn, enum filch_tcp_option option,
+                                             int64_t value);
+
+/** filch_tcp_get() - get an option, in the units in which it is set. Suspends: no. Return: 0;
+ * -EINVAL (no such option, NULL); -ENOPROTOOPT; -EBADF (closed). */
+FILCH_API FILCH_MUST_CHECK int filch_tcp_get(filch_tcp *conn, enum filch_tcp_option option,
+                                             int64_t *ret_value);
 
 /** filch_tcp_local_addr() - our address as text. @ret_text: FILCH_ADDR_BYTES. Return: 0; -EBADF;
  * -EINVAL. */

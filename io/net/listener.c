@@ -8,12 +8,14 @@
  *
  * The armed accept counts as a user of the descriptor: closing waits for its last completion.
  *
- * When descriptors or memory run out the kernel ends the accept. Then the listener pauses, from 5
- * ms doubling to 1 s; the waiter that was woken waits for the end of the pause and arms again. A
- * waiter that leaves while nothing is armed wakes the next one, so that there is always somebody to
- * do that.
+ * An accept that ends for a passing reason (a connection that was reset, an interruption) is armed
+ * again by whoever waits. When descriptors or memory run out the kernel ends the accept. Then the
+ * listener pauses, from 5 ms doubling to 1 s; the waiter that was woken waits for the end of the
+ * pause and arms again. A waiter that leaves while nothing is armed wakes the next one, so that
+ * there is always somebody to do that.
  */
 #include <errno.h>
+#include <limits.h>
 #include <liburing.h>
 #include <poll.h>
 #include <stdalign.h>
@@ -38,6 +40,7 @@
 #define QUEUE_SLOTS 8192
 #define BACKOFF_MIN (5 * FILCH_MILLISECOND)
 #define BACKOFF_MAX FILCH_SECOND
+#define NOTHING INT_MIN
 
 #ifndef IORING_ACCEPT_MULTISHOT
 #define IORING_ACCEPT_MULTISHOT (1U << 0)
@@ -47,15 +50,14 @@
 struct filch_listener {
     alignas(FILCH_CACHELINE) struct filch__fd fd;
     struct filch__op op;
-    bool delay;
     filch_spinlock lock;
     struct filch__list waiters;
     int *queue; /* QUEUE_SLOTS accepted descriptors, a ring */
     unsigned head;
     unsigned count;
     bool armed;
-    bool cancelling;
     bool single_shot; /* the kernel knows no multishot accept */
+    int error;        /* of the last accept, for the next who waits; 0 */
     filch_time backoff_ns;
     filch_time backoff_until;
 };
@@ -64,61 +66,77 @@ static struct filch__pool listener_pool = FILCH__POOL_INITIALISER(struct filch_l
 
 static int open_socket(const struct filch__addr *addr, const filch_listener_opts *opts)
 {
-    int on = 1, off = 0;
-    int backlog = opts && opts->backlog > 0 ? opts->backlog : BACKLOG_DEFAULT;
-    int fd = socket(addr->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int r;
+    int fd = filch__socket_new(addr, true, opts->device, opts->settings, opts->setting_count);
+    int r = 0;
 
-    if (fd < 0)
-        return -errno;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (addr->any.sa_family == AF_INET6)
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-    if ((opts && opts->reuse_port &&
-         setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) < 0) ||
-        bind(fd, &addr->any, addr->bytes) < 0 || listen(fd, backlog) < 0) {
-        r = -errno;
-        close(fd);
-        return r;
-    }
-    return fd;
-}
-
-int filch_listener_open(const char *text, const filch_listener_opts *opts,
-                        filch_listener **ret_listener)
-{
-    struct filch__addr addr;
-    filch_listener *listener;
-    int fd;
-
-    if (!ret_listener || filch__addr_parse(text, &addr) < 0)
-        return -EINVAL;
-    fd = open_socket(&addr, opts);
     if (fd < 0)
         return fd;
-    listener = filch__pool_take(&listener_pool);
-    if (!listener) {
-        close(fd);
+    if (opts->delay)
+        r = filch__option_set(fd, FILCH_TCP_NODELAY, false);
+    if (r == 0 && opts->reuse_port)
+        r = filch__option_set(fd, FILCH_TCP_REUSE_PORT, true);
+    if (r == 0 && (bind(fd, &addr->any, addr->bytes) < 0 ||
+                   listen(fd, opts->backlog > 0 ? opts->backlog : BACKLOG_DEFAULT) < 0))
+        r = -errno;
+    if (r == 0)
+        return fd;
+    close(fd);
+    return r;
+}
+
+/* A handle for a listening socket. Return: 0; -ENOMEM. */
+static int wrap(int fd, filch_listener **ret_listener)
+{
+    filch_listener *listener = filch__pool_take(&listener_pool);
+
+    if (!listener)
         return -ENOMEM;
-    }
     listener->queue = malloc(QUEUE_SLOTS * sizeof *listener->queue);
     if (!listener->queue) {
-        close(fd);
         filch__pool_give(&listener_pool, listener);
         return -ENOMEM;
     }
-    listener->delay = opts && opts->delay;
     filch_spinlock_init(&listener->lock);
     filch__list_init(&listener->waiters);
     listener->head = 0;
     listener->count = 0;
     listener->armed = false;
-    listener->cancelling = false;
     listener->single_shot = false;
+    listener->error = 0;
     listener->backoff_ns = 0;
     listener->backoff_until = 0;
     *ret_listener = filch__fd_open(&listener->fd, fd);
+    if (filch__option_lingers(fd))
+        filch__fd_note_lingers(&listener->fd);
     return 0;
+}
+
+int filch_listener_open(const char *text, const filch_listener_opts *opts,
+                        filch_listener **ret_listener)
+{
+    static const filch_listener_opts none;
+    struct filch__addr addr;
+    int fd, r;
+
+    if (!ret_listener || filch__addr_parse(text, &addr) < 0)
+        return -EINVAL;
+    fd = open_socket(&addr, opts ? opts : &none);
+    if (fd < 0)
+        return fd;
+    r = wrap(fd, ret_listener);
+    if (r < 0)
+        close(fd);
+    return r;
+}
+
+int filch_listener_adopt(int fd, filch_listener **ret_listener)
+{
+    int r;
+
+    if (!ret_listener)
+        return -EINVAL;
+    r = filch__socket_adopt(fd, true);
+    return r < 0 ? r : wrap(fd, ret_listener);
 }
 
 static struct filch__waiter *pop_waiter_locked(filch_listener *listener)
@@ -128,22 +146,51 @@ static struct filch__waiter *pop_waiter_locked(filch_listener *listener)
     return link ? filch_container_of(link, struct filch__waiter, link) : NULL;
 }
 
-static bool means_exhausted(int error)
+/* What an end of the accept means. */
+enum end {
+    END_AGAIN,     /* of one connection, or of nothing: the next accept may well succeed */
+    END_EXHAUSTED, /* not for the moment */
+    END_FATAL,     /* not ever: somebody else has closed or changed the descriptor */
+};
+
+static enum end meaning(int error)
 {
-    return error == -EMFILE || error == -ENFILE || error == -ENOBUFS || error == -ENOMEM;
+    switch (error) {
+    case -EMFILE:
+    case -ENFILE:
+    case -ENOBUFS:
+    case -ENOMEM:
+        return END_EXHAUSTED;
+    case -EBADF:
+    case -ENOTSOCK:
+    case -EOPNOTSUPP:
+    case -EINVAL:
+    case -EFAULT:
+        return END_FATAL;
+    default:
+        return END_AGAIN;
+    }
 }
 
 /* The accept has ended with an error. */
 static void note_error_locked(filch_listener *listener, int error)
 {
-    if (means_exhausted(error)) {
+    switch (meaning(error)) {
+    case END_AGAIN:
+        break;
+    case END_EXHAUSTED:
         listener->backoff_ns = listener->backoff_ns ? listener->backoff_ns * 2 : BACKOFF_MIN;
         if (listener->backoff_ns > BACKOFF_MAX)
             listener->backoff_ns = BACKOFF_MAX;
         listener->backoff_until = filch_after(listener->backoff_ns);
         filch_fetch_add_relaxed(&listener->op.lane->stats.backoffs, 1);
-    } else if (error == -EINVAL) {
-        listener->single_shot = true;
+        break;
+    case END_FATAL:
+        if (error == -EINVAL && !listener->single_shot)
+            listener->single_shot = true;
+        else
+            listener->error = error;
+        break;
     }
 }
 
@@ -155,6 +202,13 @@ static bool push_locked(filch_listener *listener, int fd)
         return false;
     listener->queue[(listener->head + listener->count++) % QUEUE_SLOTS] = fd;
     return true;
+}
+
+/* The completions of one accept may be reaped by several workers, and the last be handled first:
+ * each of them keeps the listener. */
+static void keep(struct filch__op *op)
+{
+    filch__fd_ref(&filch_container_of(op, filch_listener, op)->fd);
 }
 
 /* A completion of the accept, on whichever worker reaped it. */
@@ -172,9 +226,8 @@ static void accepted(struct filch__op *op, int res, unsigned flags)
         note_error_locked(listener, res);
     if (last)
         listener->armed = false;
-    cancel = !last && listener->count >= UNCLAIMED_MAX && !listener->cancelling;
-    if (cancel)
-        listener->cancelling = true;
+    /* Now and then again, should it not have been heard. */
+    cancel = !last && kept && listener->count && listener->count % UNCLAIMED_MAX == 0;
     waiter = pop_waiter_locked(listener);
     filch_spinlock_unlock(&listener->lock);
     if (!kept)
@@ -185,6 +238,7 @@ static void accepted(struct filch__op *op, int res, unsigned flags)
         filch__op_cancel(op);
     if (last)
         filch__fd_leave(&listener->fd);
+    filch__fd_leave(&listener->fd); /* of keep() */
 }
 
 /* Puts the accept into flight; `armed` was set by the caller, under the lock. */
@@ -194,6 +248,7 @@ static void arm(filch_listener *listener)
     struct io_uring_sqe *sqe = filch__op_begin(&listener->op, &lane);
 
     filch__fd_ref(&listener->fd);
+    listener->op.keep = keep;
     listener->op.complete = accepted;
     io_uring_prep_accept(sqe, listener->fd.fd, NULL, NULL, SOCK_CLOEXEC);
     if (!listener->single_shot)
@@ -201,26 +256,32 @@ static void arm(filch_listener *listener)
     filch__lane_commit(lane, &listener->op);
 }
 
-/* Takes the oldest connection; -1 when there is none. Tells whether the caller should arm the
- * accept. */
-static int take_locked(filch_listener *listener, bool *ret_arm)
+/* Takes the oldest connection, or the error that there was instead. Return: descriptor; -errno;
+ * NOTHING. */
+static int take_locked(filch_listener *listener)
 {
-    int fd = -1;
+    int fd = NOTHING;
 
     if (listener->count) {
         fd = listener->queue[listener->head];
         listener->head = (listener->head + 1) % QUEUE_SLOTS;
         listener->count--;
-    }
-    *ret_arm = !listener->armed && listener->count <= UNCLAIMED_MIN &&
-               !filch__fd_is_closing(&listener->fd) &&
-               (!listener->backoff_until || filch_now() >= listener->backoff_until);
-    if (*ret_arm) {
-        listener->armed = true;
-        listener->cancelling = false;
-        listener->backoff_until = 0;
+    } else if (listener->error) {
+        fd = listener->error;
+        listener->error = 0;
     }
     return fd;
+}
+
+/* Is it time to arm the accept? Then the caller must. */
+static bool claim_arming_locked(filch_listener *listener)
+{
+    if (listener->armed || listener->count > UNCLAIMED_MIN || filch__fd_is_closing(&listener->fd) ||
+        (listener->backoff_until && filch_now() < listener->backoff_until))
+        return false;
+    listener->armed = true;
+    listener->backoff_until = 0;
+    return true;
 }
 
 /* A waiter leaves without a connection. */
@@ -264,15 +325,31 @@ static int wait_unlock(filch_listener *listener, filch_time until)
     return r;
 }
 
+/* An error is for one caller. The next one tries for itself. */
+static int pass_on(filch_listener *listener, int error)
+{
+    struct filch__waiter *next;
+
+    filch_spinlock_lock(&listener->lock);
+    next = listener->armed ? NULL : pop_waiter_locked(listener);
+    filch_spinlock_unlock(&listener->lock);
+    if (next)
+        filch__waiter_wake(next);
+    return error;
+}
+
 static int accept_in_task(filch_listener *listener, filch_time until)
 {
     for (;;) {
-        bool must_arm;
         int fd, r;
 
         filch_spinlock_lock(&listener->lock);
-        fd = take_locked(listener, &must_arm);
-        if (must_arm) {
+        fd = take_locked(listener);
+        if (fd < 0 && fd != NOTHING) {
+            filch_spinlock_unlock(&listener->lock);
+            return pass_on(listener, filch__fd_is_closing(&listener->fd) ? -ECANCELED : fd);
+        }
+        if (claim_arming_locked(listener)) {
             filch_spinlock_unlock(&listener->lock);
             arm(listener);
             if (fd >= 0)
@@ -297,23 +374,25 @@ static int accept_in_task(filch_listener *listener, filch_time until)
 static int accept_shortly(int listen_fd)
 {
     struct timeval limit = {.tv_usec = 1000};
+    int fd;
 
     setsockopt(listen_fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    return accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
+    fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
+    return fd < 0 ? -errno : fd;
 }
 
 static int accept_in_thread(filch_listener *listener, filch_time until)
 {
+    filch_time pause = BACKOFF_MIN;
+
     for (;;) {
-        bool unused;
-        int fd = -1;
+        int fd;
 
         filch_spinlock_lock(&listener->lock);
-        if (listener->count)
-            fd = take_locked(listener, &unused);
+        fd = take_locked(listener);
         filch_spinlock_unlock(&listener->lock);
-        if (fd >= 0)
-            return fd;
+        if (fd != NOTHING)
+            return fd >= 0 ? fd : pass_on(listener, fd);
         if (filch__socket_poll(listener->fd.fd, POLLIN, until) < 0)
             return -ETIMEDOUT;
         fd = accept_shortly(listener->fd.fd);
@@ -321,14 +400,21 @@ static int accept_in_thread(filch_listener *listener, filch_time until)
             return fd;
         if (filch__fd_is_closing(&listener->fd))
             return -ECANCELED;
-        if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-            return -errno;
+        if (meaning(fd) == END_FATAL)
+            return fd;
+        if (meaning(fd) == END_EXHAUSTED) {
+            filch_time end = filch_after(pause);
+
+            filch_sleep(end < until ? end : until);
+            if (filch_now() >= until)
+                return -ETIMEDOUT;
+            pause = pause * 2 < BACKOFF_MAX ? pause * 2 : BACKOFF_MAX;
+        }
     }
 }
 
 int filch_listener_accept(filch_listener *handle, filch_tcp **ret_conn, filch_time until)
 {
-    struct filch__task *task = filch__task_current();
     struct filch__fd *object;
     filch_listener *listener;
     int fd, r;
@@ -339,9 +425,11 @@ int filch_listener_accept(filch_listener *handle, filch_tcp **ret_conn, filch_ti
     if (r < 0)
         return r;
     listener = filch_container_of(object, filch_listener, fd);
-    fd = task && filch__task_has_stack(task) ? accept_in_task(listener, until)
-                                             : accept_in_thread(listener, until);
-    r = fd < 0 ? fd : filch__tcp_adopt(fd, !listener->delay, ret_conn);
+    fd = filch__in_stackful_task() ? accept_in_task(listener, until)
+                                   : accept_in_thread(listener, until);
+    r = fd < 0 ? fd : filch__tcp_wrap(fd, filch_load_relaxed(&object->lingers), ret_conn);
+    if (fd >= 0 && r < 0)
+        close(fd);
     filch__fd_leave(object);
     if (r == 0)
         filch__coop();

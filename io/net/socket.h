@@ -1,4 +1,4 @@
-/* What tcp.c and listener.c share. */
+/* What the files on TCP share. */
 #ifndef FILCH_IO_NET_SOCKET_H
 #define FILCH_IO_NET_SOCKET_H
 
@@ -7,22 +7,37 @@
 #include <sys/socket.h>
 
 #include "io/fd.h"
+#include "io/net/addr.h"
 #include "io/op.h"
 
-struct io_uring_sqe;
+/* A new TCP socket with what every one of ours has, then the caller's settings. Return: descriptor;
+ * -EINVAL; what socket(2) and setsockopt(2) say. */
+int filch__socket_new(const struct filch__addr *addr, bool listens, const char *device,
+                      const filch_tcp_setting *settings, size_t count);
 
-/* Wraps a connected socket, which it consumes also on failure. Return: 0; -ENOMEM. */
-int filch__tcp_adopt(int fd, bool nodelay, filch_tcp **ret_conn);
+/* Is it a TCP socket that does (not) listen? Makes it ours: close-on-exec and in blocking mode.
+ * Return: 0; -EBADF; -ENOTSOCK; -EPROTOTYPE; -EINVAL (the other sort); -ENOTCONN. */
+int filch__socket_adopt(int fd, bool listens);
 
 /* For plain threads: blocks in poll(2). Return: 0 (ready, or in error: the next call tells);
  * -ETIMEDOUT. */
 int filch__socket_poll(int fd, short events, filch_time until);
 
-/* A submission entry of the calling worker, and its op set up for the running task. */
-struct io_uring_sqe *filch__op_begin(struct filch__op *op, struct filch__lane **ret_lane);
-
 /* filch_listener_addr() and the like. */
 int filch__socket_name(const void *handle, int (*get)(int, struct sockaddr *, socklen_t *),
                        char *ret_text);
+
+/* An option of a socket. Return: 0; -EINVAL (no such option, value out of range); what
+ * setsockopt(2) says. */
+int filch__option_set(int fd, enum filch_tcp_option option, int64_t value);
+
+/* May close(2) of this socket wait (SO_LINGER)? */
+bool filch__option_lingers(int fd);
+
+/* A handle for a connected socket. @lingers: its close may wait. Return: 0; -ENOMEM. */
+int filch__tcp_wrap(int fd, bool lingers, filch_tcp **ret_conn);
+
+/* May the caller suspend in an op? */
+bool filch__in_stackful_task(void);
 
 #endif

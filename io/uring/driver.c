@@ -2,6 +2,7 @@
  * is refused is refused at start, with a reason.
  */
 #include "io/uring/lane.h"
+#include "io/uring/ring.h"
 
 #include <errno.h>
 #include <linux/membarrier.h>
@@ -11,7 +12,8 @@
 #include <unistd.h>
 
 #define ENTRIES_DEFAULT 256
-#define IO_WQ_THREADS 4
+#define IO_THREADS_DEFAULT 4
+#define PROBED_OPS 256
 
 struct filch__driver {
     unsigned lanes;
@@ -19,30 +21,36 @@ struct filch__driver {
 };
 
 static const int needed_opcodes[] = {
-    IORING_OP_RECV,    IORING_OP_SEND, IORING_OP_ACCEPT,
-    IORING_OP_CONNECT, IORING_OP_READ, IORING_OP_ASYNC_CANCEL,
+    IORING_OP_RECV,    IORING_OP_SEND, IORING_OP_RECVMSG,  IORING_OP_SENDMSG,      IORING_OP_ACCEPT,
+    IORING_OP_CONNECT, IORING_OP_READ, IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL,
 };
 
-static int probe_opcodes(struct io_uring *ring)
+static int probe_opcodes(const struct io_uring *ring)
 {
-    struct io_uring_probe *probe = io_uring_get_probe_ring(ring);
-    int r = 0;
+    _Alignas(struct io_uring_probe) char
+        room[sizeof(struct io_uring_probe) + PROBED_OPS * sizeof(struct io_uring_probe_op)] = {0};
+    struct io_uring_probe *probe = (struct io_uring_probe *)room;
+    int r = filch__ring_register(ring, IORING_REGISTER_PROBE, probe, PROBED_OPS);
 
-    if (!probe)
-        return -ENOSYS;
+    if (r < 0)
+        return r == -EINVAL ? -ENOSYS : r;
     for (unsigned i = 0; i < sizeof needed_opcodes / sizeof needed_opcodes[0]; i++)
         if (!io_uring_opcode_supported(probe, needed_opcodes[i]))
-            r = -ENOSYS;
-    io_uring_free_probe(probe);
-    return r;
+            return -ENOSYS;
+    return 0;
 }
 
-static void limit_io_threads(struct io_uring *ring)
+/* The kernel's own threads, for each worker: what a ring cannot do at once and cannot poll. Their
+ * number would else follow the load, up to RLIMIT_NPROC. */
+static int limit_io_threads(const struct io_uring *ring, const filch_runtime_opts *opts)
 {
-    unsigned most[2] = {IO_WQ_THREADS, IO_WQ_THREADS};
+    unsigned most[2] = {
+        opts->io_threads_bounded ? opts->io_threads_bounded : IO_THREADS_DEFAULT,
+        opts->io_threads_unbounded ? opts->io_threads_unbounded : IO_THREADS_DEFAULT,
+    };
+    int r = filch__ring_register(ring, IORING_REGISTER_IOWQ_MAX_WORKERS, most, 2);
 
-    /* An old kernel keeps its own limits. */
-    (void)io_uring_register_iowq_max_workers(ring, most);
+    return r < 0 ? r : 0;
 }
 
 static void driver_close(struct filch__driver *driver)
@@ -70,8 +78,10 @@ static int driver_open(const filch_runtime_opts *opts, unsigned lanes,
     }
     for (unsigned i = 0; i < lanes && r == 0; i++) {
         r = filch__lane_open(&driver->lane[i], entries, i ? driver->lane[0].ring.ring_fd : -1);
-        if (r == 0)
+        if (r == 0) {
             driver->lanes++;
+            r = limit_io_threads(&driver->lane[i].ring, opts);
+        }
     }
     if (r == 0)
         r = probe_opcodes(&driver->lane[0].ring);
@@ -79,7 +89,6 @@ static int driver_open(const filch_runtime_opts *opts, unsigned lanes,
         driver_close(driver);
         return r;
     }
-    limit_io_threads(&driver->lane[0].ring);
     syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
     *ret_driver = driver;
     return 0;

@@ -1,20 +1,23 @@
 /* See lane.h.
  *
- * Flags: COOP_TASKRUN with TASKRUN_FLAG: a completion does not interrupt the owner; a flag tells it
- * to enter. Without SINGLE_ISSUER, so that any thread may enter the ring of an owner that is stuck.
- * Measured against DEFER_TASKRUN the difference on echo is within noise, and DEFER would hold a
- * busy owner's completions until its task ends.
- *
  * The words of the ring are shared with the kernel: they are accessed by liburing's own load and
  * store helpers, in this file only.
  *
  * Parking blocks in io_uring_enter with a read of the eventfd in flight; an unpark writes to the
  * eventfd, once until consumed.
+ *
+ * Nothing is lost when something is full or fails. An entry stays staged until the kernel has taken
+ * it, so an enter that was refused is repeated by the next poll or park; a worker whose parks are
+ * refused polls its eventfd instead, for a tick at most, until they are not. A submission queue
+ * that is full is submitted; when the kernel takes nothing the task yields, so that the loop reaps.
+ * A completion queue that is full overflows into the kernel's memory, and entering moves it into
+ * the ring again.
  */
 #include "io/uring/lane.h"
 
 #include <errno.h>
 #include <linux/membarrier.h>
+#include <poll.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -23,6 +26,7 @@
 
 #include <filch/time.h>
 
+#include "io/uring/ring.h"
 #include "runtime/base/assert.h"
 #include "runtime/task/switch.h"
 #include "runtime/task/task.h"
@@ -41,6 +45,7 @@ void __tsan_release(void *);
 #define REAP_OWN 64
 #define REAP_OTHER 16
 #define ENTRIES_MIN 16
+#define CLOSE_TRIES 100
 
 /* user_data that is no op. */
 #define DATA_IGNORE ((uint64_t)0)
@@ -51,36 +56,6 @@ struct reaped {
     int res;
     unsigned flags;
 };
-
-/* Fewer flags for older kernels; the last one has none. */
-static const unsigned flag_ladder[] = {
-    IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL,
-    IORING_SETUP_SUBMIT_ALL,
-    0,
-};
-
-static int ring_open(struct filch__lane *lane, unsigned entries, int attach_fd)
-{
-    int r = -EINVAL;
-
-    for (unsigned i = 0; i < sizeof flag_ladder / sizeof flag_ladder[0] && r == -EINVAL; i++) {
-        struct io_uring_params params = {
-            .flags = flag_ladder[i] | IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE,
-            .cq_entries = entries * 16,
-        };
-
-        if (attach_fd >= 0) {
-            params.flags |= IORING_SETUP_ATTACH_WQ;
-            params.wq_fd = (unsigned)attach_fd;
-        }
-        r = io_uring_queue_init_params(entries, &lane->ring, &params);
-        if (r == 0 && !(params.features & IORING_FEAT_EXT_ARG)) {
-            io_uring_queue_exit(&lane->ring);
-            return -ENOSYS;
-        }
-    }
-    return r == -EINVAL ? -ENOSYS : r;
-}
 
 int filch__lane_open(struct filch__lane *lane, unsigned entries, int attach_fd)
 {
@@ -93,7 +68,7 @@ int filch__lane_open(struct filch__lane *lane, unsigned entries, int attach_fd)
         return -errno;
     /* Where little memory may be locked, a smaller ring is better than none. */
     do {
-        r = ring_open(lane, entries, attach_fd);
+        r = filch__ring_open(&lane->ring, entries, attach_fd);
         entries /= 2;
     } while (r == -ENOMEM && entries >= ENTRIES_MIN);
     if (r < 0) {
@@ -108,7 +83,7 @@ int filch__lane_open(struct filch__lane *lane, unsigned entries, int attach_fd)
 
 void filch__lane_enter_thread(struct filch__lane *lane)
 {
-    if (io_uring_register_ring_fd(&lane->ring) == 1) {
+    if (filch__ring_register_fd(&lane->ring) == 1) {
         lane->enter_fd = (unsigned)lane->ring.enter_ring_fd;
         lane->enter_flags = IORING_ENTER_REGISTERED_RING;
     }
@@ -152,7 +127,7 @@ bool filch__lane_is_ready(const struct filch__lane *lane)
     return has_completions(lane) || wants_enter(lane);
 }
 
-/* Owner's system call. Return: 0 or more; -ETIME, -EINTR, -EBUSY, -EAGAIN. */
+/* Owner's system call. Return: 0 or more; -ETIME, -EINTR, -EBUSY, -EAGAIN, -ENOMEM. */
 static int enter(struct filch__lane *lane, unsigned submit, unsigned wait, unsigned flags,
                  const filch_time *until)
 {
@@ -169,11 +144,13 @@ static int enter(struct filch__lane *lane, unsigned submit, unsigned wait, unsig
         ts.tv_sec = (int64_t)(span / FILCH_SECOND);
         ts.tv_nsec = (long long)(span % FILCH_SECOND);
         arg.ts = (uint64_t)(uintptr_t)&ts;
-        r = io_uring_enter2(lane->enter_fd, submit, wait, flags | IORING_ENTER_EXT_ARG,
-                            (void *)&arg, sizeof arg);
+        r = filch__ring_enter(lane->enter_fd, submit, wait, flags | IORING_ENTER_EXT_ARG, &arg,
+                              sizeof arg);
     } else {
-        r = io_uring_enter2(lane->enter_fd, submit, wait, flags, NULL, _NSIG / 8);
+        r = filch__ring_enter(lane->enter_fd, submit, wait, flags, NULL, _NSIG / 8);
     }
+    if (r == -EBADR)
+        filch__throw("the kernel had no memory for completions and dropped some");
     if (r < 0 && r != -ETIME && r != -EINTR && r != -EBUSY && r != -EAGAIN && r != -ENOMEM)
         filch__throw("io_uring_enter failed");
     return r;
@@ -202,6 +179,7 @@ void filch__lane_commit(struct filch__lane *lane, struct filch__op *op)
     if (op) {
         sq->sqes[sq->sqe_tail & *sq->kring_mask].user_data = (uint64_t)(uintptr_t)op;
         op->lane = lane;
+        FILCH__SPOIL_BEGIN(&sq->sqes[sq->sqe_tail & *sq->kring_mask], op);
         FILCH__TSAN_RELEASE(op);
     }
     sq->sqe_tail++;
@@ -217,9 +195,10 @@ static void arm_event(struct filch__lane *lane)
         return;
     sqe = filch__lane_sqe(lane);
     if (!sqe)
-        return; /* the next park tries again; this one will not block, for there are completions */
+        return; /* the next park tries again; this one will not block */
     io_uring_prep_read(sqe, lane->event_fd, &lane->event_value, sizeof lane->event_value, 0);
     sqe->user_data = DATA_EVENT;
+    FILCH__SPOIL_BEGIN(sqe, lane);
     filch__lane_commit(lane, NULL);
     lane->event_armed = true;
 }
@@ -249,6 +228,13 @@ static unsigned copy_out(struct filch__lane *lane, struct reaped *to, unsigned m
         if (cqe->user_data == DATA_EVENT && !owner)
             break;
         to[n] = (struct reaped){cqe->user_data, cqe->res, cqe->flags};
+        if (cqe->user_data > DATA_EVENT) {
+            struct filch__op *op = (struct filch__op *)(uintptr_t)cqe->user_data;
+
+            FILCH__TSAN_ACQUIRE(op);
+            if (op->complete)
+                op->keep(op);
+        }
     }
     io_uring_smp_store_release(cq->khead, head + n);
     return n;
@@ -257,6 +243,7 @@ static unsigned copy_out(struct filch__lane *lane, struct reaped *to, unsigned m
 static void complete(struct filch__lane *lane, const struct reaped *cqe)
 {
     struct filch__op *op = (struct filch__op *)(uintptr_t)cqe->data;
+    int res;
 
     if (cqe->data == DATA_IGNORE)
         return;
@@ -265,13 +252,11 @@ static void complete(struct filch__lane *lane, const struct reaped *cqe)
         filch_store_seq_cst(&lane->unparked, 0); /* [lane-unpark] */
         return;
     }
-    if (op->complete) {
-        FILCH__TSAN_ACQUIRE(op);
-        op->complete(op, cqe->res, cqe->flags);
-        return;
-    }
-    FILCH__TSAN_ACQUIRE(op);
-    filch__op_finish(op, cqe->res);
+    res = FILCH__SPOIL_END(op, cqe->res);
+    if (op->complete)
+        op->complete(op, res, cqe->flags);
+    else
+        filch__op_finish(op, res);
 }
 
 /* Handles a batch. The lock is held on entry and free on return. */
@@ -315,21 +300,44 @@ unsigned filch__lane_poll(struct filch__lane *lane)
     return reap_own(lane);
 }
 
+/* The kernel refuses to let us wait in the ring. An unpark or a tick ends this as well. */
+static void wait_outside(struct filch__lane *lane)
+{
+    struct pollfd poll_fd = {.fd = lane->event_fd, .events = POLLIN};
+    struct timespec tick = {.tv_nsec = FILCH_MILLISECOND};
+
+    (void)ppoll(&poll_fd, 1, &tick, NULL);
+}
+
 void filch__lane_park(struct filch__lane *lane, filch_time until)
 {
+    int r;
+
     arm_event(lane);
-    enter(lane, filch__lane_staged(lane), 1, IORING_ENTER_GETEVENTS,
-          until == FILCH_NEVER ? NULL : &until);
+    r = enter(lane, filch__lane_staged(lane), lane->event_armed, IORING_ENTER_GETEVENTS,
+              until == FILCH_NEVER ? NULL : &until);
+    if ((r == -EAGAIN || r == -ENOMEM || r == -EBUSY) && !has_completions(lane))
+        wait_outside(lane);
     reap_own(lane);
+}
+
+/* Any thread: submits what the owner has staged, and lets overflown completions into the ring. */
+static void enter_as_other(struct filch__lane *lane)
+{
+    unsigned flags = IO_URING_READ_ONCE(*lane->ring.sq.kflags) & IORING_SQ_CQ_OVERFLOW
+                         ? IORING_ENTER_GETEVENTS
+                         : 0;
+    unsigned staged = staged_seen_by_others(lane);
+
+    if (staged || flags)
+        filch__ring_enter((unsigned)lane->ring.ring_fd, staged, 0, flags, NULL, _NSIG / 8);
 }
 
 unsigned filch__lane_rescue(struct filch__lane *lane)
 {
-    unsigned staged = staged_seen_by_others(lane);
     unsigned n;
 
-    if (staged)
-        io_uring_enter2((unsigned)lane->ring.ring_fd, staged, 0, 0, NULL, _NSIG / 8);
+    enter_as_other(lane);
     /* Runs the owner's pending task work: it posts the completions that the kernel holds back for a
      * thread in user space. */
     if (wants_enter(lane))
@@ -350,9 +358,17 @@ static void end_all_ops(struct filch__lane *lane)
         .timeout = {.tv_sec = 1, .tv_nsec = 0},
     };
 
-    syscall(SYS_io_uring_register, lane->ring.ring_fd, IORING_REGISTER_SYNC_CANCEL, &reg, 1);
-    enter(lane, filch__lane_staged(lane), 0, IORING_ENTER_GETEVENTS, NULL);
-    reap_own(lane);
+    for (int i = 0; i < CLOSE_TRIES; i++) {
+        int r = filch__ring_register(&lane->ring, IORING_REGISTER_SYNC_CANCEL, &reg, 1);
+
+        if (r != -EINTR && r != -EAGAIN && r != -ENOMEM)
+            break;
+    }
+    for (int i = 0; i < CLOSE_TRIES; i++) {
+        enter(lane, filch__lane_staged(lane), 0, IORING_ENTER_GETEVENTS, NULL);
+        if (!reap_own(lane) && !filch__lane_staged(lane) && !filch__lane_is_ready(lane))
+            break;
+    }
 }
 
 void filch__lane_close(struct filch__lane *lane)
@@ -365,15 +381,12 @@ void filch__lane_close(struct filch__lane *lane)
 void filch__op_cancel(struct filch__op *op)
 {
     struct filch__lane *lane = op->lane;
-    unsigned staged = staged_seen_by_others(lane);
     struct io_uring_sync_cancel_reg reg = {
         .addr = (uint64_t)(uintptr_t)op,
         .fd = -1,
         .timeout = {.tv_sec = 0, .tv_nsec = 0},
     };
 
-    /* What was never submitted cannot be found. */
-    if (staged)
-        io_uring_enter2((unsigned)lane->ring.ring_fd, staged, 0, 0, NULL, _NSIG / 8);
-    syscall(SYS_io_uring_register, lane->ring.ring_fd, IORING_REGISTER_SYNC_CANCEL, &reg, 1);
+    enter_as_other(lane); /* what was never submitted cannot be found */
+    (void)filch__ring_register(&lane->ring, IORING_REGISTER_SYNC_CANCEL, &reg, 1);
 }

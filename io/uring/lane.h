@@ -15,6 +15,7 @@
 #include <liburing.h>
 
 #include "io/op.h"
+#include "io/uring/spoil.h"
 #include "runtime/base/spinlock.h"
 #include "runtime/sched/driver.h"
 
@@ -29,6 +30,7 @@ struct filch__lane {
     int event_fd;
     uint64_t event_value; /* target of the armed read */
     bool event_armed;     /* owner */
+    FILCH__SPOILED
     /* 1: an unpark has been sent and not consumed. [lane-unpark] exchange by the waker; cleared by
      * the owner before it arms the read again and looks at its work: a wake-up sent after that
      * writes to the eventfd anew. */

@@ -408,8 +408,8 @@ static int addresses_body(void *arg)
     T_OK(filch_tcp_peer_addr(pair.server, peer));
     T_OK(strcmp(local, peer));
     T_OK(strncmp(peer, "127.0.0.1:", 10));
-    T_OK(filch_tcp_set_nodelay(pair.client, false));
-    T_OK(filch_tcp_set_nodelay(pair.client, true));
+    T_OK(filch_tcp_set(pair.client, FILCH_TCP_NODELAY, false));
+    T_OK(filch_tcp_set(pair.client, FILCH_TCP_NODELAY, true));
     close_pair(&pair);
     return 0;
 }

@@ -71,7 +71,7 @@ static int null_body(void *arg)
     T_IS(filch_tcp_write(pair.client, NULL, 1, FILCH_NOW), -EINVAL);
     T_IS(filch_tcp_write_all(NULL, text, 1, &done, FILCH_NOW), -EINVAL);
     T_IS(filch_tcp_shutdown_write(NULL), -EINVAL);
-    T_IS(filch_tcp_set_nodelay(NULL, true), -EINVAL);
+    T_IS(filch_tcp_set(NULL, FILCH_TCP_NODELAY, true), -EINVAL);
     T_IS(filch_tcp_local_addr(NULL, text), -EINVAL);
     T_IS(filch_tcp_local_addr(pair.client, NULL), -EINVAL);
     T_IS(filch_tcp_peer_addr(NULL, text), -EINVAL);
@@ -102,7 +102,7 @@ static int stale_body(void *arg)
     T_IS(filch_tcp_write(pair.client, text, 1, FILCH_NEVER), -EBADF);
     T_IS(filch_tcp_write_all(pair.client, text, 1, NULL, FILCH_NEVER), -EBADF);
     T_IS(filch_tcp_shutdown_write(pair.client), -EBADF);
-    T_IS(filch_tcp_set_nodelay(pair.client, true), -EBADF);
+    T_IS(filch_tcp_set(pair.client, FILCH_TCP_NODELAY, true), -EBADF);
     T_IS(filch_tcp_local_addr(pair.client, text), -EBADF);
     T_IS(filch_tcp_peer_addr(pair.client, text), -EBADF);
     T_IS(filch_tcp_close(pair.client), -EBADF);

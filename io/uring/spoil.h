@@ -1,0 +1,36 @@
+/* Spoiling operations, for tests (runtime/base/fault.h): the n-th one of a kind gets a result that
+ * the test chose.
+ *
+ * A negative result: the operation is replaced by a NOP before it is submitted, and the result put
+ * in place when that completes. So nothing was done to the socket, as the error says. A positive
+ * one: a receive or send is made shorter and really done: so every byte is accounted for. Of
+ * several buffers only the first is left.
+ */
+#ifndef FILCH_IO_URING_SPOIL_H
+#define FILCH_IO_URING_SPOIL_H
+
+#include <liburing.h>
+
+#include "runtime/base/fault.h"
+
+#ifdef FILCH_FAULTS
+
+/* At each submission; what is to be put in place goes to *@ret_result, 0 for nothing. */
+void filch__spoil_begin(struct io_uring_sqe *sqe, int *ret_result);
+
+static inline int filch__spoil_end(int result, int res)
+{
+    return result ? result : res;
+}
+
+#define FILCH__SPOILED int spoiled;
+#define FILCH__SPOIL_BEGIN(sqe, owner) filch__spoil_begin((sqe), &(owner)->spoiled)
+#define FILCH__SPOIL_END(owner, res) filch__spoil_end((owner)->spoiled, (res))
+
+#else
+#define FILCH__SPOILED
+#define FILCH__SPOIL_BEGIN(sqe, owner) ((void)0)
+#define FILCH__SPOIL_END(owner, res) (res)
+#endif
+
+#endif
