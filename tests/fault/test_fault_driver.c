@@ -1,0 +1,621 @@
+/* Description: the driver under faults made to order (runtime/base/fault.h): each kind of operation
+ * with each result that it may be given, and each system call of io_uring failing at each of its
+ * uses. What the header promises holds, nothing is lost, nothing left open, and the object is
+ * usable afterwards. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/uio.h>
+
+#include <criterion/criterion.h>
+
+#include "runtime/base/fault.h"
+#include "tests/runner/tcp_pair.h"
+
+TestSuite(fault_driver, .timeout = 120);
+
+/* What an operation may be given instead of its result. */
+static const int results[] = {-EINTR, -EAGAIN, -ECANCELED, -ENOBUFS, -ENOMEM, -ETIME};
+#define RESULTS (sizeof(results) / sizeof(*results))
+#define LAST 3 /* each fault is made at the first to this use */
+
+static unsigned pairs; /* (operation, result, use) that were really made */
+
+static void arm(enum filch__fault point, unsigned nth, int value)
+{
+    filch__fault_arm(point, nth, 1, value);
+}
+
+static void expect_fired(enum filch__fault point)
+{
+    T_IS(filch__fault_fired(point), 1);
+    filch__fault_disarm();
+    pairs++;
+}
+
+/* Those of sanitizers and of this look itself stay the same. */
+static int count_fds(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    int n = 0;
+
+    T_CHECK(dir);
+    while (readdir(dir))
+        n++;
+    closedir(dir);
+    return n;
+}
+
+/* One byte there and back, without a limit that a fault could be mistaken for. */
+static void check_usable(struct tcp_pair *pair)
+{
+    char byte = 0;
+
+    T_OK(filch_tcp_write_all(pair->client, "?", 1, NULL, T_LIMIT));
+    T_OK(filch_tcp_read_exact(pair->server, &byte, 1, NULL, T_LIMIT));
+    T_IS(byte, '?');
+    T_OK(filch_tcp_write_all(pair->server, "!", 1, NULL, T_LIMIT));
+    T_OK(filch_tcp_read_exact(pair->client, &byte, 1, NULL, T_LIMIT));
+    T_IS(byte, '!');
+}
+
+/* These say that nothing was done and that trying again helps: no caller sees them. */
+static bool is_silent(int result)
+{
+    return result == -EINTR || result == -ECANCELED;
+}
+
+/* Reads. */
+
+static ssize_t read_one(struct tcp_pair *pair, char *buf, size_t bytes)
+{
+    return filch_tcp_read(pair->server, buf, bytes, T_LIMIT);
+}
+
+static ssize_t read_two(struct tcp_pair *pair, char *buf, size_t bytes)
+{
+    struct iovec iov[] = {{buf, 1}, {buf + 1, bytes - 1}};
+
+    return filch_tcp_readv(pair->server, iov, 2, T_LIMIT);
+}
+
+static void read_with(ssize_t (*read_some)(struct tcp_pair *, char *, size_t), int result,
+                      unsigned nth)
+{
+    struct tcp_pair pair;
+    char buf[8] = "";
+    unsigned errors = 0;
+
+    connect_pair(&pair);
+    arm(FILCH_FAULT_OP_RECV, nth, result);
+    for (char sent = 'a'; sent < 'a' + LAST; sent++) {
+        ssize_t n;
+
+        T_OK(filch_tcp_write_all(pair.client, &sent, 1, NULL, T_LIMIT));
+        while ((n = read_some(&pair, buf, sizeof(buf))) == result)
+            errors++;
+        T_IS(n, 1);
+        T_IS(buf[0], sent); /* none was lost with the fault */
+    }
+    T_IS(errors, !is_silent(result) && result != -EAGAIN);
+    expect_fired(FILCH_FAULT_OP_RECV);
+    check_usable(&pair);
+    close_pair(&pair);
+}
+
+static int reads_body(void *arg)
+{
+    (void)arg;
+    for (size_t i = 0; i < RESULTS; i++)
+        for (unsigned nth = 1; nth <= LAST; nth++) {
+            read_with(read_one, results[i], nth);
+            read_with(read_two, results[i], nth);
+        }
+    return 0;
+}
+
+/* Writes, through the ring: that takes a worker with a long queue. */
+
+static int keep_busy(void *arg)
+{
+    while (!atomic_load((atomic_int *)arg))
+        filch_task_yield();
+    return 0;
+}
+
+static ssize_t write_one(struct tcp_pair *pair, const char *buf, size_t bytes)
+{
+    return filch_tcp_write(pair->client, buf, bytes, T_LIMIT);
+}
+
+static ssize_t write_two(struct tcp_pair *pair, const char *buf, size_t bytes)
+{
+    struct iovec iov[] = {{(char *)buf, 1}, {(char *)buf + 1, bytes - 1}};
+
+    return filch_tcp_writev(pair->client, iov, 2, T_LIMIT);
+}
+
+static void write_with(ssize_t (*write_some)(struct tcp_pair *, const char *, size_t), int result,
+                       unsigned nth)
+{
+    struct tcp_pair pair;
+    char got[4 * LAST + 1] = "";
+    unsigned errors = 0;
+
+    connect_pair(&pair);
+    arm(FILCH_FAULT_OP_SEND, nth, result);
+    for (int i = 0; i < LAST; i++) {
+        ssize_t n;
+
+        while ((n = write_some(&pair, "abcd", 4)) == result)
+            errors++;
+        T_IS(n, 4);
+    }
+    T_IS(errors, !is_silent(result) && result != -EAGAIN);
+    expect_fired(FILCH_FAULT_OP_SEND);
+    T_OK(filch_tcp_read_exact(pair.server, got, 4 * LAST, NULL, T_LIMIT));
+    T_OK(strcmp(got, "abcdabcdabcd")); /* none was written twice */
+    check_usable(&pair);
+    close_pair(&pair);
+}
+
+static int writes_body(void *arg)
+{
+    atomic_int finished = 0;
+    FILCH_SCOPE(busy);
+
+    (void)arg;
+    for (int i = 0; i < 8; i++)
+        T_OK(filch_scope_spawn(&busy, keep_busy, &finished));
+    for (size_t i = 0; i < RESULTS; i++)
+        for (unsigned nth = 1; nth <= LAST; nth++) {
+            write_with(write_one, results[i], nth);
+            write_with(write_two, results[i], nth);
+        }
+    atomic_store(&finished, 1);
+    return filch_scope_join(&busy, T_LIMIT);
+}
+
+/* Fewer bytes than asked for, in and out. */
+static int short_body(void *arg)
+{
+    static char out[4096], in[4096];
+    atomic_int finished = 0;
+    struct tcp_pair pair;
+    FILCH_SCOPE(busy);
+
+    (void)arg;
+    for (size_t i = 0; i < sizeof(out); i++)
+        out[i] = (char)(i * 7);
+    for (int i = 0; i < 8; i++)
+        T_OK(filch_scope_spawn(&busy, keep_busy, &finished));
+    connect_pair(&pair);
+    for (int most = 1; most <= 1000; most *= 10) {
+        struct iovec iov[] = {{out, 100}, {out + 100, 200}, {out + 300, sizeof(out) - 300}};
+
+        filch__fault_arm(FILCH_FAULT_OP_SEND, 2, 5, most);
+        filch__fault_arm(FILCH_FAULT_OP_RECV, 1, 7, most);
+        memset(in, 0, sizeof(in));
+        T_OK(filch_tcp_write_all(pair.client, out, sizeof(out), NULL, T_LIMIT));
+        T_OK(filch_tcp_writev_all(pair.client, iov, 3, NULL, T_LIMIT));
+        T_OK(filch_tcp_writev_all(pair.client, iov, 3, NULL, T_LIMIT));
+        for (int i = 0; i < 3; i++) {
+            T_OK(filch_tcp_read_exact(pair.server, in, sizeof(in), NULL, T_LIMIT));
+            T_OK(memcmp(in, out, sizeof(in)));
+        }
+        T_CHECK(filch__fault_fired(FILCH_FAULT_OP_SEND) > 1);
+        T_IS(filch__fault_fired(FILCH_FAULT_OP_RECV), 7);
+        pairs += 2;
+    }
+    filch__fault_disarm();
+    check_usable(&pair);
+    close_pair(&pair);
+    atomic_store(&finished, 1);
+    return filch_scope_join(&busy, T_LIMIT);
+}
+
+/* The poll for a socket that gives EAGAIN: somebody else has made it non-blocking. */
+static void poll_with(int result, unsigned nth)
+{
+    struct tcp_pair pair;
+    unsigned errors = 0;
+    char byte;
+
+    connect_pair(&pair);
+    filch__fault_arm(FILCH_FAULT_OP_RECV, 1, LAST, -EAGAIN);
+    arm(FILCH_FAULT_OP_POLL, nth, result);
+    for (char sent = 'a'; sent < 'a' + LAST; sent++) {
+        ssize_t n;
+
+        T_OK(filch_tcp_write_all(pair.client, &sent, 1, NULL, T_LIMIT));
+        while ((n = filch_tcp_read(pair.server, &byte, 1, T_LIMIT)) == result)
+            errors++;
+        T_IS(n, 1);
+        T_IS(byte, sent);
+    }
+    T_IS(errors, !is_silent(result));
+    expect_fired(FILCH_FAULT_OP_POLL);
+    check_usable(&pair);
+    close_pair(&pair);
+}
+
+static int polls_body(void *arg)
+{
+    (void)arg;
+    for (size_t i = 0; i < RESULTS; i++)
+        for (unsigned nth = 1; nth <= LAST; nth++)
+            poll_with(results[i], nth);
+    return 0;
+}
+
+/* Connects. */
+
+static void connect_with(int result, unsigned nth)
+{
+    int before = count_fds();
+    struct tcp_pair pair;
+    unsigned errors = 0;
+
+    listen_any(&pair);
+    arm(FILCH_FAULT_OP_CONNECT, nth, result);
+    for (int i = 0; i < LAST; i++) {
+        int r;
+
+        while ((r = filch_tcp_connect(pair.addr, &pair.client, T_LIMIT)) == result)
+            errors++;
+        T_OK(r);
+        T_OK(filch_listener_accept(pair.listener, &pair.server, T_LIMIT));
+        check_usable(&pair);
+        T_OK(filch_tcp_close(pair.client));
+        T_OK(filch_tcp_close(pair.server));
+    }
+    T_IS(errors, !is_silent(result));
+    expect_fired(FILCH_FAULT_OP_CONNECT);
+    T_IS(filch_listener_accept(pair.listener, &pair.server, FILCH_NOW), -ETIMEDOUT);
+    T_OK(filch_listener_close(pair.listener));
+    T_IS(count_fds(), before);
+}
+
+static int connects_body(void *arg)
+{
+    (void)arg;
+    for (size_t i = 0; i < RESULTS; i++)
+        for (unsigned nth = 1; nth <= LAST; nth++)
+            connect_with(results[i], nth);
+    return 0;
+}
+
+/* Accepts: the listener sees to everything by itself. */
+
+static int accept_one(void *arg)
+{
+    struct tcp_pair *pair = arg;
+
+    T_OK(filch_listener_accept(pair->listener, &pair->server, T_LIMIT));
+    return 0;
+}
+
+/* The fault hits an accept that waits already, @times in a row. */
+static void accept_with(int result, unsigned times)
+{
+    filch_stats stats;
+    uint64_t backoffs;
+    struct tcp_pair pair;
+    filch_task *task;
+
+    T_OK(filch_runtime_stats(filch_runtime_self(), &stats));
+    backoffs = stats.accept_backoffs;
+    listen_any(&pair);
+    filch__fault_arm(FILCH_FAULT_OP_ACCEPT, 1, times, result);
+    task = spawn(accept_one, &pair);
+    T_WAIT_UNTIL(filch__fault_fired(FILCH_FAULT_OP_ACCEPT) == times);
+    T_OK(filch_tcp_connect(pair.addr, &pair.client, T_LIMIT));
+    T_OK(join(task));
+    filch__fault_disarm();
+    pairs++;
+    T_OK(filch_runtime_stats(filch_runtime_self(), &stats));
+    /* It pauses when the kernel has nothing left, and only then. */
+    T_IS(stats.accept_backoffs - backoffs, result == -ENOBUFS || result == -ENOMEM ? times : 0);
+    check_usable(&pair);
+    close_pair(&pair);
+}
+
+static int accepts_body(void *arg)
+{
+    static const int more[] = {-ECONNABORTED, -EMFILE, -ENFILE, -EPROTO};
+
+    (void)arg;
+    for (unsigned times = 1; times <= LAST; times++) {
+        for (size_t i = 0; i < RESULTS; i++)
+            accept_with(results[i], times);
+        accept_with(more[0], times);
+        accept_with(more[3], times);
+    }
+    return 0;
+}
+
+/* A listener that can never accept again says so, to each of those who wait, and does not spin. */
+static int accept_broken(void *arg)
+{
+    struct tcp_pair *pair = arg;
+    filch_tcp *conn;
+
+    T_IS(filch_listener_accept(pair->listener, &conn, T_LIMIT), -EBADF);
+    return 0;
+}
+
+static int broken_accepts_body(void *arg)
+{
+    struct tcp_pair pair;
+    FILCH_SCOPE(scope);
+
+    (void)arg;
+    listen_any(&pair);
+    filch__fault_arm(FILCH_FAULT_OP_ACCEPT, 1, 10, -EBADF);
+    for (int i = 0; i < 10; i++)
+        T_OK(filch_scope_spawn(&scope, accept_broken, &pair));
+    T_OK(filch_scope_join(&scope, T_LIMIT));
+    T_IS(filch__fault_fired(FILCH_FAULT_OP_ACCEPT), 10);
+    filch__fault_disarm();
+    /* It was not, after all. */
+    T_OK(filch_tcp_connect(pair.addr, &pair.client, T_LIMIT));
+    T_OK(filch_listener_accept(pair.listener, &pair.server, T_LIMIT));
+    close_pair(&pair);
+    return 0;
+}
+
+/* An old kernel knows no accept of several: one at a time. */
+static int single_accepts_body(void *arg)
+{
+    struct tcp_pair pair;
+
+    (void)arg;
+    listen_any(&pair);
+    arm(FILCH_FAULT_OP_ACCEPT, 1, -EINVAL);
+    for (int i = 0; i < 5; i++) {
+        T_OK(filch_tcp_connect(pair.addr, &pair.client, T_LIMIT));
+        T_OK(filch_listener_accept(pair.listener, &pair.server, T_LIMIT));
+        check_usable(&pair);
+        T_OK(filch_tcp_close(pair.client));
+        T_OK(filch_tcp_close(pair.server));
+    }
+    expect_fired(FILCH_FAULT_OP_ACCEPT);
+    T_OK(filch_listener_close(pair.listener));
+    return 0;
+}
+
+static int operations_body(void *arg)
+{
+    int (*const *bodies)(void *) = arg;
+
+    for (; *bodies; bodies++) {
+        int before = count_fds();
+
+        T_OK((*bodies)(NULL));
+        T_IS(count_fds(), before);
+    }
+    return 0;
+}
+
+Test(fault_driver, every_operation_with_every_result)
+{
+    int (*bodies[])(void *) = {
+        reads_body,   writes_body,         short_body,          polls_body, connects_body,
+        accepts_body, broken_accepts_body, single_accepts_body, NULL,
+    };
+
+    cr_assert_eq(run_in_runtime(1, operations_body, bodies), 0);
+    printf("%u faults made\n", pairs);
+    cr_assert(pairs >= 100);
+}
+
+/* What wakes a parked worker. */
+static int nothing(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+Test(fault_driver, a_wake_up_that_fails_is_armed_again)
+{
+    filch_runtime_opts opts = {.workers = 1, .spin_ns = FILCH_NEVER};
+    filch_runtime *rt;
+
+    cr_assert_eq(filch_runtime_start(&opts, &rt), 0);
+    for (size_t i = 0; i < RESULTS; i++)
+        for (unsigned nth = 1; nth <= LAST; nth++) {
+            arm(FILCH_FAULT_OP_EVENT, nth, results[i]);
+            while (!filch__fault_fired(FILCH_FAULT_OP_EVENT))
+                T_OK(filch_runtime_block_on(rt, nothing, NULL, NULL, FILCH_NEVER));
+            expect_fired(FILCH_FAULT_OP_EVENT);
+            T_OK(filch_runtime_block_on(rt, nothing, NULL, NULL, FILCH_NEVER));
+        }
+    cr_assert_eq(pairs, RESULTS * LAST);
+    stop_runtime(rt);
+}
+
+/* Cancels are system calls of their own. */
+
+static int read_until_cancelled(void *arg)
+{
+    char byte;
+
+    T_IS(filch_tcp_read(arg, &byte, 1, FILCH_NEVER), -ECANCELED);
+    return 0;
+}
+
+static int cancels_body(void *arg)
+{
+    static const int errors[] = {-EINTR, -EAGAIN, -EBUSY, -ENOMEM, -ENOENT, -EALREADY};
+    struct tcp_pair pair;
+
+    (void)arg;
+    connect_pair(&pair);
+    for (size_t i = 0; i < sizeof(errors) / sizeof(*errors); i++)
+        for (unsigned times = 1; times <= LAST; times++) {
+            filch_task *task = spawn(read_until_cancelled, pair.server);
+            char byte;
+
+            let_others_run();
+            filch__fault_arm(FILCH_FAULT_URING_REGISTER, 1, times, errors[i]);
+            T_OK(filch_task_cancel(task));
+            T_OK(join(task));
+            T_IS(filch__fault_fired(FILCH_FAULT_URING_REGISTER), times);
+            filch__fault_arm(FILCH_FAULT_URING_REGISTER, 1, times, errors[i]);
+            T_IS(filch_tcp_read(pair.server, &byte, 1, filch_after(FILCH_MILLISECOND)), -ETIMEDOUT);
+            T_IS(filch__fault_fired(FILCH_FAULT_URING_REGISTER), times);
+            pairs += 2;
+            filch__fault_disarm();
+            check_usable(&pair);
+        }
+    close_pair(&pair);
+    return 0;
+}
+
+Test(fault_driver, a_cancel_that_fails_is_repeated)
+{
+    cr_assert_eq(run_in_runtime(1, cancels_body, NULL), 0);
+}
+
+/* Submitting and waiting. */
+
+static int echo(void *arg)
+{
+    filch_tcp *conn = arg;
+    char buffer[64];
+    ssize_t n;
+
+    while ((n = filch_tcp_read(conn, buffer, sizeof(buffer), T_LIMIT)) > 0)
+        T_OK(filch_tcp_write_all(conn, buffer, (size_t)n, NULL, T_LIMIT));
+    T_IS(n, 0);
+    return filch_tcp_close(conn);
+}
+
+/* Everything that enters a ring: accept, connect, read, time-outs, cancels, sleeping workers. */
+static int round_trip(void *arg)
+{
+    struct tcp_pair pair;
+    filch_task *task;
+    char byte = 0;
+
+    (void)arg;
+    connect_pair(&pair);
+    T_IS(filch_tcp_read(pair.client, &byte, 1, filch_after(FILCH_MILLISECOND)), -ETIMEDOUT);
+    task = spawn(echo, pair.server);
+    for (int i = 0; i < 5; i++) {
+        T_OK(filch_tcp_write_all(pair.client, "x", 1, NULL, T_LIMIT));
+        T_OK(filch_tcp_read_exact(pair.client, &byte, 1, NULL, T_LIMIT));
+        T_IS(byte, 'x');
+        T_OK(filch_sleep(filch_after(100 * FILCH_MICROSECOND)));
+    }
+    T_OK(filch_tcp_close(pair.client));
+    T_OK(join(task));
+    T_OK(filch_listener_close(pair.listener));
+    return 0;
+}
+
+static void enters_fail(unsigned workers)
+{
+    static const int errors[] = {-EINTR, -EAGAIN, -EBUSY, -ENOMEM, -ETIME};
+    static const unsigned in_a_row[] = {1, 2, 20};
+    filch_runtime *rt = start_runtime(workers);
+    int before = count_fds();
+
+    for (size_t i = 0; i < sizeof(errors) / sizeof(*errors); i++)
+        for (size_t k = 0; k < sizeof(in_a_row) / sizeof(*in_a_row); k++)
+            for (unsigned nth = 1; nth <= 12; nth++) {
+                filch__fault_arm(FILCH_FAULT_URING_ENTER, nth, in_a_row[k], errors[i]);
+                T_OK(filch_runtime_block_on(rt, round_trip, NULL, NULL, FILCH_NEVER));
+                T_CHECK(filch__fault_fired(FILCH_FAULT_URING_ENTER) > 0);
+                filch__fault_disarm();
+                pairs++;
+            }
+    T_IS(count_fds(), before);
+    stop_runtime(rt);
+}
+
+Test(fault_driver, an_enter_that_fails_loses_nothing)
+{
+    enters_fail(1);
+    enters_fail(2);
+    cr_assert_eq(pairs, 2 * 5 * 3 * 12);
+}
+
+/* For a long time the kernel takes nothing: workers wait outside of their rings, and notice who
+ * wakes them. */
+Test(fault_driver, a_worker_that_may_not_enter_is_woken_all_the_same)
+{
+    filch_runtime_opts opts = {.workers = 1, .spin_ns = FILCH_NEVER};
+    filch_runtime *rt;
+
+    cr_assert_eq(filch_runtime_start(&opts, &rt), 0);
+    filch__fault_arm(FILCH_FAULT_URING_ENTER, 1, 1 << 30, -EAGAIN);
+    for (int i = 0; i < 100; i++)
+        T_OK(filch_runtime_block_on(rt, nothing, NULL, NULL, FILCH_NEVER));
+    cr_assert(filch__fault_fired(FILCH_FAULT_URING_ENTER) > 0);
+    filch__fault_disarm();
+    T_OK(filch_runtime_block_on(rt, round_trip, NULL, NULL, FILCH_NEVER));
+    stop_runtime(rt);
+}
+
+/* Starting. */
+
+static void start_with(enum filch__fault point, unsigned nth, int error, bool *ret_fired)
+{
+    filch_runtime_opts opts = {.workers = 3};
+    filch_runtime *rt = NULL;
+    int before = count_fds();
+    int r;
+
+    filch__fault_arm(point, nth, 1, error);
+    r = filch_runtime_start(&opts, &rt);
+    *ret_fired = filch__fault_fired(point) > 0;
+    filch__fault_disarm();
+    if (r < 0) {
+        T_CHECK(r == error || r == -ENOSYS);
+        T_CHECK(rt == NULL);
+        T_CHECK(*ret_fired);
+    } else {
+        /* Done without, or with less: then it works. */
+        T_OK(filch_runtime_block_on(rt, round_trip, NULL, NULL, FILCH_NEVER));
+        stop_runtime(rt);
+    }
+    T_IS(count_fds(), before);
+}
+
+static void starts_fail(enum filch__fault point, unsigned least)
+{
+    static const int errors[] = {-ENOMEM, -EPERM, -ENOSYS, -EMFILE, -ENFILE, -EINVAL, -EAGAIN};
+
+    for (size_t i = 0; i < sizeof(errors) / sizeof(*errors); i++) {
+        bool fired = true;
+        unsigned nth;
+
+        for (nth = 1; fired && nth < 50; nth++) {
+            start_with(point, nth, errors[i], &fired);
+            pairs += fired;
+        }
+        T_CHECK(nth > least);
+    }
+}
+
+Test(fault_driver, a_start_that_fails_leaves_nothing_behind)
+{
+    starts_fail(FILCH_FAULT_URING_SETUP, 3);
+    starts_fail(FILCH_FAULT_URING_REGISTER, 4);
+    cr_assert(pairs >= 49);
+}
+
+Test(fault_driver, where_memory_is_short_rings_are_smaller)
+{
+    filch_runtime_opts opts = {.workers = 1};
+    filch_runtime *rt = NULL;
+
+    filch__fault_arm(FILCH_FAULT_URING_SETUP, 1, 3, -ENOMEM);
+    cr_assert_eq(filch_runtime_start(&opts, &rt), 0);
+    cr_assert_eq(filch__fault_fired(FILCH_FAULT_URING_SETUP), 3);
+    T_OK(filch_runtime_block_on(rt, round_trip, NULL, NULL, FILCH_NEVER));
+    stop_runtime(rt);
+    filch__fault_arm(FILCH_FAULT_URING_SETUP, 1, 1000, -ENOMEM);
+    cr_assert_eq(filch_runtime_start(&opts, &rt), -ENOMEM);
+    filch__fault_disarm();
+}
