@@ -9,9 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #define ENTRIES_DEFAULT 256
+#define ENTRIES_MIN 4
 #define IO_THREADS_DEFAULT 4
 #define PROBED_OPS 256
 
@@ -53,10 +55,53 @@ static int limit_io_threads(const struct io_uring *ring, const filch_runtime_opt
     return r < 0 ? r : 0;
 }
 
+static void close_lanes(struct filch__driver *driver)
+{
+    while (driver->lanes)
+        filch__lane_close(&driver->lane[--driver->lanes]);
+}
+
+/* All of the same size, or none. */
+static int open_lanes(struct filch__driver *driver, const filch_runtime_opts *opts, unsigned lanes,
+                      unsigned entries)
+{
+    int r = 0;
+
+    while (driver->lanes < lanes && r == 0) {
+        struct filch__lane *lane = &driver->lane[driver->lanes];
+
+        r = filch__lane_open(lane, entries, driver->lanes ? driver->lane[0].ring.ring_fd : -1);
+        if (r == 0) {
+            driver->lanes++;
+            r = limit_io_threads(&lane->ring, opts);
+        }
+    }
+    if (r < 0)
+        close_lanes(driver);
+    return r;
+}
+
+/* Where little memory may be locked, smaller rings are better than none. (Linux 6.18 counts the
+ * rings of all processes of a user without CAP_IPC_LOCK against RLIMIT_MEMLOCK: 2 pages for 4
+ * entries, about 150 KiB for 256. Those of a ring that was closed are free a little later.) */
+static int open_lanes_that_fit(struct filch__driver *driver, const filch_runtime_opts *opts,
+                               unsigned lanes)
+{
+    unsigned entries = opts->ring_entries ? opts->ring_entries : ENTRIES_DEFAULT;
+    const struct timespec pause = {.tv_nsec = 50000000};
+    int r;
+
+    while ((r = open_lanes(driver, opts, lanes, entries)) == -ENOMEM &&
+           entries / 2 >= ENTRIES_MIN) {
+        entries /= 2;
+        nanosleep(&pause, NULL);
+    }
+    return r;
+}
+
 static void driver_close(struct filch__driver *driver)
 {
-    for (unsigned i = 0; i < driver->lanes; i++)
-        filch__lane_close(&driver->lane[i]);
+    close_lanes(driver);
     free(driver->lane);
     free(driver);
 }
@@ -64,9 +109,8 @@ static void driver_close(struct filch__driver *driver)
 static int driver_open(const filch_runtime_opts *opts, unsigned lanes,
                        struct filch__driver **ret_driver)
 {
-    unsigned entries = opts->ring_entries ? opts->ring_entries : ENTRIES_DEFAULT;
     struct filch__driver *driver = calloc(1, sizeof *driver);
-    int r = 0;
+    int r;
 
     if (!driver)
         return -ENOMEM;
@@ -76,13 +120,7 @@ static int driver_open(const filch_runtime_opts *opts, unsigned lanes,
         free(driver);
         return -ENOMEM;
     }
-    for (unsigned i = 0; i < lanes && r == 0; i++) {
-        r = filch__lane_open(&driver->lane[i], entries, i ? driver->lane[0].ring.ring_fd : -1);
-        if (r == 0) {
-            driver->lanes++;
-            r = limit_io_threads(&driver->lane[i].ring, opts);
-        }
-    }
+    r = open_lanes_that_fit(driver, opts, lanes);
     if (r == 0)
         r = probe_opcodes(&driver->lane[0].ring);
     if (r < 0) {

@@ -44,7 +44,6 @@ void __tsan_release(void *);
 
 #define REAP_OWN 64
 #define REAP_OTHER 16
-#define ENTRIES_MIN 16
 #define CLOSE_TRIES 100
 
 /* user_data that is no op. */
@@ -66,11 +65,7 @@ int filch__lane_open(struct filch__lane *lane, unsigned entries, int attach_fd)
     lane->event_fd = eventfd(0, EFD_CLOEXEC);
     if (lane->event_fd < 0)
         return -errno;
-    /* Where little memory may be locked, a smaller ring is better than none. */
-    do {
-        r = filch__ring_open(&lane->ring, entries, attach_fd);
-        entries /= 2;
-    } while (r == -ENOMEM && entries >= ENTRIES_MIN);
+    r = filch__ring_open(&lane->ring, entries, attach_fd);
     if (r < 0) {
         close(lane->event_fd);
         return r;
