@@ -557,6 +557,110 @@ Test(fault_driver, a_worker_that_may_not_enter_is_woken_all_the_same)
     stop_runtime(rt);
 }
 
+/* The queue is full with a read, and the kernel takes nothing for a while: the worker cannot arm
+ * its wake-up, and must not wait without one when the kernel takes the read at last. */
+struct sleeper {
+    struct tcp_pair pair;
+    filch_task *reader;
+};
+
+static int prepare_sleeper(void *arg)
+{
+    connect_pair(&((struct sleeper *)arg)->pair);
+    return 0;
+}
+
+static int begin_sleeping(void *arg)
+{
+    struct sleeper *sleeper = arg;
+
+    sleeper->reader = spawn(read_until_cancelled, sleeper->pair.server);
+    return 0;
+}
+
+static int end_sleeping(void *arg)
+{
+    struct sleeper *sleeper = arg;
+
+    T_OK(filch_task_cancel(sleeper->reader));
+    return join(sleeper->reader);
+}
+
+static int end_sleeper(void *arg)
+{
+    struct sleeper *sleeper = arg;
+
+    check_usable(&sleeper->pair);
+    close_pair(&sleeper->pair);
+    return 0;
+}
+
+Test(fault_driver, a_wake_up_that_cannot_be_armed_is_not_relied_upon)
+{
+    filch_runtime_opts opts = {.workers = 1, .spin_ns = FILCH_NEVER, .ring_entries = 1};
+    struct sleeper sleeper;
+    filch_runtime *rt;
+    int result;
+
+    cr_assert_eq(filch_runtime_start(&opts, &rt), 0);
+    T_OK(filch_runtime_block_on(rt, prepare_sleeper, &sleeper, NULL, FILCH_NEVER));
+    for (unsigned nth = 1; nth <= 8; nth++)
+        for (unsigned times = 1; times <= 8; times++) {
+            filch__fault_arm(FILCH_FAULT_URING_ENTER, nth, times, -EAGAIN);
+            T_OK(filch_runtime_block_on(rt, begin_sleeping, &sleeper, NULL, FILCH_NEVER));
+            let_others_run(); /* chances are that it sleeps now */
+            T_OK(filch_runtime_block_on(rt, end_sleeping, &sleeper, &result, FILCH_NEVER));
+            T_OK(result);
+            filch__fault_disarm();
+        }
+    T_OK(filch_runtime_block_on(rt, end_sleeper, &sleeper, NULL, FILCH_NEVER));
+    stop_runtime(rt);
+}
+
+/* Tasks that find the queue full, and the kernel not taking it, wait for their turn. */
+static int read_letter(void *arg)
+{
+    char byte = 0;
+
+    T_IS(filch_tcp_read(arg, &byte, 1, T_LIMIT), 1);
+    T_IS(byte, 'x');
+    return 0;
+}
+
+static int full_queue_body(void *arg)
+{
+    static char letters[100];
+    struct tcp_pair pair;
+    FILCH_SCOPE(scope);
+
+    (void)arg;
+    connect_pair(&pair);
+    filch__fault_arm(FILCH_FAULT_URING_ENTER, 1, 300, -EBUSY);
+    for (int i = 0; i < 100; i++)
+        T_OK(filch_scope_spawn(&scope, read_letter, pair.server));
+    let_others_run();
+    memset(letters, 'x', sizeof(letters));
+    T_OK(filch_tcp_write_all(pair.client, letters, sizeof(letters), NULL, T_LIMIT));
+    T_OK(filch_scope_join(&scope, T_LIMIT));
+    T_IS(filch__fault_fired(FILCH_FAULT_URING_ENTER), 300);
+    filch__fault_disarm();
+    check_usable(&pair);
+    close_pair(&pair);
+    return 0;
+}
+
+Test(fault_driver, a_full_queue_that_is_not_taken_loses_no_operation)
+{
+    filch_runtime_opts opts = {.workers = 1, .ring_entries = 1};
+    filch_runtime *rt;
+    int result = -1;
+
+    cr_assert_eq(filch_runtime_start(&opts, &rt), 0);
+    T_OK(filch_runtime_block_on(rt, full_queue_body, NULL, &result, FILCH_NEVER));
+    cr_assert_eq(result, 0);
+    stop_runtime(rt);
+}
+
 /* Starting. */
 
 static void start_with(enum filch__fault point, unsigned nth, int error, bool *ret_fired)

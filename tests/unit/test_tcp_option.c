@@ -1,6 +1,7 @@
 /* Description: options of sockets (<filch/tcp.h>): each is set and read back in its own unit,
  * before connect and listen too, and what cannot be set is refused. */
 #include <fcntl.h>
+#include <sys/prctl.h>
 
 #include <criterion/criterion.h>
 
@@ -519,12 +520,18 @@ static int privileged_body(void *arg)
     return 0;
 }
 
-/* The process is this test. */
+/* The process is this test. What looks for leaks when it ends has to be root again. */
 Test(tcp_option, marks_need_a_capability)
 {
-    if (geteuid() == 0) {
+    bool root = geteuid() == 0;
+
+    if (root) {
         cr_assert_eq(run_in_runtime(0, privileged_body, NULL), 0);
         T_OK(seteuid(65534));
     }
     cr_assert_eq(unprivileged_body(NULL), 0);
+    if (root) {
+        T_OK(seteuid(0));
+        T_OK(prctl(PR_SET_DUMPABLE, 1));
+    }
 }
