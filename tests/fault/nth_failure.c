@@ -344,7 +344,6 @@ static void errors_of(enum fault_function function, int ret_errors[3])
         ret_errors[2] = EPERM;
         break;
     case FAULT_io_uring_register_ring_fd:
-    case FAULT_io_uring_register_iowq_max_workers:
         ret_errors[0] = EINVAL;
         break;
     case FAULT_io_uring_enter2:

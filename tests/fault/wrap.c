@@ -126,9 +126,6 @@ WRAP(io_uring_queue_init_params, int,
      (unsigned entries, struct io_uring *ring, struct io_uring_params *params),
      (entries, ring, params), -target_error)
 WRAP(io_uring_register_ring_fd, int, (struct io_uring * ring), (ring), -target_error)
-WRAP(io_uring_register_iowq_max_workers, int, (struct io_uring * ring, unsigned *values),
-     (ring, values), -target_error)
-WRAP(io_uring_get_probe_ring, struct io_uring_probe *, (struct io_uring * ring), (ring), NULL)
 WRAP(io_uring_enter2, int,
      (unsigned fd, unsigned submit, unsigned wait, unsigned flags, sigset_t *arg, size_t bytes),
      (fd, submit, wait, flags, arg, bytes), -target_error)

@@ -30,8 +30,6 @@
     X(getsockname)                                                                                 \
     X(io_uring_queue_init_params)                                                                  \
     X(io_uring_register_ring_fd)                                                                   \
-    X(io_uring_register_iowq_max_workers)                                                          \
-    X(io_uring_get_probe_ring)                                                                     \
     X(io_uring_enter2)
 
 enum fault_function {
