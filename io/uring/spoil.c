@@ -1,6 +1,7 @@
 /* See spoil.h. */
 #include "io/uring/spoil.h"
 
+#include <liburing.h>
 #include <string.h>
 #include <sys/socket.h>
 

@@ -9,9 +9,9 @@
 #ifndef FILCH_IO_URING_SPOIL_H
 #define FILCH_IO_URING_SPOIL_H
 
-#include <liburing.h>
-
 #include "runtime/base/fault.h"
+
+struct io_uring_sqe;
 
 #ifdef FILCH_FAULTS
 
