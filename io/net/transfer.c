@@ -222,17 +222,17 @@ int filch_tcp_read_exact(filch_tcp *conn, void *buf, size_t bytes, size_t *ret_d
     size_t done = 0;
     ssize_t n = 0;
 
-    while (done < bytes) {
+    /* Once at least: no bytes at all from a closed connection is an error, too. */
+    do {
         n = filch_tcp_read(conn, (char *)buf + done, bytes - done, until);
-        if (n <= 0)
-            break;
-        done += (size_t)n;
-    }
+        if (n > 0)
+            done += (size_t)n;
+    } while (n > 0 && done < bytes);
     if (ret_done)
         *ret_done = done;
-    if (done == bytes)
-        return 0;
-    return n == 0 ? -EPIPE : (int)n;
+    if (n < 0)
+        return (int)n;
+    return done == bytes ? 0 : -EPIPE;
 }
 
 int filch_tcp_write_all(filch_tcp *conn, const void *buf, size_t bytes, size_t *ret_done,
@@ -241,11 +241,11 @@ int filch_tcp_write_all(filch_tcp *conn, const void *buf, size_t bytes, size_t *
     size_t done = 0;
     ssize_t n = 0;
 
-    while (done < bytes && n >= 0) {
+    do {
         n = filch_tcp_write(conn, (const char *)buf + done, bytes - done, until);
         if (n > 0)
             done += (size_t)n;
-    }
+    } while (n >= 0 && done < bytes);
     if (ret_done)
         *ret_done = done;
     return n < 0 ? (int)n : 0;

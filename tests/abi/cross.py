@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 CC = "aarch64-linux-gnu-gcc"
 QEMU = ("qemu-aarch64", "qemu-aarch64-static")
-FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra", "-Wshadow", "-Wvla", "-Werror",
+FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-DFILCH_FAULTS", "-O2", "-g", "-Wall", "-Wextra", "-Wshadow", "-Wvla", "-Werror",
          "-fno-strict-aliasing", "-fno-omit-frame-pointer", "-fstack-clash-protection", "-fPIC"]
 # With and without landing pads and signed return addresses.
 PROTECTIONS = ("none", "standard")

@@ -264,6 +264,7 @@ static void listener_rows(void)
     char text[FILCH_ADDR_BYTES];
     filch_listener *listener = NULL;
     filch_tcp *conn = NULL;
+    int64_t value;
 
     ROW(filch_listener_open(NULL, NULL, &listener), -EINVAL);
     ROW(filch_listener_open("", NULL, &listener), -EINVAL);
@@ -279,6 +280,14 @@ static void listener_rows(void)
     ROW(filch_listener_addr(NULL, text), -EINVAL);
     ROW(filch_listener_addr(stale.listener, NULL), -EINVAL);
     ROW(filch_listener_addr(stale.listener, text), -EBADF);
+    ROW(filch_listener_set(NULL, FILCH_TCP_NODELAY, 1), -EINVAL);
+    ROW(filch_listener_set(stale.listener, FILCH_TCP_NODELAY, 1), -EBADF);
+    ROW(filch_listener_get(NULL, FILCH_TCP_NODELAY, &value), -EINVAL);
+    ROW(filch_listener_get(stale.listener, FILCH_TCP_NODELAY, NULL), -EINVAL);
+    ROW(filch_listener_get(stale.listener, FILCH_TCP_NODELAY, &value), -EBADF);
+    ROW(filch_listener_adopt(-1, &listener), -EBADF);
+    ROW(filch_listener_adopt(0, NULL), -EINVAL);
+    ROW(listener == NULL, true);
     ROW(filch_listener_close(NULL), 0);
     ROW(filch_listener_close(stale.listener), -EBADF);
 }
@@ -287,8 +296,11 @@ static void tcp_rows(void)
 {
     char text[FILCH_ADDR_BYTES];
     filch_tcp *conn = NULL;
-    char buf[4];
+    char buf[4] = {0};
+    struct iovec iov = {.iov_base = buf, .iov_len = sizeof buf};
     size_t done = 9;
+    int64_t value;
+    int fd;
 
     ROW(filch_tcp_connect(NULL, &conn, FILCH_NOW), -EINVAL);
     ROW(filch_tcp_connect("nowhere", &conn, FILCH_NOW), -EINVAL);
@@ -311,8 +323,27 @@ static void tcp_rows(void)
     ROW(filch_tcp_write_all(stale.conn, buf, 0, NULL, FILCH_NEVER), -EBADF);
     ROW(filch_tcp_shutdown_write(NULL), -EINVAL);
     ROW(filch_tcp_shutdown_write(stale.conn), -EBADF);
-    ROW(filch_tcp_set_nodelay(NULL, true), -EINVAL);
-    ROW(filch_tcp_set_nodelay(stale.conn, true), -EBADF);
+    ROW(filch_tcp_set(NULL, FILCH_TCP_NODELAY, 1), -EINVAL);
+    ROW(filch_tcp_set(stale.conn, FILCH_TCP_NODELAY, 1), -EBADF);
+    ROW(filch_tcp_get(NULL, FILCH_TCP_NODELAY, &value), -EINVAL);
+    ROW(filch_tcp_get(stale.conn, FILCH_TCP_NODELAY, NULL), -EINVAL);
+    ROW(filch_tcp_get(stale.conn, FILCH_TCP_NODELAY, &value), -EBADF);
+    ROW(filch_tcp_adopt(-1, &conn), -EBADF);
+    ROW(filch_tcp_adopt(0, NULL), -EINVAL);
+    ROW(filch_tcp_release(NULL, &fd), -EINVAL);
+    ROW(filch_tcp_release(stale.conn, NULL), -EINVAL);
+    ROW(filch_tcp_release(stale.conn, &fd), -EBADF);
+    ROW(filch_tcp_connect_opts(NULL, NULL, &conn, FILCH_NOW), -EINVAL);
+    ROW(filch_tcp_connect_opts("127.0.0.1:1", NULL, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_tcp_readv(NULL, &iov, 1, FILCH_NOW), -EINVAL);
+    ROW(filch_tcp_readv(stale.conn, NULL, 1, FILCH_NOW), -EINVAL);
+    ROW(filch_tcp_readv(stale.conn, &iov, 1, FILCH_NEVER), -EBADF);
+    ROW(filch_tcp_writev(NULL, &iov, 1, FILCH_NOW), -EINVAL);
+    ROW(filch_tcp_writev(stale.conn, NULL, 1, FILCH_NOW), -EINVAL);
+    ROW(filch_tcp_writev(stale.conn, &iov, 1, FILCH_NEVER), -EBADF);
+    ROW(filch_tcp_writev_all(NULL, &iov, 1, &done, FILCH_NOW), -EINVAL);
+    ROW(filch_tcp_writev_all(stale.conn, NULL, 1, NULL, FILCH_NEVER), -EINVAL);
+    ROW(filch_tcp_writev_all(stale.conn, &iov, 1, NULL, FILCH_NEVER), -EBADF);
     ROW(filch_tcp_local_addr(NULL, text), -EINVAL);
     ROW(filch_tcp_local_addr(stale.conn, NULL), -EINVAL);
     ROW(filch_tcp_local_addr(stale.conn, text), -EBADF);
