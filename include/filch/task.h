@@ -49,6 +49,13 @@ typedef struct filch_task_opts {
      * copy (aligned for any type), valid until it returns. 0: @arg itself is passed, and what it
      * points to belongs to the body from then on. */
     size_t copy_bytes;
+    /* Least size of the task's stack, rounded up to 16 KiB, 64 KiB, 256 KiB or 1 MiB; more is
+     * -EINVAL. 0: 256 KiB. Only touched pages cost memory, and the last page of the stack is its
+     * own: less saves address space, not memory. What is left of it for the body is some 500 bytes
+     * (up to 2.5 KiB) less. A task that touches the guard below its stack ends the process by
+     * SIGSEGV, after a line on stderr that names it (see the runtime's README on handlers).
+     * Blocking jobs: see filch_runtime_opts.blocking_stack_bytes. */
+    size_t stack_bytes;
     /* The task has a floating-point control state (rounding mode, exception masks, flush-to-zero)
      * of its own: it starts with that of the thread that started the runtime, keeps its changes
      * across suspensions, and shows them to nobody. Costs some 10 ns per suspension. Tasks only: a

@@ -244,7 +244,7 @@ static void run_job(struct filch__blocking_thread *thread, struct filch__task *j
                     struct filch__blocking_calls *calls)
 {
     struct filch__blocking_pool *pool = thread->pool;
-    unsigned class = job->job_class;
+    unsigned class = job->class_index;
 
     filch__blocking_make_calls(pool, calls);
     pool->opts.run(job);

@@ -106,7 +106,7 @@ int filch__job_push(struct filch__job_queue *queue, unsigned index, struct filch
     struct filch_blocking_class *class = &queue->class[index];
     uint64_t word;
 
-    job->job_class = (uint8_t)index;
+    job->class_index = (uint8_t)index;
     filch_spinlock_lock(&class->lock);
     if (class->queued_max && filch__job_class_queued(class) >= class->queued_max) {
         filch_spinlock_unlock(&class->lock);
@@ -167,7 +167,7 @@ static struct filch__task *pop(struct filch__job_queue *queue, struct filch_bloc
 
 bool filch__job_withdraw(struct filch__job_queue *queue, struct filch__task *job)
 {
-    struct filch_blocking_class *class = &queue->class[job->job_class];
+    struct filch_blocking_class *class = &queue->class[job->class_index];
     bool found;
 
     filch_spinlock_lock(&queue->lock);

@@ -8,6 +8,7 @@
  * costs its memory, never a crash.
  */
 #include "runtime/sched/worker.h"
+#include "runtime/task/overflow.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -98,6 +99,7 @@ static struct filch_runtime *runtime_new(const filch_runtime_opts *opts)
         return NULL;
     }
     memset(rt->worker, 0, workers * sizeof *rt->worker);
+    filch__overflow_begin();
     filch__inject_init(&rt->inject);
     filch__idle_init(&rt->idle, workers);
     return rt;
@@ -106,6 +108,7 @@ static struct filch_runtime *runtime_new(const filch_runtime_opts *opts)
 static void runtime_free(struct filch_runtime *rt)
 {
     filch__inject_fini(&rt->inject);
+    filch__overflow_end();
     free(rt->worker);
     free(rt);
 }

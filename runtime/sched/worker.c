@@ -25,6 +25,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/task/overflow.h"
+
 #define MAINTAIN_TICKS 32
 #define INJECT_TICKS                                                                               \
     64 /* a multiple: the loop is entered every MAINTAIN_TICKS when the queue is busy */
@@ -202,7 +204,8 @@ struct filch__switch_target filch__worker_enter(struct filch__worker *worker,
 
     begin_run(worker, task);
     if (!task->stack) {
-        task->stack = filch__stack_attach(&worker->stacks);
+        task->stack = filch__stack_attach(&worker->stacks[task->class_index]);
+        task->stack->spawn_place = task->sp;
         task->sp = filch__switch_prepare((char *)task->stack - next_colour(worker));
     }
     to.sp = task->sp;
@@ -238,7 +241,7 @@ void filch__worker_after(struct filch__worker *worker)
         filch__mailbox_send(task);
         break;
     case FILCH_AFTER_STACK:
-        filch__stack_detach(&worker->stacks, worker->after_stack);
+        filch__stack_detach(&worker->stacks[worker->after_stack->size_class], worker->after_stack);
         break;
     }
 }
@@ -309,9 +312,10 @@ FILCH__NEVER_LEFT void *filch__task_main(void)
         worker = filch__worker_self(); /* which a destructor of the task may have changed, too */
         worker->current = NULL;
         next = filch__worker_next_fast(worker);
-        if (!next || next->stack)
+        if (!next || next->stack || next->class_index != stack->size_class)
             return leave_stack(worker, next, stack);
         next->stack = stack;
+        stack->spawn_place = next->sp;
         begin_run(worker, next);
     }
 }
@@ -442,6 +446,9 @@ static void enter_thread(struct filch__worker *worker)
 
     self_worker = worker;
     worker->errno_at = &errno;
+    worker->overflow_stack = filch__overflow_enter_thread();
+    for (unsigned i = 0; i < FILCH__STACK_CLASSES; i++)
+        worker->stacks[i].size_class = (enum filch__stack_class)i;
     worker->cxx_state = filch__cxx_state();
     snprintf(name, sizeof name, "filch-%u", worker->index);
     pthread_setname_np(pthread_self(), name);
@@ -454,7 +461,9 @@ static void enter_thread(struct filch__worker *worker)
 static void leave_thread(struct filch__worker *worker)
 {
     filch__uring_driver.leave_thread(worker->lane);
-    filch__stack_cache_fini(&worker->stacks);
+    for (unsigned i = 0; i < FILCH__STACK_CLASSES; i++)
+        filch__stack_cache_fini(&worker->stacks[i]);
+    filch__overflow_leave_thread(worker->overflow_stack);
     filch__task_blocks_return(worker);
     self_worker = NULL;
 }

@@ -59,8 +59,9 @@ struct filch__worker {
     void *loop_fake_stack;
     int *errno_at; /* of the worker's thread, as the next one */
     struct filch__cxx_state *cxx_state;
-    struct filch__stack_cache stacks;
-    struct filch__task *free_tasks; /* see block_take() */
+    struct filch__stack_cache stacks[FILCH__STACK_CLASSES];
+    struct filch__overflow_stack *overflow_stack; /* for signals: the task's own may be used up */
+    struct filch__task *free_tasks;               /* see block_take() */
     struct filch__task *free_magazine;
     unsigned free_count;
 

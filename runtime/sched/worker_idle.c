@@ -23,6 +23,8 @@
 #define PATIENCE_SERVING_NS (2 * FILCH_MILLISECOND)
 #define MONITOR_MIN_NS (500 * FILCH_MICROSECOND)
 #define MONITOR_MAX_NS (10 * FILCH_MILLISECOND)
+/* Idle for so long, a worker gives the memory of unused stacks back. */
+#define TRIM_NS FILCH_SECOND
 #define MONITOR_RETIRE_NS (100 * FILCH_MILLISECOND)
 
 void filch__runtime_notify(struct filch_runtime *rt)
@@ -285,17 +287,31 @@ static bool monitor_do_duty(struct filch__worker *worker, filch_time due)
     return !found;
 }
 
+/* When to give memory back: a while from now, if there is any; else FILCH_NEVER. */
+static filch_time trim_time(const struct filch__worker *worker)
+{
+    return filch__stack_untrimmed() ? worker->now + TRIM_NS : FILCH_NEVER;
+}
+
+static filch_time earlier(filch_time a, filch_time b)
+{
+    return a < b ? a : b;
+}
+
 static void park(struct filch__worker *worker)
 {
     struct filch_runtime *rt = worker->rt;
     filch_time until = filch_load_relaxed(&worker->timers.next);
+    filch_time trim = trim_time(worker);
     bool duty;
     filch_time due = monitor_enlist(worker, &duty);
 
     filch_counter_add(&worker->stats.parks, 1);
     filch_store_relaxed(&worker->parked, 1);
-    filch__uring_driver.park(worker->lane, due < until ? due : until);
+    filch__uring_driver.park(worker->lane, earlier(earlier(due, trim), until));
     filch_store_relaxed(&worker->parked, 0);
+    if (trim != FILCH_NEVER && filch_now() >= trim)
+        filch__stack_trim();
     worker->searching = filch__idle_unpark(&rt->idle, worker->index);
     worker->woken = worker->searching;
     if (duty && monitor_do_duty(worker, due))

@@ -250,7 +250,7 @@ int filch_scope_limit(filch_scope *scope, unsigned limit)
 
 /* A task that will be in the scope, neither linked nor queued. */
 static int child_new(filch_scope *scope, filch_fn fn, void *arg, const filch_task_opts *opts,
-                     struct filch__task **ret_task)
+                     void *place, struct filch__task **ret_task)
 {
     filch_runtime *rt = filch_runtime_self();
     int r;
@@ -262,6 +262,7 @@ static int child_new(filch_scope *scope, filch_fn fn, void *arg, const filch_tas
     r = filch__task_new(rt, FILCH_KIND_STACKFUL, fn, arg, opts, false, ret_task);
     if (r < 0)
         return r;
+    (*ret_task)->sp = place;
     (*ret_task)->scope = scope_of(scope);
     (*ret_task)->flags |= FILCH_TASK_SCOPED;
     return 0;
@@ -289,15 +290,11 @@ static int start_or_abort(struct filch__task *task, int r)
     return r;
 }
 
-int filch_scope_spawn(filch_scope *scope, filch_fn fn, void *arg)
-{
-    return filch_scope_spawn_opts(scope, fn, arg, NULL);
-}
-
-int filch_scope_spawn_opts(filch_scope *scope, filch_fn fn, void *arg, const filch_task_opts *opts)
+static int spawn_now(filch_scope *scope, filch_fn fn, void *arg, const filch_task_opts *opts,
+                     void *place)
 {
     struct filch__task *task;
-    int r = child_new(scope, fn, arg, opts, &task);
+    int r = child_new(scope, fn, arg, opts, place, &task);
 
     if (r < 0)
         return r;
@@ -305,6 +302,16 @@ int filch_scope_spawn_opts(filch_scope *scope, filch_fn fn, void *arg, const fil
     r = try_link_locked(scope_of(scope), task);
     filch_spinlock_unlock(&scope_of(scope)->lock);
     return start_or_abort(task, r);
+}
+
+int filch_scope_spawn(filch_scope *scope, filch_fn fn, void *arg)
+{
+    return spawn_now(scope, fn, arg, NULL, __builtin_return_address(0));
+}
+
+int filch_scope_spawn_opts(filch_scope *scope, filch_fn fn, void *arg, const filch_task_opts *opts)
+{
+    return spawn_now(scope, fn, arg, opts, __builtin_return_address(0));
 }
 
 /* Waits to be admitted, with the lock held and the scope full on entry, and the lock free on
@@ -341,7 +348,7 @@ int filch_scope_spawn_wait(filch_scope *scope, filch_fn fn, void *arg, const fil
                            filch_time until)
 {
     struct filch__task *task;
-    int r = child_new(scope, fn, arg, opts, &task);
+    int r = child_new(scope, fn, arg, opts, __builtin_return_address(0), &task);
 
     if (r < 0)
         return r;

@@ -93,17 +93,18 @@ void filch__task_blocks_return(struct filch__worker *worker)
     worker->free_count = 0;
 }
 
-static int credit_take(struct filch__worker *worker)
+static int credit_take(struct filch__worker *worker, unsigned size_class)
 {
-    return worker ? filch__stack_cache_credit(&worker->stacks) : filch__stack_credit_take(1);
+    return worker ? filch__stack_cache_credit(&worker->stacks[size_class])
+                  : filch__stack_credit_take(size_class, 1);
 }
 
-static void credit_give(struct filch__worker *worker)
+static void credit_give(struct filch__worker *worker, unsigned size_class)
 {
     if (worker)
-        filch__stack_cache_uncredit(&worker->stacks);
+        filch__stack_cache_uncredit(&worker->stacks[size_class]);
     else
-        filch__stack_credit_give(1);
+        filch__stack_credit_give(size_class, 1);
 }
 
 static bool are_valid(const filch_task_opts *opts, const struct filch_runtime *rt,
@@ -133,7 +134,7 @@ static int use_opts(struct filch__task *task, struct filch_runtime *rt, const fi
         task->name = opts->name;
         task->flags |= FILCH_TASK_NAMED;
     }
-    if (opts->save_fp && task->kind == FILCH_KIND_STACKFUL)
+    if (opts->save_fp && filch__task_has_stack(task))
         filch__switch_state_save_fp(task);
     if (!opts->copy_bytes)
         return 0;
@@ -152,14 +153,15 @@ int filch__task_new(struct filch_runtime *rt, enum filch__kind kind, filch_fn fn
                     const filch_task_opts *opts, bool with_handle, struct filch__task **ret_task)
 {
     struct filch__worker *worker = worker_of(rt);
+    int size_class = opts ? filch__stack_class_of(opts->stack_bytes) : FILCH_STACK_256K;
     struct filch__task *task;
     int r;
 
-    if (opts && !are_valid(opts, rt, kind))
+    if (opts && (size_class < 0 || !are_valid(opts, rt, kind)))
         return -EINVAL;
     if (filch_load_relaxed(&rt->stopping))
         return -ESHUTDOWN;
-    if (kind == FILCH_KIND_STACKFUL && (r = credit_take(worker)) < 0)
+    if (kind == FILCH_KIND_STACKFUL && (r = credit_take(worker, (unsigned)size_class)) < 0)
         return r;
     task = block_take(worker);
     if (!task) {
@@ -172,6 +174,7 @@ int filch__task_new(struct filch_runtime *rt, enum filch__kind kind, filch_fn fn
     filch_store_release(&task->rt, rt);
     task->kind = (uint8_t)kind;
     task->flags = 0;
+    task->class_index = (uint8_t)size_class;
     task->waiting = FILCH_WAIT_NONE;
     if (opts && (r = use_opts(task, rt, opts)) < 0)
         goto fail_block;
@@ -186,7 +189,7 @@ fail_block:
     block_release(task);
 fail_credit:
     if (kind == FILCH_KIND_STACKFUL)
-        credit_give(worker);
+        credit_give(worker, (unsigned)size_class);
     return r;
 }
 
@@ -214,7 +217,7 @@ void filch__task_abort(struct filch__task *task)
     if (task->flags & FILCH_TASK_COPIED)
         free(task->arg);
     if (filch__task_has_stack(task))
-        credit_give(worker_of(rt));
+        credit_give(worker_of(rt), task->class_index);
     block_release(task);
     count_finished(rt);
 }
@@ -304,7 +307,7 @@ void filch__task_finish(struct filch__task *task, int result)
     if (flags & FILCH_TASK_COPIED)
         free(task->arg);
     if (filch__task_has_stack(task))
-        credit_give(worker_of(rt));
+        credit_give(worker_of(rt), task->class_index);
     task->result = result;
     task->stack = NULL;
     if (flags & FILCH_TASK_SCOPED)
@@ -323,7 +326,7 @@ void filch__task_finish(struct filch__task *task, int result)
 }
 
 static int spawn(filch_runtime *rt, enum filch__kind kind, filch_fn fn, void *arg,
-                 const filch_task_opts *opts, filch_task **ret_task)
+                 const filch_task_opts *opts, void *place, filch_task **ret_task)
 {
     struct filch__task *task;
     filch_task *handle;
@@ -334,6 +337,7 @@ static int spawn(filch_runtime *rt, enum filch__kind kind, filch_fn fn, void *ar
     r = filch__task_new(rt, kind, fn, arg, opts, ret_task != NULL, &task);
     if (r < 0)
         return r;
+    task->sp = place;
     handle = filch__task_handle(task);
     filch__task_start(task);
     if (ret_task)
@@ -341,24 +345,31 @@ static int spawn(filch_runtime *rt, enum filch__kind kind, filch_fn fn, void *ar
     return 0;
 }
 
-int filch_spawn(filch_fn fn, void *arg)
-{
-    return filch_task_spawn(fn, arg, NULL, NULL);
-}
-
-int filch_task_spawn(filch_fn fn, void *arg, const filch_task_opts *opts, filch_task **ret_task)
+static int spawn_from_inside(filch_fn fn, void *arg, const filch_task_opts *opts, void *place,
+                             filch_task **ret_task)
 {
     filch_runtime *rt = filch_runtime_self();
 
     if (!fn)
         return -EINVAL;
-    return rt ? spawn(rt, FILCH_KIND_STACKFUL, fn, arg, opts, ret_task) : -EPERM;
+    return rt ? spawn(rt, FILCH_KIND_STACKFUL, fn, arg, opts, place, ret_task) : -EPERM;
+}
+
+int filch_spawn(filch_fn fn, void *arg)
+{
+    return spawn_from_inside(fn, arg, NULL, __builtin_return_address(0), NULL);
+}
+
+int filch_task_spawn(filch_fn fn, void *arg, const filch_task_opts *opts, filch_task **ret_task)
+{
+    return spawn_from_inside(fn, arg, opts, __builtin_return_address(0), ret_task);
 }
 
 int filch_runtime_spawn(filch_runtime *rt, filch_fn fn, void *arg, const filch_task_opts *opts,
                         filch_task **ret_task)
 {
-    return rt ? spawn(rt, FILCH_KIND_STACKFUL, fn, arg, opts, ret_task) : -EINVAL;
+    return rt ? spawn(rt, FILCH_KIND_STACKFUL, fn, arg, opts, __builtin_return_address(0), ret_task)
+              : -EINVAL;
 }
 
 /* The future's own functions do the work: `fn` only marks that there is one. */
@@ -375,7 +386,8 @@ int filch_future_spawn(filch_future *future, const filch_task_opts *opts, filch_
 
     if (!future || !future->poll)
         return -EINVAL;
-    return rt ? spawn(rt, FILCH_KIND_FUTURE, future_body, future, &name_only, ret_task) : -EPERM;
+    return rt ? spawn(rt, FILCH_KIND_FUTURE, future_body, future, &name_only, NULL, ret_task)
+              : -EPERM;
 }
 
 int filch_task_join(filch_task *handle, int *ret_result, filch_time until)

@@ -30,7 +30,7 @@ enum filch__task_flags {
     FILCH_TASK_COPIED = 1, /* arg is our copy, to be freed */
     FILCH_TASK_SCOPED = 2, /* in `scope` */
     FILCH_TASK_NAMED = 4,
-    FILCH_TASK_SAVE_FP = 8, /* `fn` is a wrapper */
+    FILCH_TASK_SAVE_FP = 8,     /* `fn` is a wrapper */
     FILCH_TASK_HAS_LOCALS = 16, /* the runner sets it: `locals` */
 };
 
@@ -45,7 +45,7 @@ struct filch__task {
     union {
         struct {
             struct filch__task *next;
-            void *sp; /* saved stack pointer while not running */
+            void *sp; /* saved stack pointer while not running; before: where it was spawned */
         };
         struct filch__list job_link; /* a blocking job's place in its class; by the queue's locks */
     };
@@ -55,9 +55,9 @@ struct filch__task {
     filch_atomic_ptr rt;
     int32_t result;
     uint8_t kind;
-    uint8_t flags;   /* enum filch__task_flags */
-    uint8_t waiting; /* enum filch__wait, for the dump */
-    uint8_t job_class; /* of a blocking job; set when it is queued */
+    uint8_t flags;       /* enum filch__task_flags */
+    uint8_t waiting;     /* enum filch__wait, for the dump */
+    uint8_t class_index; /* of a task: enum filch__stack_class; of a blocking job: its class */
 
     struct filch__waiter *joiner; /* set with JOINING */
     struct filch__scope *scope;   /* with SCOPED */
@@ -74,7 +74,7 @@ struct filch__task {
     struct filch__locals *locals; /* with HAS_LOCALS; task/local.c */
 
     struct filch__timer timer; /* one wait at a time has a deadline */
-    filch_fn fp_fn; /* with SAVE_FP: the body */
+    filch_fn fp_fn;            /* with SAVE_FP: the body */
     uint64_t reserved_word;
 };
 

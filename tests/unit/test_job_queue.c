@@ -30,7 +30,7 @@ static int take(void)
 static void end(int index)
 {
     filch_spinlock_lock(&queue.lock);
-    filch__job_end(&queue, job[index].job_class);
+    filch__job_end(&queue, job[index].class_index);
     filch_spinlock_unlock(&queue.lock);
 }
 

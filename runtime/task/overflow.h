@@ -1,0 +1,19 @@
+/* Saying which task ran out of stack, instead of dying without a word. */
+#ifndef FILCH_TASK_OVERFLOW_H
+#define FILCH_TASK_OVERFLOW_H
+
+/* Takes SIGSEGV and SIGBUS, for the first runtime of the process. Never fails: without a handler an
+ * overflow still ends the process. */
+void filch__overflow_begin(void);
+
+/* Gives the signals back after the last runtime, unless somebody else has taken them since. */
+void filch__overflow_end(void);
+
+struct filch__overflow_stack;
+
+/* A stack for the handler, on the calling worker's thread. Return: NULL when there is no memory:
+ * then nothing is said. */
+struct filch__overflow_stack *filch__overflow_enter_thread(void);
+void filch__overflow_leave_thread(struct filch__overflow_stack *stack);
+
+#endif
