@@ -296,6 +296,9 @@ int filch_tcp_writev_all(filch_tcp *conn, const struct iovec *iov, size_t count,
             n = -EINVAL;
     if (n == 0)
         advance(&at, 0);
+    /* No bytes at all from a closed connection is an error, too. */
+    if (n == 0 && !at.count)
+        n = filch_tcp_writev(conn, NULL, 0, until);
     while (n >= 0 && (ready = next_buffers(&at, buffers, ALL_BUFFERS))) {
         n = filch_tcp_writev(conn, buffers, ready, until);
         if (n > 0) {

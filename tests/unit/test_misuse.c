@@ -344,6 +344,8 @@ static void tcp_rows(void)
     ROW(filch_tcp_writev_all(NULL, &iov, 1, &done, FILCH_NOW), -EINVAL);
     ROW(filch_tcp_writev_all(stale.conn, NULL, 1, NULL, FILCH_NEVER), -EINVAL);
     ROW(filch_tcp_writev_all(stale.conn, &iov, 1, NULL, FILCH_NEVER), -EBADF);
+    ROW(filch_tcp_writev_all(NULL, NULL, 0, NULL, FILCH_NEVER), -EINVAL);
+    ROW(filch_tcp_writev_all(stale.conn, NULL, 0, NULL, FILCH_NEVER), -EBADF);
     ROW(filch_tcp_local_addr(NULL, text), -EINVAL);
     ROW(filch_tcp_local_addr(stale.conn, NULL), -EINVAL);
     ROW(filch_tcp_local_addr(stale.conn, text), -EBADF);
