@@ -1,11 +1,25 @@
 /* See bench.h. */
 #include "bench/bench.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#define FIGURES 4
+
+struct figure {
+    const char *metric;
+    const char *unit;
+    double value;
+};
+
+/* The further figures of the last run. Written by the workload, read after it. */
+static struct figure figures[FIGURES];
+static unsigned figure_count;
+
+bool bench_quick;
 
 struct job {
     const struct bench *bench;
@@ -40,12 +54,34 @@ void bench_latch_wait(struct bench_latch *latch)
     filch_chan_unref(latch->done);
 }
 
-uint64_t bench_cpu_ns(void)
+void *bench_alloc(size_t bytes)
 {
-    struct timespec ts;
+    void *memory = malloc(bytes);
 
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+    if (!memory)
+        bench_fail("malloc", -ENOMEM);
+    return memory;
+}
+
+void bench_also(const char *metric, const char *unit, double value)
+{
+    if (figure_count == FIGURES)
+        bench_fail("too many figures", -ENOSPC);
+    figures[figure_count++] = (struct figure){metric, unit, value};
+}
+
+static int compare_samples(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+void bench_percentiles(uint64_t *samples_ns, unsigned n, double *ret_value)
+{
+    qsort(samples_ns, n, sizeof *samples_ns, compare_samples);
+    *ret_value = (double)samples_ns[n / 2] / 1e3;
+    bench_also("p99_us", "us", (double)samples_ns[n * 99 / 100] / 1e3);
 }
 
 static int run_job(void *arg)
@@ -58,7 +94,8 @@ static int run_job(void *arg)
 
 static void run_once(struct job *job)
 {
-    if (job->bench->outside)
+    figure_count = 0;
+    if (job->bench->flags & BENCH_OUTSIDE)
         run_job(job);
     else
         BENCH_OK(filch_runtime_block_on(job->rt, run_job, job, NULL, FILCH_NEVER));
@@ -88,6 +125,22 @@ static const struct bench *find(const struct bench *benches, int n, const char *
     return NULL;
 }
 
+static void print_result(const struct job *job, const struct figure *figure)
+{
+    printf("result name=%s%s%s value=%.2f unit=%s check=%s\n", job->bench->name,
+           figure->metric ? " metric=" : "", figure->metric ? figure->metric : "", figure->value,
+           figure->unit, job->ok ? "ok" : "WRONG");
+}
+
+static void print_results(const struct job *job)
+{
+    struct figure first = {job->bench->metric, job->bench->unit, job->value};
+
+    print_result(job, &first);
+    for (unsigned i = 0; i < figure_count; i++)
+        print_result(job, &figures[i]);
+}
+
 int bench_main(int argc, char **argv, const struct bench *benches, int n)
 {
     struct job job = {.bench = argc > 1 ? find(benches, n, argv[1]) : NULL};
@@ -99,22 +152,25 @@ int bench_main(int argc, char **argv, const struct bench *benches, int n)
             opts.workers = (unsigned)atoi(argv[++i]);
         else if (!strcmp(argv[i], "--stats"))
             stats = true;
+        else if (!strcmp(argv[i], "--quick"))
+            bench_quick = true;
     }
     if (!job.bench) {
-        fprintf(stderr, "usage: %s NAME [--workers N] [--stats]; names:", argv[0]);
+        fprintf(stderr, "usage: %s NAME [--workers N] [--quick] [--stats]; names:", argv[0]);
         for (int i = 0; i < n; i++)
             fprintf(stderr, " %s", benches[i].name);
         fprintf(stderr, "\n");
         return 2;
     }
     BENCH_OK(filch_runtime_start(&opts, &job.rt));
-    run_once(&job); /* warm-up */
+    job.ok = true;
+    if (!(job.bench->flags & BENCH_COLD))
+        run_once(&job); /* warm-up */
     if (job.ok)
         run_once(&job);
     if (stats)
         print_stats(job.rt);
     BENCH_OK(filch_runtime_shutdown(job.rt, FILCH_NEVER));
-    printf("result name=%s value=%.2f unit=%s check=%s\n", job.bench->name, job.value,
-           job.bench->unit, job.ok ? "ok" : "WRONG");
+    print_results(&job);
     return job.ok ? 0 : 1;
 }

@@ -168,13 +168,13 @@ static bool mpmc_4x4(filch_runtime *rt, double *ret_value)
 int main(int argc, char **argv)
 {
     static const struct bench benches[] = {
-        {"pingpong_1", "ns/round-trip", pingpong_1, false},
-        {"pingpong_1000", "ns/round-trip", pingpong_1000, false},
-        {"mpsc_1p", "ns/msg", mpsc_1p, false},
-        {"mpsc_8p", "ns/msg", mpsc_8p, false},
-        {"umpsc_1p", "ns/msg", umpsc_1p, false},
-        {"umpsc_8p", "ns/msg", umpsc_8p, false},
-        {"mpmc_4x4", "ns/msg", mpmc_4x4, false},
+        {"pingpong_1", "ns/round-trip", pingpong_1, 0, NULL},
+        {"pingpong_1000", "ns/round-trip", pingpong_1000, 0, NULL},
+        {"mpsc_1p", "ns/msg", mpsc_1p, 0, NULL},
+        {"mpsc_8p", "ns/msg", mpsc_8p, 0, NULL},
+        {"umpsc_1p", "ns/msg", umpsc_1p, 0, NULL},
+        {"umpsc_8p", "ns/msg", umpsc_8p, 0, NULL},
+        {"mpmc_4x4", "ns/msg", mpmc_4x4, 0, NULL},
     };
 
     return bench_main(argc, argv, benches, (int)(sizeof benches / sizeof benches[0]));

@@ -8,6 +8,7 @@
 #define MILLION 1000000u
 #define ONE_BY_ONE 300000u
 #define JOBS 100000u
+#define WAKES 200u
 
 static double per(filch_time start, double n)
 {
@@ -22,7 +23,7 @@ static int answer_one(void *arg)
 
 static bool spawn_join(filch_runtime *rt, double *ret_value)
 {
-    filch_task **tasks = malloc(MILLION * sizeof *tasks);
+    filch_task **tasks = bench_alloc(MILLION * sizeof *tasks);
     filch_time start = filch_now();
     uint64_t sum = 0;
 
@@ -141,6 +142,95 @@ static bool chain(filch_runtime *rt, double *ret_value)
     return atomic_load(&latch.left) == 0;
 }
 
+/* An answer that is given once. The primitive stands in this type and three functions alone: a
+ * channel of one message, made anew for each answer as a oneshot would be. */
+typedef filch_chan oneshot_t;
+
+static oneshot_t *oneshot_open(void)
+{
+    filch_chan *chan;
+
+    BENCH_OK(filch_chan_new(sizeof(uint64_t), 1, &chan));
+    return filch_chan_ref(chan); /* one reference for each end */
+}
+
+static void oneshot_answer(oneshot_t *end, uint64_t value)
+{
+    BENCH_OK(filch_chan_send(end, &value, FILCH_NEVER));
+    filch_chan_unref(end);
+}
+
+static uint64_t oneshot_wait(oneshot_t *end)
+{
+    uint64_t value;
+
+    BENCH_OK(filch_chan_recv(end, &value, FILCH_NEVER));
+    filch_chan_unref(end);
+    return value;
+}
+
+struct question {
+    oneshot_t *end;
+    uint64_t value;
+};
+
+static int answer_question(void *arg)
+{
+    struct question *question = arg;
+
+    oneshot_answer(question->end, question->value);
+    return 0;
+}
+
+static bool oneshot(filch_runtime *rt, double *ret_value)
+{
+    filch_time start = filch_now();
+    uint64_t sum = 0;
+
+    (void)rt;
+    for (uint64_t i = 0; i < ONE_BY_ONE; i++) {
+        struct question question = {oneshot_open(), i};
+
+        /* It stays in this frame: the answer comes after the last look at it. */
+        BENCH_OK(filch_spawn(answer_question, &question));
+        sum += oneshot_wait(question.end);
+    }
+    *ret_value = per(start, ONE_BY_ONE);
+    return sum == (uint64_t)ONE_BY_ONE * (ONE_BY_ONE - 1) / 2;
+}
+
+static int note_start(void *arg)
+{
+    *(filch_time *)arg = filch_now();
+    return 1;
+}
+
+/* A parent that computes for 5 ms after a spawn, with another worker asleep: how long until the
+ * child runs? With one worker it is 5 ms. */
+static bool spawn_wake(filch_runtime *rt, double *ret_value)
+{
+    uint64_t delays[WAKES];
+    bool ok = true;
+
+    (void)rt;
+    for (unsigned i = 0; i < WAKES; i++) {
+        filch_time spawned, started = 0;
+        filch_task *child;
+        int result;
+
+        BENCH_OK(filch_sleep(filch_after(2 * FILCH_MILLISECOND))); /* let the others park */
+        spawned = filch_now();
+        BENCH_OK(filch_task_spawn(note_start, &started, NULL, &child));
+        while (filch_now() < spawned + 5 * FILCH_MILLISECOND)
+            ;
+        BENCH_OK(filch_task_join(child, &result, FILCH_NEVER));
+        ok = ok && result == 1 && started >= spawned;
+        delays[i] = started - spawned;
+    }
+    bench_percentiles(delays, WAKES, ret_value);
+    return ok;
+}
+
 static bool blocking(filch_runtime *rt, double *ret_value)
 {
     filch_time start = filch_now();
@@ -161,7 +251,7 @@ static bool blocking(filch_runtime *rt, double *ret_value)
 
 static bool blocking_batch(filch_runtime *rt, double *ret_value)
 {
-    filch_task **jobs = malloc(JOBS * sizeof *jobs);
+    filch_task **jobs = bench_alloc(JOBS * sizeof *jobs);
     filch_time start = filch_now();
     uint64_t sum = 0;
 
@@ -182,14 +272,16 @@ static bool blocking_batch(filch_runtime *rt, double *ret_value)
 int main(int argc, char **argv)
 {
     static const struct bench benches[] = {
-        {"spawn_join", "ns/task", spawn_join, false},
-        {"spawn_join1", "ns/task", spawn_join1, false},
-        {"spawn_detached", "ns/task", spawn_detached, false},
-        {"spawn_outside", "ns/task", spawn_outside, true},
-        {"yield", "ns/yield", yield, false},
-        {"chain", "ns/task", chain, false},
-        {"blocking", "ns/op", blocking, false},
-        {"blocking_batch", "ns/op", blocking_batch, false},
+        {"spawn_join", "ns/task", spawn_join, 0, NULL},
+        {"spawn_join1", "ns/task", spawn_join1, 0, NULL},
+        {"spawn_detached", "ns/task", spawn_detached, 0, NULL},
+        {"spawn_outside", "ns/task", spawn_outside, BENCH_OUTSIDE, NULL},
+        {"yield", "ns/yield", yield, 0, NULL},
+        {"chain", "ns/task", chain, 0, NULL},
+        {"oneshot", "ns/op", oneshot, 0, NULL},
+        {"spawn_wake", "us", spawn_wake, 0, "p50_us"},
+        {"blocking", "ns/op", blocking, 0, NULL},
+        {"blocking_batch", "ns/op", blocking_batch, 0, NULL},
     };
 
     return bench_main(argc, argv, benches, (int)(sizeof benches / sizeof benches[0]));
