@@ -1,5 +1,7 @@
 /* load - closed-loop load generator for echo servers: one thread, epoll, depth 1.
  *
+ *     load ADDR PORT CONNS BYTES SECONDS [--pid PID] [--cpu N] [--warmup S] [--reconnect] [--curve]
+ *
  * Each of CONNS connections sends a message of BYTES, waits for all of it back, checks every byte,
  * and sends the next one. The client's own cost is kept small and equal for every server:
  *   - messages are windows into one random pattern, so that nothing is generated while it measures:
@@ -9,6 +11,12 @@
  *
  * With --pid it also reports the CPU time that the server spent per message, from the schedstat of
  * all its threads (io_uring's workers are among them). Threads that end in between are not seen.
+ *
+ * With --reconnect each connection carries one message: connect, message, answer, close, and again;
+ * the latency runs from before the connect. A connection comes from a loopback address of its own
+ * (127.0.0.2 onward), for one address would run out of ports while closed connections linger.
+ *
+ * With --curve it prints a second line, percentile:microseconds, for a plot.
  *
  * A wrong byte, a closed connection or STALL_MS without any answer is a failure: exit 1. */
 #include <arpa/inet.h>
@@ -54,6 +62,7 @@ struct options {
     size_t bytes;
     double seconds, warmup;
     int pid, cpu;
+    bool reconnect, curve;
 };
 
 struct histogram {
@@ -171,8 +180,18 @@ static void send_rest(struct conn *c)
 static void send_message(struct conn *c)
 {
     c->sent = c->received = 0;
-    c->sent_at_ns = now_ns();
     send_rest(c);
+}
+
+static void connect_one(struct conn *c, unsigned index);
+
+static void begin_message(struct conn *c)
+{
+    uint64_t start = now_ns();
+    if (opt.reconnect)
+        connect_one(c, c->index);
+    send_message(c);
+    c->sent_at_ns = start;
 }
 
 static void receive(struct conn *c)
@@ -190,7 +209,9 @@ static void receive(struct conn *c)
     if (c->received == opt.bytes) {
         histogram_add(&latencies, now_ns() - c->sent_at_ns);
         c->message++;
-        send_message(c);
+        if (opt.reconnect)
+            close(c->fd);
+        begin_message(c);
     }
 }
 
@@ -214,11 +235,24 @@ static void run_until(uint64_t end_ns)
     }
 }
 
+static void bind_to_own_address(const struct conn *c)
+{
+    int one = 1;
+    struct sockaddr_in own = {.sin_family = AF_INET,
+                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + c->index)};
+    setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
+    if (bind(c->fd, (struct sockaddr *)&own, sizeof own) < 0)
+        fail("connection %u: bind: %s", c->index, strerror(errno));
+}
+
 static void connect_one(struct conn *c, unsigned index)
 {
     int one = 1;
     c->index = index;
+    c->wants_out = false;
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (c->fd >= 0 && opt.reconnect)
+        bind_to_own_address(c);
     if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&opt.addr, sizeof opt.addr) < 0)
         fail("connection %u: %s", index, strerror(errno));
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
@@ -239,7 +273,10 @@ static struct conn *connect_all(void)
     if (!conns || epoll_fd < 0)
         fail("out of memory or descriptors");
     for (unsigned i = 0; i < opt.conns; i++)
-        connect_one(&conns[i], i);
+        if (opt.reconnect)
+            conns[i].index = i;
+        else
+            connect_one(&conns[i], i);
     return conns;
 }
 
@@ -255,6 +292,19 @@ static void make_pattern(void)
         x ^= x << 13, x ^= x >> 7, x ^= x << 17;
         pattern[i] = (unsigned char)(x >> 24);
     }
+}
+
+/* Percentiles that enough messages stand behind. */
+static void print_curve(void)
+{
+    static const double percents[] = {0,     10,    25,    50,     75,     90,
+                                      95,    98,    99,    99.5,   99.8,   99.9,
+                                      99.95, 99.98, 99.99, 99.995, 99.998, 99.999};
+    fputs("curve", stdout);
+    for (unsigned i = 0; i < sizeof percents / sizeof percents[0]; i++)
+        if ((1 - percents[i] / 100) * (double)latencies.count >= 1)
+            printf(" %g:%.1f", percents[i], histogram_quantile_us(&latencies, percents[i] / 100));
+    putchar('\n');
 }
 
 static void measure(void)
@@ -274,12 +324,15 @@ static void measure(void)
     if (cpu >= 0 && cpu_end >= 0)
         printf(" server_cpu_us=%.3f", (cpu_end - cpu) / 1e3 / (double)latencies.count);
     putchar('\n');
+    if (opt.curve)
+        print_curve();
 }
 
 static void parse_options(int argc, char **argv)
 {
-    if (argc < 6 || argc % 2 != 0)
-        fail("usage: load ADDR PORT CONNS BYTES SECONDS [--pid PID] [--cpu N] [--warmup S]");
+    if (argc < 6)
+        fail("usage: load ADDR PORT CONNS BYTES SECONDS [--pid PID] [--cpu N] [--warmup S] "
+             "[--reconnect] [--curve]");
     opt = (struct options){.cpu = -1, .warmup = 0.3};
     opt.addr.sin_family = AF_INET;
     opt.addr.sin_port = htons((uint16_t)atoi(argv[2]));
@@ -288,13 +341,18 @@ static void parse_options(int argc, char **argv)
     opt.conns = (unsigned)atoi(argv[3]);
     opt.bytes = (size_t)atol(argv[4]);
     opt.seconds = atof(argv[5]);
-    for (int i = 6; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--pid") == 0)
-            opt.pid = atoi(argv[i + 1]);
+    for (int i = 6; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : "";
+        if (strcmp(argv[i], "--reconnect") == 0)
+            opt.reconnect = true;
+        else if (strcmp(argv[i], "--curve") == 0)
+            opt.curve = true;
+        else if (strcmp(argv[i], "--pid") == 0)
+            opt.pid = atoi(value), i++;
         else if (strcmp(argv[i], "--cpu") == 0)
-            opt.cpu = atoi(argv[i + 1]);
+            opt.cpu = atoi(value), i++;
         else if (strcmp(argv[i], "--warmup") == 0)
-            opt.warmup = atof(argv[i + 1]);
+            opt.warmup = atof(value), i++;
         else
             fail("unknown option %s", argv[i]);
     }
@@ -319,7 +377,7 @@ int main(int argc, char **argv)
     make_pattern();
     struct conn *conns = connect_all();
     for (unsigned i = 0; i < opt.conns; i++)
-        send_message(&conns[i]);
+        begin_message(&conns[i]);
     measure();
     return 0;
 }
