@@ -44,6 +44,15 @@ def _build_c(name, source, out, *libraries):
                lambda: subprocess.run(command, check=True, stdout=sys.stderr))
 
 
+def _build_cpp(name, source, out, *libraries):
+    headers = list(source.parent.glob("*.hpp")) + list(source.parent.glob("*.h"))
+    sources = list(source.parent.glob(f"{source.stem}*.cpp"))
+    command = ["c++", "-std=c++20", "-fcoroutines", "-O2", "-Wall", "-Wextra", "-o",
+               str(out / name), *map(str, sources), *libraries, "-pthread"]
+    _try_build(name, out / name, [*sources, *headers],
+               lambda: subprocess.run(command, check=True, stdout=sys.stderr))
+
+
 def _build_tokio(source, out):
     """In a copy, because cargo writes Cargo.lock beside Cargo.toml; with Debian's tools, because
     its crates are made for its compiler."""
@@ -84,6 +93,9 @@ def build_peers(source, out):
     build_raw(source, out)
     peers = source / "bench/peers"
     _build_c("uv_echo", peers / "uv_echo.c", out, "-luv")
+    _build_c("uv_bench", peers / "uv_bench.c", out, "-luv")
+    _build_cpp("asio-peer", peers / "asio.cpp", out)
+    _build_cpp("tbb-peer", peers / "tbb.cpp", out, "-ltbb")
     _build_tokio(peers / "tokio", out)
     _build_go(peers / "go", out)
 
@@ -95,6 +107,15 @@ def jemalloc_library():
 
 def find_nginx():
     return shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
+
+
+def describe_machine():
+    """One line: processor, cores that may be used, kernel."""
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text() if cpuinfo.exists() else ""
+    model = _match(r"model name\s*:\s*(.+)", text)
+    cores = len(os.sched_getaffinity(0))
+    return f"{cores} cores, {model}, Linux {platform.release().split('-')[0]}"
 
 
 def _output(*command):
@@ -127,6 +148,12 @@ def version_of(impl, source, out):
         return _match(r"go([\d.]+)", _output("go", "version"))
     if impl == "libuv":
         return _output("pkg-config", "--modversion", "libuv").strip() or "?"
+    if impl == "asio":
+        header = Path("/usr/include/boost/version.hpp")
+        text = header.read_text() if header.exists() else ""
+        return _match(r'BOOST_LIB_VERSION "([^"]+)"', text).replace("_", ".")
+    if impl == "tbb":
+        return _output("pkg-config", "--modversion", "tbb").strip() or "?"
     if impl == "nginx":
         return _match(r"nginx/([\d.]+)", _output(find_nginx() or "nginx", "-v"))
     return "linux " + platform.release().split("-")[0]

@@ -1,60 +1,132 @@
 """What can be measured: names, programs, peers. The tables of tools/bench; no code runs here.
 
 Every program, filch's and the peers', follows one protocol:
-  task benchmarks   PROGRAM BENCH --workers N   prints  result name=BENCH value=41.2 unit=ns/task check=ok
+  task benchmarks   PROGRAM BENCH --workers N [--quick]
+                    prints  result name=BENCH value=41.2 unit=ns/task check=ok
+                    with metric=KEY where there are several figures, a line each
                     (exit 2: no such benchmark)
   servers           print a line that ends in their port: `port N` or `listening on ADDR:N`
 """
 from dataclasses import dataclass
 
+TIME = "time"  # the one metric of most task benchmarks
+
 TOKIO = ("tokio", "tokio-jemalloc")
-BOTH = (*TOKIO, "go")
+GO, UV, ASIO, TBB = ("go",), ("libuv",), ("asio",), ("tbb",)
+CPP = ASIO + TBB
+
+# Programs of the peers that run task benchmarks.
+PEER_TASKS = {
+    "tokio": "tokio-peer",
+    "tokio-jemalloc": "tokio-peer",
+    "go": "go-peer",
+    "libuv": "uv_bench",
+    "asio": "asio-peer",
+    "tbb": "tbb-peer",
+}
+
+# What stands beside a version in every comparison.
+ALLOCATORS = {
+    "filch": "jemalloc in the programs, pools inside",
+    "tokio": "glibc",
+    "tokio-jemalloc": "jemalloc, preloaded",
+    "go": "Go's own, collected",
+    "libuv": "glibc",
+    "asio": "glibc, and Asio's recycling of handlers",
+    "tbb": "tbbmalloc for its tasks, glibc for the rest",
+    "nginx": "pools on glibc",
+}
 
 
 @dataclass(frozen=True)
 class TaskBench:
     name: str
     group: str
-    unit: str
     program: str  # of filch, in BUILD/bench/
+    metrics: dict  # key: unit; the first is the one that counts; lower is better in all
     peers: tuple
+    what: str
     peer_name: str = ""  # where the peers call it otherwise
 
 
-def _benches(group, program, rows):
-    return [TaskBench(name, group, unit, program, *peers) for name, unit, *peers in rows]
+@dataclass(frozen=True)
+class Spec:
+    """A line of the tables below; the unit may be a table of metrics and units."""
+    name: str
+    unit: object
+    peers: tuple
+    what: str
+    peer_name: str = ""
 
+
+def _benches(group, program, rows):
+    return [TaskBench(row.name, group, program,
+                      row.unit if isinstance(row.unit, dict) else {TIME: row.unit},
+                      row.peers, row.what, row.peer_name) for row in rows]
+
+
+PERCENTILES = {"p50_us": "us", "p99_us": "us"}
+MEMORY = {"create": "ns/task", "rss": "B/task", "page_tables": "B/task"}
 
 TASK_BENCHES = (
     _benches("tasks", "bench_tasks", [
-        ("spawn_join", "ns/task", BOTH),
-        ("spawn_join1", "ns/task", BOTH),
-        ("spawn_detached", "ns/task", BOTH),
-        ("spawn_outside", "ns/task", TOKIO),
-        ("chain", "ns/task", BOTH),
-        ("yield", "ns/yield", BOTH),
-        ("oneshot", "ns/op", BOTH),
-        ("blocking", "ns/op", TOKIO),
-        ("blocking_batch", "ns/op", TOKIO),
+        Spec("spawn_join", "ns/task", TOKIO + GO + TBB, "one task spawns 1M tasks, then joins all"),
+        Spec("spawn_join1", "ns/task", TOKIO + GO + CPP, "300k times: spawn a task, join it"),
+        Spec("spawn_detached", "ns/task", TOKIO + GO + CPP, "one task spawns 1M, waits for the last"),
+        Spec("spawn_outside", "ns/task", TOKIO + CPP, "a plain thread spawns 1M detached tasks"),
+        Spec("chain", "ns/task", TOKIO + GO + CPP, "each task spawns the next, depth 1M"),
+        Spec("yield", "ns/yield", TOKIO + GO + ASIO, "1,000 tasks yield 1,000 times each"),
+        Spec("oneshot", "ns/op", TOKIO + GO, "300k times: a spawned task answers once"),
+        Spec("spawn_wake", PERCENTILES, TOKIO + GO + CPP,
+            "spawn, then compute 5 ms: delay until the child starts elsewhere"),
+        Spec("blocking", "ns/op", TOKIO + UV, "100k blocking no-ops, one at a time"),
+        Spec("blocking_batch", "ns/op", TOKIO + UV, "100k blocking no-ops, all at once"),
     ])
     + _benches("channels", "bench_channels", [
-        ("pingpong_1", "ns/round trip", BOTH),
-        ("pingpong_1000", "ns/round trip", BOTH),
-        ("mpsc_1p", "ns/msg", BOTH),
-        ("mpsc_8p", "ns/msg", BOTH),
-        ("umpsc_1p", "ns/msg", BOTH),
-        ("umpsc_8p", "ns/msg", BOTH),
-        ("mpmc_4x4", "ns/msg", BOTH),
-        ("mutex_4", "ns/op", BOTH),
+        Spec("pingpong_1", "ns/round trip", TOKIO + GO, "1 pair over two bounded(1) channels"),
+        Spec("pingpong_1000", "ns/round trip", TOKIO + GO, "1,000 pairs over two channels each"),
+        Spec("mpsc_1p", "ns/msg", TOKIO + GO + TBB, "bounded(128), 1 producer, 5M messages"),
+        Spec("mpsc_8p", "ns/msg", TOKIO + GO, "bounded(128), 8 producers, 5M messages"),
+        Spec("umpsc_1p", "ns/msg", TOKIO + GO + TBB, "unbounded, 1 producer, 5M messages"),
+        Spec("umpsc_8p", "ns/msg", TOKIO + GO, "unbounded, 8 producers, 5M messages"),
+        Spec("mpmc_4x4", "ns/msg", TOKIO + GO, "bounded(128), 4 producers, 4 consumers"),
+        Spec("mutex_4", "ns/op", TOKIO + GO, "4 tasks, one mutex, 1M locks each, 50 ns inside"),
+        Spec("select_4", "ns/msg", TOKIO + GO, "one task selects over 4 channels, 4M messages"),
     ])
     + _benches("time", "bench_timers", [
-        ("timers", "CPU ns/timer", BOTH),
-        ("timers_tasks", "CPU ns/timer", BOTH, "timers"),
-        ("churn", "ns/op", BOTH),
-        ("churn_bg", "ns/op", BOTH),
+        Spec("timers", "CPU ns/timer", TOKIO + GO + UV + ASIO, "1M futures sleep 0-999 ms"),
+        Spec("timers_tasks", "CPU ns/timer", TOKIO + GO + UV + ASIO, "1M tasks sleep 0-999 ms",
+            "timers"),
+        Spec("churn", "ns/op", TOKIO + GO + UV + ASIO, "arm and cancel a 10 s timer 1M times"),
+        Spec("churn_bg", "ns/op", TOKIO + GO + UV + ASIO, "the same with 100k others pending"),
+        Spec("timer_error", PERCENTILES, TOKIO[:1] + GO + UV + ASIO,
+            "sleep 200 us, 10k times: lateness"),
+    ])
+    + _benches("idle", "bench_idle", [
+        Spec("mem_task", MEMORY, GO, "1M tasks in a 600 s sleep: to create, and memory of each"),
+        Spec("mem_future", MEMORY, TOKIO + ASIO, "the same with futures"),
+        Spec("idle_cpu", {"cpu": "CPU ms/10 s", "switches": "per 10 s"}, TOKIO[:1] + GO + ASIO,
+            "10k parked tasks for 10 s: CPU time and context switches"),
     ])
 )
 
+# Figures of the machine, not of a runtime: key: (unit, what).
+LIMITS = {
+    "switch": ("ns", "from one stack to another"),
+    "cas": ("ns", "compare and swap, no contention"),
+    "locked_add": ("ns", "atomic add, no contention"),
+    "cache_line_round_trip": ("ns", "a cache line to another core and back"),
+    "futex_wake_to_run": ("ns", "futex wake until the sleeper runs on another core"),
+    "futex_wake_call": ("ns", "what of it the waker pays"),
+    "eventfd_ring_to_run": ("ns", "eventfd write until a sleeper in a ring runs"),
+    "eventfd_ring_call": ("ns", "what of it the waker pays"),
+    "ring_nop": ("ns", "io_uring nop, one at a time"),
+    "ring_nop_64": ("ns", "io_uring nop, in batches of 64"),
+    "page_fault": ("ns", "first touch of a page"),
+    "system_call": ("ns", "getppid"),
+    "clock_read": ("ns", "clock_gettime, monotonic"),
+}
+MACHINE = "machine"  # stands where an implementation would
 
 
 @dataclass(frozen=True)
@@ -62,13 +134,18 @@ class EchoBench:
     name: str
     conns: int
     bytes: int
+    what: str
+    options: tuple = ()
+    unit: str = "msgs/s"
 
 
 ECHO_BENCHES = [
-    EchoBench("echo_1", 1, 64),
-    EchoBench("echo_50", 50, 64),
-    EchoBench("echo_1000", 1000, 64),
-    EchoBench("echo_16k", 50, 16384),
+    EchoBench("echo_1", 1, 64, "TCP echo of 64 B, 1 connection"),
+    EchoBench("echo_50", 50, 64, "TCP echo of 64 B, 50 connections"),
+    EchoBench("echo_1000", 1000, 64, "TCP echo of 64 B, 1,000 connections"),
+    EchoBench("echo_16k", 50, 16384, "TCP echo of 16 KiB, 50 connections"),
+    EchoBench("accept_rate", 64, 64, "64 clients: connect, one message, close",
+              ("--reconnect",), "conn/s"),
 ]
 
 
@@ -76,9 +153,13 @@ ECHO_BENCHES = [
 class HttpBench:
     name: str
     conns: int
+    what: str
 
 
-HTTP_BENCHES = [HttpBench("http_plain_c64", 64), HttpBench("http_plain_c1000", 1000)]
+HTTP_BENCHES = [
+    HttpBench("http_plain_c64", 64, "HTTP hello, keep-alive, wrk -t1 -c64"),
+    HttpBench("http_plain_c1000", 1000, "HTTP hello, keep-alive, wrk -t1 -c1000"),
+]
 
 
 @dataclass(frozen=True)
@@ -104,20 +185,14 @@ PEER_ECHO = {
     "tokio": ["{peers}/tokio-peer", "echo", "--workers", "{workers}"],
     "libuv": ["{peers}/uv_echo", "echo"],
     "go": ["{peers}/go-peer", "echo", "--workers", "{workers}"],
+    "asio": ["{peers}/asio-peer", "echo", "--workers", "{workers}"],
 }
 PEER_HTTP = {
     "go": ["{peers}/go-peer", "http", "--workers", "{workers}"],
     "nginx": ["nginx"],  # its own way to start: servers.nginx()
 }
 
-# Programs of the peers that run task benchmarks.
-PEER_TASKS = {
-    "tokio": "tokio-peer",
-    "tokio-jemalloc": "tokio-peer",
-    "go": "go-peer",
-}
-
-# key: (unit, is higher better)
+# key: (unit, is higher better); the unit of msgs_s is the benchmark's own
 ECHO_METRICS = {
     "msgs_s": ("msgs/s", True),
     "p50_us": ("us", False),

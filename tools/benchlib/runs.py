@@ -1,7 +1,7 @@
 """One sample of one implementation: runs the programs and reads what they print.
 
-make_cases() turns names into cases; a case has one closure per implementation, and calling it
-takes one sample: a dict from metric to value."""
+make_cases() turns a name into cases; a case has one closure per implementation, and calling it
+takes one sample: a dict from metric to value, with the latency curve under CURVE if there is one."""
 import os
 import re
 import shutil
@@ -15,7 +15,7 @@ from .servers import NoSuchBench, RunError, cpu_ns, nginx, pinned, server
 
 TASK_TIMEOUT_S = 180
 USAGE_EXIT = 2  # what a program answers to a name that it does not know
-TIME = "time"  # the one metric of a task benchmark
+CURVE = "curve"  # of a sample: [[percentile, microseconds], ...]
 
 
 @dataclass
@@ -34,7 +34,8 @@ class Plan:
     source: object
     filch: object  # build folder
     peers: object  # build folder of the peers
-    workers: int
+    workers: list  # of task benchmarks: a case for each count
+    quick: bool
     seconds: float
     warmup: float
     with_filch: bool
@@ -60,15 +61,18 @@ def _fields(line):
     return dict(part.split("=", 1) for part in line.split() if "=" in part)
 
 
-def run_task(program, bench, workers, env=None):
-    output = _run([str(program), bench, "--workers", str(workers)], TASK_TIMEOUT_S, env)
-    for line in output.splitlines():
+def run_task(plan, program, bench, workers, env=None):
+    command = [str(program), bench, "--workers", str(workers)] + ["--quick"] * plan.quick
+    sample = {}
+    for line in _run(command, TASK_TIMEOUT_S, env).splitlines():
         if line.startswith("result "):
             result = _fields(line)
             if result.get("check") != "ok" or result.get("name") != bench:
                 raise RunError(f"{program}: wrong answer: {line}")
-            return {TIME: float(result["value"])}
-    raise RunError(f"{program} {bench}: no result line")
+            sample[result.get("metric", catalog.TIME)] = float(result["value"])
+    if not sample:
+        raise RunError(f"{program} {bench}: no result line")
+    return sample
 
 
 def _cpus_of(layout):
@@ -88,11 +92,15 @@ def run_echo(plan, command, bench, layout):
     with server(command, server_cpu) as (pid, port):
         load = [str(plan.peers / "load"), "127.0.0.1", str(port), str(bench.conns),
                 str(bench.bytes), str(plan.seconds), "--warmup", str(plan.warmup),
-                "--pid", str(pid)]
+                "--pid", str(pid), "--curve", *bench.options]
         if client_cpu is not None:
             load += ["--cpu", str(client_cpu)]
-        result = _fields(_run(load, plan.seconds + plan.warmup + 30))
-    return {key: float(result[key]) for key in catalog.ECHO_METRICS if key in result}
+        lines = dict(line.split(" ", 1)
+                     for line in _run(load, plan.seconds + plan.warmup + 30).splitlines())
+    result = _fields(lines["load"])
+    sample = {key: float(result[key]) for key in catalog.ECHO_METRICS if key in result}
+    sample[CURVE] = [[float(n) for n in point.split(":")] for point in lines["curve"].split()]
+    return sample
 
 
 def _microseconds(text):
@@ -152,11 +160,12 @@ def _task_peer_env(impl):
     return ({**os.environ, "LD_PRELOAD": library}, None) if library else (None, "no jemalloc")
 
 
-def task_case(plan, bench):
-    case = Case(bench.name, bench.group, plan.workers, {TIME: (bench.unit, False)})
+def task_case(plan, bench, workers):
+    metrics = {metric: (unit, False) for metric, unit in bench.metrics.items()}
+    case = Case(bench.name, bench.group, workers, metrics)
     if plan.with_filch:
         program = plan.filch / "bench" / bench.program
-        _add_impl(case, "filch", program, lambda: run_task(program, bench.name, plan.workers))
+        _add_impl(case, "filch", program, lambda: run_task(plan, program, bench.name, workers))
     for impl in bench.peers if plan.with_peers else ():
         env, why_not = _task_peer_env(impl)
         if why_not:
@@ -164,7 +173,15 @@ def task_case(plan, bench):
             continue
         peer, name = plan.peers / catalog.PEER_TASKS[impl], bench.peer_name or bench.name
         _add_impl(case, impl, peer,
-                  lambda peer=peer, env=env: run_task(peer, name, plan.workers, env))
+                  lambda peer=peer, env=env: run_task(plan, peer, name, workers, env))
+    return case
+
+
+def limits_case(plan):
+    metrics = {metric: (unit, False) for metric, (unit, _) in catalog.LIMITS.items()}
+    case = Case("limits", "limits", 1, metrics)
+    program = plan.filch / "bench/limits/limits"
+    _add_impl(case, catalog.MACHINE, program, lambda: run_task(plan, program, "limits", 1))
     return case
 
 
@@ -178,7 +195,8 @@ def _servers(plan, filch, peers, raw):
 
 
 def echo_case(plan, bench, layout):
-    case = Case(f"{bench.name}_{layout.name}", "echo", layout.workers, catalog.ECHO_METRICS)
+    metrics = {**catalog.ECHO_METRICS, "msgs_s": (bench.unit, True)}
+    case = Case(f"{bench.name}_{layout.name}", "echo", layout.workers, metrics)
     for impl, template in _servers(plan, catalog.FILCH_ECHO, catalog.PEER_ECHO,
                                    catalog.RAW_ECHO).items():
         command = _fill(template, plan, layout.workers)
@@ -200,21 +218,35 @@ def http_case(plan, bench):
     return case
 
 
+@dataclass(frozen=True)
+class Name:
+    """What can be asked for, in the order of measuring."""
+    group: str
+    unit: str
+    what: str
+
+
 def all_names():
-    """Every name that can be asked for, with its group; in the order of measuring."""
-    names = {bench.name: bench.group for bench in catalog.TASK_BENCHES}
+    names = {"limits": Name("limits", "ns", "what the machine allows: switch, CAS, wakes, faults")}
+    for bench in catalog.TASK_BENCHES:
+        unit = ", ".join(dict.fromkeys(bench.metrics.values()))
+        names[bench.name] = Name(bench.group, unit, bench.what)
     for bench in catalog.ECHO_BENCHES:
-        names.update({f"{bench.name}_{layout.name}": "echo" for layout in catalog.LAYOUTS})
-    names.update({bench.name: "http" for bench in catalog.HTTP_BENCHES})
+        for layout in catalog.LAYOUTS:
+            names[f"{bench.name}_{layout.name}"] = Name("echo", f"{bench.unit}, us", bench.what)
+    for bench in catalog.HTTP_BENCHES:
+        names[bench.name] = Name("http", "req/s, us", bench.what)
     return names
 
 
-def make_case(plan, name):
+def make_cases(plan, name):
+    if name == "limits":
+        return [limits_case(plan)]
     for bench in catalog.TASK_BENCHES:
         if bench.name == name:
-            return task_case(plan, bench)
+            return [task_case(plan, bench, workers) for workers in plan.workers]
     for bench in catalog.ECHO_BENCHES:
         for layout in catalog.LAYOUTS:
             if f"{bench.name}_{layout.name}" == name:
-                return echo_case(plan, bench, layout)
-    return http_case(plan, next(b for b in catalog.HTTP_BENCHES if b.name == name))
+                return [echo_case(plan, bench, layout)]
+    return [http_case(plan, next(b for b in catalog.HTTP_BENCHES if b.name == name))]

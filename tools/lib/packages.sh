@@ -14,6 +14,8 @@ packages_of() {
     abi) echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross "qemu-user|qemu-user-static" gdb lld ;;
     lint) echo clang-format clang-tidy ;;
     load) echo wrk ;;
+    peers) echo gcc g++ pkg-config liburing-dev libuv1-dev libboost-dev libtbb-dev golang-go rustc cargo \
+                librust-tokio-dev librust-async-channel-dev libjemalloc2 nginx-light ;;
     *) echo "packages: unknown group: $1" >&2; return 2 ;;
     esac
 }
@@ -85,6 +87,7 @@ packages_need() {
 
 # Uses as_root of packages_need.
 packages_install() {
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    # RUNLEVEL: a server that is installed (nginx) must not start.
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
         apt-get install -q -y --no-install-recommends "$@" >&2
 }

@@ -166,3 +166,28 @@ func mutex4() outcome {
 	group.Wait()
 	return since(start, lockers*locksEach, locks == lockers*locksEach)
 }
+
+func select4() outcome {
+	const each = 1_000_000
+	start := time.Now()
+	var feeds [4]chan int64
+	for f := range feeds {
+		feeds[f] = make(chan int64, capacity)
+		go func(feed chan int64) {
+			for i := int64(0); i < each; i++ {
+				feed <- i
+			}
+		}(feeds[f])
+	}
+	var sum, value int64
+	for n := 0; n < 4*each; n++ {
+		select {
+		case value = <-feeds[0]:
+		case value = <-feeds[1]:
+		case value = <-feeds[2]:
+		case value = <-feeds[3]:
+		}
+		sum += value
+	}
+	return since(start, 4*each, sum == 4*each*(each-1)/2)
+}

@@ -7,26 +7,48 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// outcome is what one run took, for how many operations, and whether its answer was right.
+// outcome is what one run took, for how many operations, and whether its answer was right; or, where
+// there are several, its figures.
 type outcome struct {
 	elapsed time.Duration
 	ops     int
 	ok      bool
+	figures []figure
+}
+
+type figure struct {
+	metric, unit string
+	value        float64
 }
 
 func since(start time.Time, ops int, ok bool) outcome {
-	return outcome{time.Since(start), ops, ok}
+	return outcome{elapsed: time.Since(start), ops: ops, ok: ok}
+}
+
+// percentiles sorts the samples.
+func percentiles(samples []time.Duration, ok bool) outcome {
+	sort.Slice(samples, func(i, j int) bool { return samples[i] < samples[j] })
+	at := func(percent int) float64 {
+		return float64(samples[len(samples)*percent/100].Nanoseconds()) / 1e3
+	}
+	return outcome{ok: ok, figures: []figure{{"p50_us", "us", at(50)}, {"p99_us", "us", at(99)}}}
 }
 
 type bench struct {
 	unit string
 	run  func() outcome
 }
+
+// cold benchmarks have no warm-up.
+var cold = map[string]bool{"timer_error": true, "mem_task": true, "idle_cpu": true}
+
+var quick bool
 
 var benches = map[string]bench{
 	"spawn_join":     {"ns/task", spawnJoin},
@@ -43,20 +65,29 @@ var benches = map[string]bench{
 	"umpsc_1p":       {"ns/msg", func() outcome { return unbounded(1) }},
 	"umpsc_8p":       {"ns/msg", func() outcome { return unbounded(8) }},
 	"mutex_4":        {"ns/op", mutex4},
+	"select_4":       {"ns/msg", select4},
+	"spawn_wake":     {"us", spawnWake},
+	"timer_error":    {"us", timerError},
+	"mem_task":       {"", memTask},
+	"idle_cpu":       {"", idleCPU},
 	"timers":         {"CPU ns/timer", timers},
 	"churn":          {"ns/op", func() outcome { return churn(0) }},
 	"churn_bg":       {"ns/op", func() outcome { return churn(100_000) }},
 }
 
 func workers(args []string) int {
+	count := runtime.NumCPU()
 	for i, arg := range args {
+		if arg == "--quick" {
+			quick = true
+		}
 		if arg == "--workers" && i+1 < len(args) {
 			if n, err := strconv.Atoi(args[i+1]); err == nil {
-				return n
+				count = n
 			}
 		}
 	}
-	return runtime.NumCPU()
+	return count
 }
 
 func fail(what interface{}) {
@@ -67,17 +98,29 @@ func fail(what interface{}) {
 func runBench(name string) {
 	b, ok := benches[name]
 	if !ok {
-		fail("no benchmark of that name: " + name)
+		fmt.Fprintln(os.Stderr, "no benchmark of that name: "+name)
+		os.Exit(2)
 	}
-	b.run()
-	runtime.GC()
+	if !cold[name] {
+		b.run()
+		runtime.GC()
+	}
 	o := b.run()
+	if o.figures == nil {
+		o.figures = []figure{{"", b.unit, float64(o.elapsed.Nanoseconds()) / float64(o.ops)}}
+	}
 	check := "ok"
 	if !o.ok {
 		check = "FAILED"
 	}
-	fmt.Printf("result name=%s value=%.1f unit=%s check=%s\n", name,
-		float64(o.elapsed.Nanoseconds())/float64(o.ops), strings.ReplaceAll(b.unit, " ", "_"), check)
+	for _, f := range o.figures {
+		metric := ""
+		if f.metric != "" {
+			metric = " metric=" + f.metric
+		}
+		fmt.Printf("result name=%s%s value=%.1f unit=%s check=%s\n", name, metric, f.value,
+			strings.ReplaceAll(f.unit, " ", "_"), check)
+	}
 	if !o.ok {
 		os.Exit(1)
 	}

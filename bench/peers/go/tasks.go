@@ -98,3 +98,19 @@ func oneshot() outcome {
 	}
 	return since(start, rounds, sum == rounds*(rounds-1)/2)
 }
+
+func spawnWake() outcome {
+	delays := make([]time.Duration, 200)
+	ok := true
+	for i := range delays {
+		time.Sleep(2 * time.Millisecond)
+		started := make(chan time.Time, 1)
+		spawned := time.Now()
+		go func() { started <- time.Now() }()
+		for time.Since(spawned) < 5*time.Millisecond {
+		}
+		delays[i] = (<-started).Sub(spawned)
+		ok = ok && delays[i] >= 0
+	}
+	return percentiles(delays, ok)
+}

@@ -41,7 +41,7 @@ func timers() outcome {
 		}(time.Duration(nextRandom(&x)%1000) * time.Millisecond)
 	}
 	group.Wait()
-	return outcome{cpuTime() - cpuStart, sleepers, slept == sleepers}
+	return outcome{elapsed: cpuTime() - cpuStart, ops: sleepers, ok: slept == sleepers}
 }
 
 func churn(background int) outcome {
@@ -62,4 +62,19 @@ func churn(background int) outcome {
 		other.Stop()
 	}
 	return o
+}
+
+func timerError() outcome {
+	late := make([]time.Duration, 10_000)
+	if quick {
+		late = late[:500]
+	}
+	ok := true
+	for i := range late {
+		start := time.Now()
+		time.Sleep(200 * time.Microsecond)
+		late[i] = time.Since(start) - 200*time.Microsecond
+		ok = ok && late[i] >= 0
+	}
+	return percentiles(late, ok)
 }

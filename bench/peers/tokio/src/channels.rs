@@ -198,3 +198,34 @@ pub fn mutex_4(rt: &Runtime) -> Outcome {
         Outcome::since(start, MUTEX_TASKS * MUTEX_LOCKS, ok)
     })
 }
+
+pub fn select_4(rt: &Runtime) -> Outcome {
+    const EACH: u64 = 1_000_000;
+    on_worker(rt, async {
+        let start = Instant::now();
+        let feed = || {
+            let (tx, rx) = mpsc::channel(CAPACITY);
+            tokio::spawn(async move {
+                for value in 0..EACH {
+                    tx.send(value).await.expect("send");
+                }
+            });
+            rx
+        };
+        let (mut a, mut b, mut c, mut d) = (feed(), feed(), feed(), feed());
+        let (mut count, mut sum) = (0, 0);
+        loop {
+            let value: u64 = tokio::select! {
+                Some(value) = a.recv() => value,
+                Some(value) = b.recv() => value,
+                Some(value) = c.recv() => value,
+                Some(value) = d.recv() => value,
+                else => break,
+            };
+            count += 1;
+            sum += value;
+        }
+        let ok = count == 4 * EACH && sum == 4 * (EACH * (EACH - 1) / 2);
+        Outcome::since(start, 4 * EACH, ok)
+    })
+}

@@ -3,7 +3,7 @@
 use crate::{on_worker, Outcome};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, Notify};
 
@@ -12,6 +12,7 @@ const ROUNDS: u64 = 300_000;
 const BLOCKING: u64 = 100_000;
 const YIELDERS: u64 = 1_000;
 const YIELDS: u64 = 1_000;
+const WAKES: u64 = 200;
 
 /// Counts tasks that ran; the last of `total` wakes the waiter.
 struct Countdown {
@@ -161,5 +162,19 @@ pub fn blocking_batch(rt: &Runtime) -> Outcome {
             joined += call.await.unwrap_or(0);
         }
         Outcome::since(start, BLOCKING, joined == BLOCKING)
+    })
+}
+
+pub fn spawn_wake(rt: &Runtime) -> Outcome {
+    on_worker(rt, async {
+        let mut delays = Vec::new();
+        for _ in 0..WAKES {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            let spawned = Instant::now();
+            let child = tokio::spawn(async { Instant::now() });
+            while spawned.elapsed() < Duration::from_millis(5) {}
+            delays.push(child.await.expect("child").saturating_duration_since(spawned));
+        }
+        Outcome::percentiles(delays, true)
     })
 }

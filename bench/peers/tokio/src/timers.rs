@@ -1,6 +1,6 @@
 //! Timers.
 
-use crate::{on_worker, Outcome};
+use crate::{is_quick, on_worker, Outcome};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -22,7 +22,7 @@ extern "C" {
     fn clock_gettime(clock: i32, time: *mut Timespec) -> i32;
 }
 
-fn process_cpu_time() -> Duration {
+pub fn process_cpu_time() -> Duration {
     const CLOCK_PROCESS_CPUTIME_ID: i32 = 2;
     let mut time = Timespec { seconds: 0, nanoseconds: 0 };
     // SAFETY: `time` has the layout of struct timespec on 64-bit Linux.
@@ -54,7 +54,8 @@ pub fn timers(rt: &Runtime) -> Outcome {
         for sleeper in sleepers {
             slept += sleeper.await.unwrap_or(false) as u64;
         }
-        Outcome { elapsed: process_cpu_time() - cpu_start, ops: SLEEPERS, ok: slept == SLEEPERS }
+        let elapsed = process_cpu_time() - cpu_start;
+        Outcome { elapsed, ops: SLEEPERS, ok: slept == SLEEPERS, figures: Vec::new() }
     })
 }
 
@@ -96,4 +97,21 @@ pub fn churn(rt: &Runtime) -> Outcome {
 
 pub fn churn_bg(rt: &Runtime) -> Outcome {
     churn_with(rt, BACKGROUND)
+}
+
+pub fn timer_error(rt: &Runtime) -> Outcome {
+    let n = if is_quick() { 500 } else { 10_000 };
+    on_worker(rt, async move {
+        let wait = Duration::from_micros(200);
+        let mut late = Vec::with_capacity(n);
+        let mut ok = true;
+        for _ in 0..n {
+            let start = Instant::now();
+            sleep(wait).await;
+            let took = start.elapsed();
+            ok = ok && took >= wait;
+            late.push(took.saturating_sub(wait));
+        }
+        Outcome::percentiles(late, ok)
+    })
 }
