@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #define SLEEPERS 1000000u
+#define QUICK_SLEEPERS 200000u
 #define CHURNS 1000000u
 #define BACKGROUND 100000u
 
@@ -32,20 +33,21 @@ static int sleep_in_task(void *arg)
 
 static bool timers_tasks(filch_runtime *rt, double *ret_value)
 {
-    struct sleeper *sleepers = bench_alloc(SLEEPERS * sizeof *sleepers);
+    unsigned n = bench_quick ? QUICK_SLEEPERS : SLEEPERS;
+    struct sleeper *sleepers = bench_alloc(n * sizeof *sleepers);
     uint64_t cpu = process_cpu_ns();
     uint32_t random = 1;
     struct bench_latch latch;
 
     (void)rt;
-    bench_latch_init(&latch, SLEEPERS);
-    for (unsigned i = 0; i < SLEEPERS; i++) {
+    bench_latch_init(&latch, n);
+    for (unsigned i = 0; i < n; i++) {
         sleepers[i].latch = &latch;
         sleepers[i].until = filch_after(next_random(&random) % 1000 * FILCH_MILLISECOND);
         BENCH_OK(filch_spawn(sleep_in_task, &sleepers[i]));
     }
     bench_latch_wait(&latch);
-    *ret_value = (double)(process_cpu_ns() - cpu) / SLEEPERS;
+    *ret_value = (double)(process_cpu_ns() - cpu) / n;
     free(sleepers);
     return atomic_load(&latch.left) == 0;
 }
@@ -65,13 +67,14 @@ static void count_and_free(filch_future *self)
 
 static bool timers(filch_runtime *rt, double *ret_value)
 {
+    unsigned n = bench_quick ? QUICK_SLEEPERS : SLEEPERS;
     uint64_t cpu = process_cpu_ns();
     uint32_t random = 1;
     struct bench_latch latch;
 
     (void)rt;
-    bench_latch_init(&latch, SLEEPERS);
-    for (unsigned i = 0; i < SLEEPERS; i++) {
+    bench_latch_init(&latch, n);
+    for (unsigned i = 0; i < n; i++) {
         struct sleeping_future *future = bench_alloc(sizeof *future);
 
         filch_sleep_future_init(&future->sleep,
@@ -81,7 +84,7 @@ static bool timers(filch_runtime *rt, double *ret_value)
         BENCH_OK(filch_future_spawn(&future->sleep.base, NULL, NULL));
     }
     bench_latch_wait(&latch);
-    *ret_value = (double)(process_cpu_ns() - cpu) / SLEEPERS;
+    *ret_value = (double)(process_cpu_ns() - cpu) / n;
     return atomic_load(&latch.left) == 0;
 }
 

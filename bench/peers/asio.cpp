@@ -185,7 +185,7 @@ awaitable<peer_result> wake_often()
     asio::steady_timer timer(executor);
     std::vector<uint64_t> delays;
     bool ok = true;
-    for (int i = 0; i < PEER_WAKES; i++) {
+    for (int i = 0; i < peer_wakes(); i++) {
         timer.expires_after(2ms);
         co_await timer.async_wait(use_awaitable);
         std::atomic<uint64_t> started = 0;
@@ -209,19 +209,20 @@ peer_result spawn_wake()
 
 peer_result timers()
 {
-    Countdown countdown(PEER_TASKS);
+    const int n = peer_sleepers();
+    Countdown countdown(static_cast<uint64_t>(n));
     Pool pool;
     std::vector<asio::steady_timer> all;
-    all.reserve(PEER_TASKS);
+    all.reserve(static_cast<size_t>(n));
     uint64_t cpu = peer_cpu_ns(), x = PEER_RANDOM_SEED;
     asio::post(pool.context, [&] {
-        for (int i = 0; i < PEER_TASKS; i++) {
+        for (int i = 0; i < n; i++) {
             all.emplace_back(pool.context, std::chrono::milliseconds(peer_random(&x) % 1000));
             all.back().async_wait([&countdown](error_code) { countdown.down(); });
         }
     });
     countdown.wait();
-    return peer_one(static_cast<double>(peer_cpu_ns() - cpu) / double{PEER_TASKS}, "ns/timer",
+    return peer_one(static_cast<double>(peer_cpu_ns() - cpu) / n, "ns/timer",
                     countdown.is_complete());
 }
 
@@ -432,7 +433,7 @@ constexpr peer_bench benches[] = {
     {"spawn_outside", spawn_outside, false},
     {"chain", chain, false},
     {"yield", yield, false},
-    {"spawn_wake", spawn_wake, false},
+    {"spawn_wake", spawn_wake, true},
     {"timers", timers, false},
     {"churn", churn, false},
     {"churn_bg", churn_bg, false},

@@ -18,6 +18,9 @@ enum {
     PEER_CHURNS = 1000000,
     PEER_BACKGROUND = 100000,
     PEER_WAKES = 200,
+    PEER_QUICK_WAKES = 40,
+    PEER_QUICK_BLOCKING = 20000,
+    PEER_QUICK_SLEEPERS = 200000,
     PEER_PARKED = 10000,
     PEER_FIGURES = 4,
 };
@@ -82,6 +85,22 @@ static inline struct peer_result peer_one(double value, const char *unit, bool o
     struct peer_result result = peer_begin(ok);
     peer_add(&result, NULL, unit, value);
     return result;
+}
+
+/* Sizes that --quick makes smaller. */
+static inline int peer_wakes(void)
+{
+    return peer_quick ? PEER_QUICK_WAKES : PEER_WAKES;
+}
+
+static inline int peer_sleepers(void)
+{
+    return peer_quick ? PEER_QUICK_SLEEPERS : PEER_TASKS;
+}
+
+static inline int peer_blocking(void)
+{
+    return peer_quick ? PEER_QUICK_BLOCKING : PEER_BLOCKING;
 }
 
 /* ns per operation since @start. */

@@ -161,7 +161,7 @@ peer_result spawn_wake()
     Arena arena;
     std::vector<uint64_t> delays;
     bool ok = true;
-    for (int i = 0; i < PEER_WAKES; i++) {
+    for (int i = 0; i < peer_wakes(); i++) {
         std::this_thread::sleep_for(std::chrono::milliseconds(2));
         std::atomic<uint64_t> started = 0;
         uint64_t spawned = arena.wait_for([&] {
@@ -207,7 +207,7 @@ constexpr peer_bench benches[] = {
     {"spawn_detached", spawn_detached, false},
     {"spawn_outside", spawn_outside, false},
     {"chain", chain, false},
-    {"spawn_wake", spawn_wake, false},
+    {"spawn_wake", spawn_wake, true},
     {"mpsc_1p", [] { return flow(true); }, false},
     {"umpsc_1p", [] { return flow(false); }, false},
 };

@@ -22,21 +22,22 @@ static void on_fired(uv_timer_t *timer)
 
 static struct peer_result timers(void)
 {
-    uv_timer_t *all = malloc(PEER_TASKS * sizeof *all);
+    int n = peer_sleepers();
+    uv_timer_t *all = malloc((size_t)n * sizeof *all);
     uint64_t cpu = peer_cpu_ns(), x = PEER_RANDOM_SEED;
     fired = 0;
     uv_update_time(loop);
-    for (int i = 0; i < PEER_TASKS; i++) {
+    for (int i = 0; i < n; i++) {
         uv_timer_init(loop, &all[i]);
         check(uv_timer_start(&all[i], on_fired, peer_random(&x) % 1000, 0), "uv_timer_start");
     }
     uv_run(loop, UV_RUN_DEFAULT);
     cpu = peer_cpu_ns() - cpu;
-    for (int i = 0; i < PEER_TASKS; i++)
+    for (int i = 0; i < n; i++)
         uv_close((uv_handle_t *)&all[i], NULL);
     uv_run(loop, UV_RUN_DEFAULT);
     free(all);
-    return peer_one((double)cpu / PEER_TASKS, "ns/timer", fired == PEER_TASKS);
+    return peer_one((double)cpu / n, "ns/timer", fired == (unsigned)n);
 }
 
 static struct peer_result churn_with(int background)
@@ -137,28 +138,28 @@ static void after_work(uv_work_t *request, int status)
     }
 }
 
-static struct peer_result run_jobs(int at_once)
+static struct peer_result run_jobs(int total, int at_once)
 {
     struct job *jobs = calloc((size_t)at_once, sizeof *jobs);
     uint64_t start = peer_now_ns();
     answers = 0;
-    jobs_left = PEER_BLOCKING - at_once;
+    jobs_left = total - at_once;
     for (int i = 0; i < at_once; i++)
         check(uv_queue_work(loop, &jobs[i].request, work, after_work), "uv_queue_work");
     uv_run(loop, UV_RUN_DEFAULT);
-    struct peer_result result = peer_since(start, PEER_BLOCKING, answers == PEER_BLOCKING);
+    struct peer_result result = peer_since(start, total, answers == total);
     free(jobs);
     return result;
 }
 
 static struct peer_result blocking(void)
 {
-    return run_jobs(1);
+    return run_jobs(peer_blocking(), 1);
 }
 
 static struct peer_result blocking_batch(void)
 {
-    return run_jobs(PEER_BLOCKING);
+    return run_jobs(PEER_BLOCKING, PEER_BLOCKING);
 }
 
 int main(int argc, char **argv)

@@ -56,9 +56,10 @@ def _group(name, rows):
 def section(rows):
     machines = "; ".join(dict.fromkeys(row.machine for row in rows))
     most = max(row.samples for row in rows)
-    parts = [HEADING, f"{machines}. Medians of up to {most} samples, those of filch and of its peers "
-             "taken in turn. In brackets: the cost relative to filch's, so that above 1 filch is "
-             "better; in bold: the best of the line.", _versions(rows)]
+    taken = "One sample each" if most == 1 else f"Medians of up to {most} samples each"
+    legend = (f"{machines}. {taken}, filch and its peers in turn. In brackets: the cost relative to "
+              "filch's, so that above 1 filch is better; in bold: the best of the line.")
+    parts = [HEADING, legend, _versions(rows)]
     for group in dict.fromkeys(row.group for row in rows):
         chosen = [row for row in rows if row.group == group]
         parts.append(_limits(chosen) if group == "limits" else _group(group, chosen))

@@ -48,6 +48,7 @@ def _document(width, height, title, subtitle, parts):
 
 # Bars.
 
+SEEN_IN_CURVES = ("p50_us", "p999_us")
 NAMES, BARS, VALUES = 170, 470, 200  # widths of the columns
 TOP, BAR, GAP = 84, 15, 30  # heights: head, a bar, what separates benchmarks
 FEWEST, MOST = -4, 6  # octaves of the axis, at most
@@ -92,7 +93,8 @@ def _bars(group, rows):
         if (row.label, row.workers) != heading:
             y += GAP - BAR if heading else 0
             heading = (row.label, row.workers)
-            parts.append(_text(16, y + 11, f"{row.label}, {row.workers} workers", extra=' font-weight="bold"'))
+            name = f"{row.label}, {row.workers} worker{'' if row.workers == 1 else 's'}"
+            parts.append(_text(16, y + 11, name, extra=' font-weight="bold"'))
             parts.append(_text(NAMES + BARS + 60, y + 11, f"{number(row.filch)} {row.unit}",
                                colour=_colour("filch")))
             y += BAR + 3
@@ -185,15 +187,22 @@ def _scaling(label, rows):
     return _lines(f"{label} over workers", f"{rows[0].unit}, medians", "workers", ticks, series)
 
 
+def _bars_of(row):
+    """Servers have as many metrics as benchmarks: a drawing for each metric."""
+    return f"{row.group}_{row.metric}" if row.group in ("echo", "http") else row.group
+
+
 def write_plots(rows, folder):
     """Bars for each group, latencies for each benchmark that has them, and what each benchmark that
     was measured with several numbers of workers makes of them. Returns the files' names."""
     folder.mkdir(parents=True, exist_ok=True)
     drawings = {}
     rows = [row for row in rows if row.impl != MACHINE]
-    compared = [row for row in rows if row.cost]
-    for group in dict.fromkeys(row.group for row in compared):
-        drawings[f"ratios_{group}"] = _bars(group, [r for r in compared if r.group == group])
+    curves = {row.bench for row in rows if row.curve}
+    compared = [row for row in rows
+                if row.cost and not (row.bench in curves and row.metric in SEEN_IN_CURVES)]
+    for name in dict.fromkeys(_bars_of(row) for row in compared):
+        drawings[f"ratios_{name}"] = _bars(name, [r for r in compared if _bars_of(r) == name])
     curved = [row for row in rows if row.curve]
     for bench in dict.fromkeys(row.bench for row in curved):
         drawings[f"latency_{bench}"] = _latencies(bench, [r for r in curved if r.bench == bench])

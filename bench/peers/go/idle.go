@@ -35,10 +35,7 @@ func processSwitches() (sum float64) {
 }
 
 func memTask() outcome {
-	sleepers := 1_000_000
-	if quick {
-		sleepers = 100_000
-	}
+	sleepers := pick(1_000_000, 100_000)
 	var arrived, woken int64
 	rss, tables := processBytes("VmRSS:"), processBytes("VmPTE:")
 	all := make(chan struct{})
@@ -64,10 +61,7 @@ func memTask() outcome {
 
 func idleCPU() outcome {
 	const parked = 10_000
-	seconds := 10.0
-	if quick {
-		seconds = 1
-	}
+	seconds := float64(pick(10, 1))
 	gate := make(chan struct{})
 	var arrived, left sync.WaitGroup
 	arrived.Add(parked)

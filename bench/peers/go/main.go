@@ -46,9 +46,17 @@ type bench struct {
 }
 
 // cold benchmarks have no warm-up.
-var cold = map[string]bool{"timer_error": true, "mem_task": true, "idle_cpu": true}
+var cold = map[string]bool{"spawn_wake": true, "timer_error": true, "mem_task": true, "idle_cpu": true}
 
 var quick bool
+
+// pick gives the size of a workload, which --quick makes smaller.
+func pick(whole, short int) int {
+	if quick {
+		return short
+	}
+	return whole
+}
 
 var benches = map[string]bench{
 	"spawn_join":     {"ns/task", spawnJoin},

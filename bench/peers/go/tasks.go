@@ -100,7 +100,7 @@ func oneshot() outcome {
 }
 
 func spawnWake() outcome {
-	delays := make([]time.Duration, 200)
+	delays := make([]time.Duration, pick(200, 40))
 	ok := true
 	for i := range delays {
 		time.Sleep(2 * time.Millisecond)

@@ -24,7 +24,7 @@ func nextRandom(x *uint64) uint64 {
 }
 
 func timers() outcome {
-	const sleepers = 1_000_000
+	sleepers := pick(1_000_000, 200_000)
 	var group sync.WaitGroup
 	var slept int64
 	cpuStart := cpuTime()
@@ -41,7 +41,7 @@ func timers() outcome {
 		}(time.Duration(nextRandom(&x)%1000) * time.Millisecond)
 	}
 	group.Wait()
-	return outcome{elapsed: cpuTime() - cpuStart, ops: sleepers, ok: slept == sleepers}
+	return outcome{elapsed: cpuTime() - cpuStart, ops: sleepers, ok: slept == int64(sleepers)}
 }
 
 func churn(background int) outcome {
@@ -65,10 +65,7 @@ func churn(background int) outcome {
 }
 
 func timerError() outcome {
-	late := make([]time.Duration, 10_000)
-	if quick {
-		late = late[:500]
-	}
+	late := make([]time.Duration, pick(10_000, 500))
 	ok := true
 	for i := range late {
 		start := time.Now()

@@ -1,7 +1,7 @@
 //! Many tasks that do nothing: their memory, and what an idle runtime costs.
 
 use crate::timers::process_cpu_time;
-use crate::{is_quick, on_worker, Outcome};
+use crate::{on_worker, pick, Outcome};
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
@@ -36,7 +36,7 @@ fn process_switches() -> f64 {
 }
 
 pub fn mem_future(rt: &Runtime) -> Outcome {
-    let n: u64 = if is_quick() { 100_000 } else { 1_000_000 };
+    let n = pick(1_000_000, 100_000);
     on_worker(rt, async move {
         let arrived = Arc::new(AtomicU64::new(0));
         let all = Arc::new(Notify::new());
@@ -77,7 +77,7 @@ pub fn idle_cpu(rt: &Runtime) -> Outcome {
         std::thread::sleep(Duration::from_millis(1));
     }
     std::thread::sleep(Duration::from_millis(500));
-    let seconds = if is_quick() { 1.0 } else { 10.0 };
+    let seconds = pick(10, 1) as f64;
     let (cpu, switches) = (process_cpu_time(), process_switches());
     std::thread::sleep(Duration::from_secs_f64(seconds));
     let cpu = (process_cpu_time() - cpu).as_secs_f64() * 1e3 * 10.0 / seconds;

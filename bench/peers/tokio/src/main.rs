@@ -37,9 +37,13 @@ impl Outcome {
     }
 }
 
-/// Was --quick given? Less waiting and less memory.
-pub fn is_quick() -> bool {
-    std::env::args().any(|arg| arg == "--quick")
+/// The size of a workload, which --quick makes smaller.
+pub fn pick(whole: u64, short: u64) -> u64 {
+    if std::env::args().any(|arg| arg == "--quick") {
+        short
+    } else {
+        whole
+    }
 }
 
 /// Run `future` on a worker, as a task: block_on() itself polls on the calling thread.
@@ -82,7 +86,7 @@ const BENCHES: &[(&str, &str, Bench)] = &[
 ];
 
 /// They have no warm-up.
-const COLD: &[&str] = &["timer_error", "mem_future", "idle_cpu"];
+const COLD: &[&str] = &["spawn_wake", "timer_error", "mem_future", "idle_cpu"];
 
 fn start_runtime(workers: usize) -> Runtime {
     Builder::new_multi_thread()

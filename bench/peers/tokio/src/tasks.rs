@@ -1,6 +1,6 @@
 //! Spawning, joining, yielding, blocking calls.
 
-use crate::{on_worker, Outcome};
+use crate::{on_worker, pick, Outcome};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,9 +10,11 @@ use tokio::sync::{oneshot, Notify};
 const TASKS: u64 = 1_000_000;
 const ROUNDS: u64 = 300_000;
 const BLOCKING: u64 = 100_000;
+const QUICK_BLOCKING: u64 = 20_000;
 const YIELDERS: u64 = 1_000;
 const YIELDS: u64 = 1_000;
 const WAKES: u64 = 200;
+const QUICK_WAKES: u64 = 40;
 
 /// Counts tasks that ran; the last of `total` wakes the waiter.
 struct Countdown {
@@ -143,13 +145,14 @@ pub fn oneshot(rt: &Runtime) -> Outcome {
 }
 
 pub fn blocking(rt: &Runtime) -> Outcome {
-    on_worker(rt, async {
+    let n = pick(BLOCKING, QUICK_BLOCKING);
+    on_worker(rt, async move {
         let start = Instant::now();
         let mut joined = 0;
-        for _ in 0..BLOCKING {
+        for _ in 0..n {
             joined += tokio::task::spawn_blocking(|| 1).await.unwrap_or(0);
         }
-        Outcome::since(start, BLOCKING, joined == BLOCKING)
+        Outcome::since(start, n, joined == n)
     })
 }
 
@@ -168,7 +171,7 @@ pub fn blocking_batch(rt: &Runtime) -> Outcome {
 pub fn spawn_wake(rt: &Runtime) -> Outcome {
     on_worker(rt, async {
         let mut delays = Vec::new();
-        for _ in 0..WAKES {
+        for _ in 0..pick(WAKES, QUICK_WAKES) {
             tokio::time::sleep(Duration::from_millis(2)).await;
             let spawned = Instant::now();
             let child = tokio::spawn(async { Instant::now() });

@@ -1,6 +1,6 @@
 //! Timers.
 
-use crate::{is_quick, on_worker, Outcome};
+use crate::{on_worker, pick, Outcome};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,6 +9,7 @@ use tokio::runtime::Runtime;
 use tokio::time::{sleep, Sleep};
 
 const SLEEPERS: u64 = 1_000_000;
+const QUICK_SLEEPERS: u64 = 200_000;
 const CHURNS: u64 = 1_000_000;
 const BACKGROUND: usize = 100_000;
 
@@ -38,11 +39,12 @@ fn next_random(x: &mut u64) -> u64 {
 }
 
 pub fn timers(rt: &Runtime) -> Outcome {
-    on_worker(rt, async {
+    let n = pick(SLEEPERS, QUICK_SLEEPERS);
+    on_worker(rt, async move {
         let cpu_start = process_cpu_time();
         let mut x = 0x9E3779B97F4A7C15;
-        let mut sleepers = Vec::with_capacity(SLEEPERS as usize);
-        for _ in 0..SLEEPERS {
+        let mut sleepers = Vec::with_capacity(n as usize);
+        for _ in 0..n {
             let wait = Duration::from_millis(next_random(&mut x) % 1000);
             sleepers.push(tokio::spawn(async move {
                 let start = Instant::now();
@@ -55,7 +57,7 @@ pub fn timers(rt: &Runtime) -> Outcome {
             slept += sleeper.await.unwrap_or(false) as u64;
         }
         let elapsed = process_cpu_time() - cpu_start;
-        Outcome { elapsed, ops: SLEEPERS, ok: slept == SLEEPERS, figures: Vec::new() }
+        Outcome { elapsed, ops: n, ok: slept == n, figures: Vec::new() }
     })
 }
 
@@ -100,10 +102,10 @@ pub fn churn_bg(rt: &Runtime) -> Outcome {
 }
 
 pub fn timer_error(rt: &Runtime) -> Outcome {
-    let n = if is_quick() { 500 } else { 10_000 };
+    let n = pick(10_000, 500);
     on_worker(rt, async move {
         let wait = Duration::from_micros(200);
-        let mut late = Vec::with_capacity(n);
+        let mut late = Vec::with_capacity(n as usize);
         let mut ok = true;
         for _ in 0..n {
             let start = Instant::now();
