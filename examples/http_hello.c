@@ -184,7 +184,7 @@ int main(int argc, char **argv)
 
     r = filch_runtime_start(&opts, &rt);
     if (r < 0) {
-        fprintf(stderr, "http_hello: %s\n", filch_runtime_strerror(r));
+        fprintf(stderr, "http_hello: %s\n", filch_strerror(r));
         return 1;
     }
     r = filch_listener_open(argv[1], NULL, &ln);

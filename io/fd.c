@@ -24,6 +24,21 @@ void *filch__fd_open(struct filch__fd *object, int fd)
     return filch__handle_make(object, generation);
 }
 
+/* The word of a closed object, for whose old handles it is another one. */
+static uint64_t next_generation(uint64_t generation)
+{
+    return ((generation + 1) & 0xffff) << GENERATION_SHIFT;
+}
+
+void filch__fd_forked(void *object)
+{
+    struct filch__fd *fd = object; /* the first member */
+    uint64_t state = filch_load_relaxed(&fd->state);
+
+    if (state & OPEN)
+        filch_store_release(&fd->state, next_generation(state >> GENERATION_SHIFT));
+}
+
 int filch__fd_enter(const void *handle, struct filch__fd **ret_object)
 {
     struct filch__fd *object = filch__handle_object(handle);
@@ -128,7 +143,7 @@ static void close_descriptor(struct filch__fd *object)
 /* The next handle on the same object is another one. */
 static void recycle(struct filch__fd *object, uint64_t generation, struct filch__pool *pool)
 {
-    filch_store_release(&object->state, ((generation + 1) & 0xffff) << GENERATION_SHIFT);
+    filch_store_release(&object->state, next_generation(generation));
     filch__pool_give(pool, object);
 }
 

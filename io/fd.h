@@ -28,6 +28,10 @@ struct filch__fd {
 /* Makes a fresh object from a pool open on @fd. Return: its handle. */
 void *filch__fd_open(struct filch__fd *object, int fd);
 
+/* For pools: in the child of a fork an open object's handle becomes stale. The descriptor is
+ * inherited like any other; the calls inside are the parent's. */
+void filch__fd_forked(void *object);
+
 /* Begins a call. Return: 0; -EINVAL (NULL); -EBADF (closed, or being closed). */
 int filch__fd_enter(const void *handle, struct filch__fd **ret_object);
 

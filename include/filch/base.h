@@ -69,6 +69,16 @@ FILCH_BEGIN_DECLS
  */
 FILCH_API const char *filch_version(void);
 
+/**
+ * filch_strerror() - one sentence for an error that a function of filch returned
+ * @error: the negative errno constant
+ *
+ * For what the library itself refuses the sentence names cause and remedy; for other errors it is
+ * the system's. Thread-safety: any thread. Suspends: no. Return: static text, "no error" for 0 and
+ * more.
+ */
+FILCH_API const char *filch_strerror(int error);
+
 FILCH_END_DECLS
 
 #endif

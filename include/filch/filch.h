@@ -7,6 +7,7 @@
 #include <filch/chan.h>
 #include <filch/future.h>
 #include <filch/local.h>
+#include <filch/log.h>
 #include <filch/runtime.h>
 #include <filch/scope.h>
 #include <filch/task.h>

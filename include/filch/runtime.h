@@ -1,9 +1,29 @@
 /* The runtime: workers that run tasks, the driver that does their I/O, the blocking pool, and their
- * numbers. */
+ * numbers.
+ *
+ * Signals: the runtime's threads block all signals but those that a fault raises (SIGSEGV, SIGBUS,
+ * SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT). So the host's handlers run on the host's own threads,
+ * and a task is never interrupted. A host that wants a signal on them, for a profiler, unblocks it
+ * in on_thread_start; the runtime's own system calls then take the interruptions, but those that
+ * tasks and jobs make by themselves see EINTR. Writing to a socket never raises SIGPIPE. A child
+ * that a task or job forks off gets the mask of the thread that started the runtime; posix_spawn
+ * hands the blocked signals on, unless it is told not to (POSIX_SPAWN_SETSIGMASK).
+ *
+ * fork(): the runtimes stay with the parent, which notices nothing, whatever the child does with
+ * them. In the child the calling thread is a plain thread, also when it was in a task or job; calls
+ * that take a runtime of the parent return -ECHILD, as do join and cancel of its live tasks;
+ * handles of connections and listeners are refused with -EBADF (their descriptors are inherited
+ * like any other, and closed by exec). Objects that are memory only, such as channels and scopes,
+ * must not be used in the child: nobody is there to wake who waits, or to unlock. The child may
+ * exec, exit, or start a runtime of its own with new objects; if it was in a task or job it must
+ * not return from its body, which aborts. The rules of POSIX for a child of a process with threads
+ * hold besides. vfork and posix_spawn are not concerned.
+ */
 #ifndef FILCH_RUNTIME_H
 #define FILCH_RUNTIME_H
 
 #include <filch/base.h>
+#include <filch/log.h>
 #include <filch/task.h>
 
 FILCH_BEGIN_DECLS
@@ -30,6 +50,22 @@ typedef struct filch_runtime_opts {
      * neither do at once nor poll: those on files and the like, and all others. 0: 4. */
     unsigned io_threads_bounded;
     unsigned io_threads_unbounded;
+    /* Takes the runtime's messages. NULL: as filch_log_set() says. Must work until shutdown has
+     * returned 0; @log_arg is passed to it. */
+    filch_log_fn log;
+    void *log_arg;
+    /* First part of the threads' names, "filch" when NULL: workers are filch-w0, filch-w1,
+     * blocking threads filch-b0 and so on. Cut so that a name has at most 15 bytes. Copied. */
+    const char *thread_name;
+    /* Called on each worker and blocking thread, when it starts before anything else, and as the
+     * last thing before it ends; and on a worker before it blocks for want of work and after that.
+     * Not in a task: they call nothing that suspends or needs one, and should be short, as they
+     * hold the thread up. NULL costs nothing. All get @hook_arg. */
+    void (*on_thread_start)(void *hook_arg);
+    void (*on_thread_stop)(void *hook_arg);
+    void (*on_park)(void *hook_arg);
+    void (*on_unpark)(void *hook_arg);
+    void *hook_arg;
 } filch_runtime_opts;
 
 /* Numbers since start, summed over the workers; each is exact once the runtime is idle. */
@@ -67,14 +103,11 @@ typedef struct filch_stats {
  *
  * Thread-safety: any plain thread; several runtimes may live in a process. Blocks shortly.
  * Return: 0; -EINVAL; -ENOMEM; -EMFILE; -EAGAIN (threads cannot be created); -ENOSYS or -EPERM
- * (io_uring is missing or refused: filch_runtime_strerror() says why and what helps).
+ * (io_uring is missing or refused: filch_strerror() says why and what helps). After an
+ * error nothing is left: no thread, no descriptor, no memory.
  */
 FILCH_API FILCH_MUST_CHECK int filch_runtime_start(const filch_runtime_opts *opts,
                                                    filch_runtime **ret_rt);
-
-/** filch_runtime_strerror() - one sentence with cause and remedy for an error of
- * filch_runtime_start(); static text. */
-FILCH_API const char *filch_runtime_strerror(int error);
 
 /**
  * filch_runtime_block_on() - run a function as a task and wait for it, from a plain thread
@@ -85,14 +118,17 @@ FILCH_API const char *filch_runtime_strerror(int error);
  *
  * Thread-safety: any plain thread, any number at once. Blocks the thread.
  * Return: 0; -ETIMEDOUT (the time was up; *@ret_result is set); -EDEADLK (called from a task);
- * -ESHUTDOWN; -ENOMEM; -EINVAL.
+ * -ESHUTDOWN; -ECHILD (in the child of a fork); -ENOMEM; -EINVAL.
  */
 FILCH_API FILCH_MUST_CHECK int filch_runtime_block_on(filch_runtime *rt, filch_fn fn, void *arg,
                                                       int *ret_result, filch_time until);
 
 /**
  * filch_runtime_spawn() - start a task from any thread
- * As filch_task_spawn(), but for a plain thread or another runtime's task.
+ * As filch_task_spawn(), but for a plain thread or another runtime's task. It may race with
+ * filch_runtime_shutdown(): either the task is spawned, and runs to its end, or the result is
+ * -ESHUTDOWN and @arg is still the caller's. Return: as filch_spawn(); -ECHILD (in the child of a
+ * fork).
  */
 FILCH_API FILCH_MUST_CHECK int filch_runtime_spawn(filch_runtime *rt, filch_fn fn, void *arg,
                                                    const filch_task_opts *opts,
@@ -101,31 +137,69 @@ FILCH_API FILCH_MUST_CHECK int filch_runtime_spawn(filch_runtime *rt, filch_fn f
 /**
  * filch_runtime_shutdown() - cancel all tasks, wait for them, and free the runtime
  * @rt:    consumed on success only
- * @until: stop waiting at this time
+ * @until: stop waiting at this time; FILCH_NEVER waits for as long as it takes, and says after 10 s
+ *         what it is waiting for
  *
- * New spawns are refused (-ESHUTDOWN), every task is cancelled (its body runs to its end), blocking
- * jobs are waited for, threads are joined, memory is freed. Handles of tasks stay valid for join
- * and detach.
+ * In this order: new spawns are refused (-ESHUTDOWN); every task is cancelled (its body runs to its
+ * end) and blocking jobs are waited for; the threads end; the rings are closed and memory is freed.
+ * Handles of tasks stay valid for join and detach.
  *
- * Thread-safety: one plain thread. Blocks it.
- * Return: 0; -ETIMEDOUT (tasks or jobs are still running: nothing was freed, call it again);
- * -EDEADLK (called from a task or job); -EINVAL (NULL).
+ * When the time is up, what has not ended is reported by name to the runtime's log, one message for
+ * each of the first 32, and filch_runtime_visit() tells the same to a program. Nothing that a
+ * straggler may use has been freed then, spawns stay refused, and shutdown may be called again.
+ *
+ * Thread-safety: any plain thread, or a blocking job of another runtime. Blocks it. A second thread
+ * that calls it meanwhile gets -EBUSY. Like a freed pointer, @rt must not be used after success; as
+ * a safety net spawn and shutdown return -ESHUTDOWN then, until the next runtime is started.
+ * Return: 0; -ETIMEDOUT; -EDEADLK (called from a task of any runtime, or from a job of @rt);
+ * -EBUSY; -ESHUTDOWN (it is over already); -ECHILD (in the child of a fork: nothing is freed);
+ * -EINVAL (NULL).
  */
 FILCH_API int filch_runtime_shutdown(filch_runtime *rt, filch_time until);
+
+typedef enum filch_live_kind {
+    FILCH_LIVE_TASK,
+    FILCH_LIVE_FUTURE,
+    FILCH_LIVE_JOB, /* of the blocking pool */
+} filch_live_kind;
+
+/* Something that has been spawned and has not ended. */
+typedef struct filch_live {
+    const char *name; /* as given at spawn, "" for none; cut after 63 bytes */
+    filch_live_kind kind;
+    /* "running", "runnable" (waits for its turn, a job for a thread), or, of a parked task, what
+     * for: "sleep", "join", "channel receive", "I/O", ... */
+    const char *doing;
+} filch_live;
+
+/**
+ * filch_runtime_visit() - look at every live task, future and job of a runtime
+ * @visit: called for each; what it gets is valid during the call. It may do anything but shut
+ *         runtimes down
+ *
+ * A picture in motion: what starts or ends meanwhile may be seen or not, and what each does is
+ * true for a moment; nothing is stopped or slowed down. Costs a look at every task's control block
+ * in the process.
+ *
+ * Thread-safety: any thread. Suspends: no. Return: how many were visited; -ECHILD (in the child of
+ * a fork); -EINVAL (NULL).
+ */
+FILCH_API ssize_t filch_runtime_visit(filch_runtime *rt,
+                                      void (*visit)(void *arg, const filch_live *live), void *arg);
 
 /**
  * filch_main() - start a runtime, run one function as its first task, shut down
  * @opts: borrowed; NULL for defaults
  *
- * Prints the reason to stderr when the runtime cannot start. Return: what @fn returned; -errno of
- * the start.
+ * Logs the reason when the runtime cannot start. Return: what @fn returned; -errno of the start.
  */
 FILCH_API int filch_main(filch_fn fn, void *arg, const filch_runtime_opts *opts);
 
 /** filch_runtime_self() - the runtime of the calling task or blocking job; NULL elsewhere. */
 FILCH_API filch_runtime *filch_runtime_self(void);
 
-/** filch_runtime_stats() - copy the numbers out. Thread-safety: any thread. Return: 0; -EINVAL. */
+/** filch_runtime_stats() - copy the numbers out. Thread-safety: any thread. Return: 0; -EINVAL;
+ * -ECHILD (in the child of a fork). */
 FILCH_API int filch_runtime_stats(filch_runtime *rt, filch_stats *ret_stats);
 
 FILCH_END_DECLS

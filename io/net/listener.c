@@ -62,7 +62,11 @@ struct filch_listener {
     filch_time backoff_until;
 };
 
-static struct filch__pool listener_pool = FILCH__POOL_INITIALISER(struct filch_listener, fd.next);
+static struct filch__pool listener_pool = {
+    .object_bytes = sizeof(struct filch_listener),
+    .link_offset = offsetof(struct filch_listener, fd.next),
+    .forked = filch__fd_forked,
+};
 
 static int open_socket(const struct filch__addr *addr, const filch_listener_opts *opts)
 {

@@ -15,7 +15,11 @@ struct filch_tcp {
     alignas(FILCH_CACHELINE) struct filch__fd fd;
 };
 
-static struct filch__pool tcp_pool = FILCH__POOL_INITIALISER(struct filch_tcp, fd.next);
+static struct filch__pool tcp_pool = {
+    .object_bytes = sizeof(struct filch_tcp),
+    .link_offset = offsetof(struct filch_tcp, fd.next),
+    .forked = filch__fd_forked,
+};
 
 int filch__tcp_wrap(int fd, bool lingers, filch_tcp **ret_conn)
 {

@@ -106,6 +106,12 @@ static void driver_close(struct filch__driver *driver)
     free(driver);
 }
 
+static void driver_forked(struct filch__driver *driver)
+{
+    for (unsigned i = 0; i < driver->lanes; i++)
+        filch__lane_forked(&driver->lane[i]);
+}
+
 static int driver_open(const filch_runtime_opts *opts, unsigned lanes,
                        struct filch__driver **ret_driver)
 {
@@ -154,6 +160,7 @@ static void driver_stats(struct filch__driver *driver, struct filch__driver_stat
 const struct filch__driver_ops filch__uring_driver = {
     .open = driver_open,
     .close = driver_close,
+    .forked = driver_forked,
     .lane = driver_lane,
     .enter_thread = filch__lane_enter_thread,
     .leave_thread = filch__lane_leave_thread,

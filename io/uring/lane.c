@@ -21,6 +21,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -370,6 +371,18 @@ void filch__lane_close(struct filch__lane *lane)
 {
     end_all_ops(lane);
     io_uring_queue_exit(&lane->ring);
+    close(lane->event_fd);
+}
+
+void filch__lane_forked(struct filch__lane *lane)
+{
+    struct io_uring *ring = &lane->ring;
+
+    munmap(ring->sq.sqes, *ring->sq.kring_entries * sizeof *ring->sq.sqes);
+    munmap(ring->sq.ring_ptr, ring->sq.ring_sz);
+    if (ring->cq.ring_ptr != ring->sq.ring_ptr)
+        munmap(ring->cq.ring_ptr, ring->cq.ring_sz);
+    close(ring->ring_fd);
     close(lane->event_fd);
 }
 

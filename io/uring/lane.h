@@ -42,6 +42,10 @@ struct filch__lane {
 int filch__lane_open(struct filch__lane *lane, unsigned entries, int attach_fd);
 void filch__lane_close(struct filch__lane *lane);
 
+/* In the child of a fork: gives up the child's share of the ring's memory and of the descriptors,
+ * which would keep the ring alive beyond the parent's use of it. */
+void filch__lane_forked(struct filch__lane *lane);
+
 /* Owner, or before the owner's thread exists. A submission entry, zeroed. Fill it, then commit.
  * NULL: the kernel takes no more now (very rare: completions must be reaped first). */
 struct io_uring_sqe *filch__lane_sqe(struct filch__lane *lane);

@@ -1,18 +1,18 @@
 /* The end of the line: says what broke, without allocating, and aborts. */
 #include "runtime/base/assert.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
+
+#include "runtime/base/log.h"
 
 void filch__throw(const char *what)
 {
-    dprintf(STDERR_FILENO, "filch: fatal: %s\n", what);
+    filch__log(NULL, FILCH_LOG_FATAL, "fatal: %s", what);
     abort();
 }
 
 void filch__assert_failed(const char *expression, const char *file, int line)
 {
-    dprintf(STDERR_FILENO, "filch: assertion failed: %s (%s:%d)\n", expression, file, line);
+    filch__log(NULL, FILCH_LOG_FATAL, "assertion failed: %s (%s:%d)", expression, file, line);
     abort();
 }

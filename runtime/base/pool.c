@@ -5,7 +5,7 @@
  * Invariant: each object of each slab is either in the chain `free`, in a magazine, or with a
  * caller. Two threads that find the pool empty may both map a slab: the second one is not lost,
  * only early. The list of slabs grows in front and never changes behind, so it is walked without
- * the lock.
+ * the lock. So does the list of the process's pools, which a pool joins with its first slab.
  */
 #include "runtime/base/pool.h"
 
@@ -66,11 +66,25 @@ static void slab_chain(struct filch__pool *pool, struct filch__pool_slab *slab, 
             i + 1 < to ? slab_object(pool, slab, i + 1) : NULL;
 }
 
+/* All pools with slabs. [pool-list] CAS with release by joining pools -> acquire by the fork's
+ * child: next_pool is visible. */
+static filch_atomic_ptr pools;
+
+static void join_pools(struct filch__pool *pool)
+{
+    void *first = filch_load_relaxed(&pools);
+
+    do {
+        pool->next_pool = first;
+    } while (!filch_cas_weak_acq_rel(&pools, &first, pool)); /* [pool-list] */
+}
+
 /* Maps a slab and adds its objects, as magazines if the pool has them. */
 static bool pool_grow(struct filch__pool *pool)
 {
     struct filch__pool_slab *slab = slab_map(pool);
     size_t piece;
+    bool is_first;
 
     if (!slab)
         return false;
@@ -78,6 +92,7 @@ static bool pool_grow(struct filch__pool *pool)
     for (size_t i = 0; i < slab->objects; i += piece)
         slab_chain(pool, slab, i, i + piece);
     filch_spinlock_lock(&pool->lock);
+    is_first = !pool->slabs;
     slab->next = pool->slabs;
     pool->slabs = slab;
     for (size_t i = 0; i < slab->objects; i += piece) {
@@ -92,6 +107,8 @@ static bool pool_grow(struct filch__pool *pool)
         }
     }
     filch_spinlock_unlock(&pool->lock);
+    if (is_first)
+        join_pools(pool);
     return true;
 }
 
@@ -133,10 +150,13 @@ static void *take_free(struct filch__pool *pool)
     if (!pool->free && pool->magazines) {
         pool->free = pool->magazines;
         pool->magazines = *magazine_link_of(pool, pool->free);
+        pool->free_count = FILCH__POOL_MAGAZINE;
     }
     object = pool->free;
-    if (object)
+    if (object) {
         pool->free = *link_of(pool, object);
+        pool->free_count--;
+    }
     filch_spinlock_unlock(&pool->lock);
     return object;
 }
@@ -156,6 +176,13 @@ void filch__pool_give(struct filch__pool *pool, void *object)
     filch_spinlock_lock(&pool->lock);
     *link_of(pool, object) = pool->free;
     pool->free = object;
+    /* Those who take magazines would never see what comes back one by one. */
+    if (++pool->free_count == FILCH__POOL_MAGAZINE && pool->magazine_offset) {
+        *magazine_link_of(pool, pool->free) = pool->magazines;
+        pool->magazines = pool->free;
+        pool->free = NULL;
+        pool->free_count = 0;
+    }
     filch_spinlock_unlock(&pool->lock);
 }
 
@@ -169,4 +196,23 @@ void filch__pool_each(struct filch__pool *pool, void (*fn)(void *object, void *a
     for (; slab; slab = slab->next)
         for (size_t i = 0; i < slab->objects; i++)
             fn(slab_object(pool, slab, i), arg);
+}
+
+static void call_forked(void *object, void *pool)
+{
+    ((struct filch__pool *)pool)->forked(object);
+}
+
+void filch__pools_forked(void)
+{
+    struct filch__pool *pool = filch_load_acquire(&pools); /* [pool-list] */
+
+    for (; pool; pool = pool->next_pool) {
+        filch_spinlock_init(&pool->lock);
+        pool->free = NULL;
+        pool->magazines = NULL;
+        pool->free_count = 0;
+        if (pool->forked)
+            filch__pool_each(pool, call_forked, pool);
+    }
 }

@@ -23,10 +23,14 @@ struct filch__pool {
     size_t object_bytes; /* a multiple of FILCH_CACHELINE */
     size_t link_offset;
     size_t magazine_offset; /* 0: no magazines */
-    filch_spinlock lock;    /* guards the rest */
-    void *free;             /* single objects */
+    /* Called for each object, free or not, in the child of a fork. NULL: nothing to do. */
+    void (*forked)(void *object);
+    filch_spinlock lock; /* guards the rest */
+    void *free;          /* single objects; with magazines fewer than fill one */
+    size_t free_count;   /* in `free`, of a pool with magazines */
     void *magazines;
     struct filch__pool_slab *slabs;
+    struct filch__pool *next_pool; /* of the process; written once, by the first slab's maker */
 };
 
 #define FILCH__POOL_INITIALISER(type, link)                                                        \
@@ -53,7 +57,12 @@ void filch__pool_give(struct filch__pool *pool, void *object);
 void *filch__pool_take_magazine(struct filch__pool *pool);
 void filch__pool_give_magazine(struct filch__pool *pool, void *chain);
 
-/* Calls @fn for every object that ever existed, free or not. @fn must not take or give. */
+/* Calls @fn for every object that ever existed, free or not. */
 void filch__pool_each(struct filch__pool *pool, void (*fn)(void *object, void *arg), void *arg);
+
+/* In the child of a fork, whose only thread calls, for all pools: locks that other threads held are
+ * free, and what was free stays unused, since one of them may have been in the middle of a change.
+ */
+void filch__pools_forked(void);
 
 #endif

@@ -12,13 +12,13 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include <filch/time.h>
 
 #include "runtime/base/futex.h"
+#include "runtime/sched/thread.h"
 
 #define STACK_BYTES ((size_t)2 << 20)
 #define CREATE_AGAIN_NS FILCH_MILLISECOND
@@ -50,34 +50,18 @@ void filch__blocking_call_locked(struct filch__blocking_pool *pool,
     filch__job_look(&pool->jobs);
 }
 
-/* Signals go to the host's threads; those that a fault raises stay where it happens. */
-static void block_signals(sigset_t *ret_old)
-{
-    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
-    sigset_t set;
-
-    sigfillset(&set);
-    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
-        sigdelset(&set, faults[i]);
-    pthread_sigmask(SIG_SETMASK, &set, ret_old);
-}
-
-/* A new thread inherits the mask of its creator. */
 static int start_thread(struct filch__blocking_thread *thread)
 {
     pthread_attr_t attr;
     pthread_t id;
-    sigset_t old;
     int r = pthread_attr_init(&attr);
 
     if (r)
         return -r;
     pthread_attr_setstacksize(&attr, thread->pool->opts.stack_bytes);
-    block_signals(&old);
-    r = pthread_create(&id, &attr, filch__blocking_thread_main, thread);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    r = filch__thread_create(&id, &attr, filch__blocking_thread_main, thread);
     pthread_attr_destroy(&attr);
-    return -r;
+    return r;
 }
 
 /* Makes a thread that `creating` and `lookers` count already. */
@@ -141,6 +125,7 @@ int filch__blocking_pool_init(struct filch__blocking_pool *pool,
     if (!pool->opts.stack_bytes)
         pool->opts.stack_bytes = STACK_BYTES;
     pool->threads = 0;
+    pool->numbered = 0;
     pool->creating = 0;
     filch__list_init(&pool->idle);
     pool->watcher = NULL;

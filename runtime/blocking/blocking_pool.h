@@ -23,12 +23,14 @@ struct filch__blocking_opts {
     void (*run)(struct filch__task *job);
     /* Tells the world that it has run; the job may be freed. The thread looks for jobs already. */
     void (*finish)(struct filch__task *job);
+    struct filch_runtime *rt; /* whose threads they are; NULL in the pool's own tests */
 };
 
 /* All but the atomics and what init writes is guarded by jobs.lock. */
 struct filch__blocking_pool {
     struct filch__job_queue jobs;
     struct filch__blocking_opts opts;
+    unsigned numbered;       /* threads so far: the next one's number */
     unsigned threads;        /* that run this pool's code and have not begun to end */
     unsigned creating;       /* about to be created, or created and not yet counted in threads */
     struct filch__list idle; /* parked threads, the latest one last */

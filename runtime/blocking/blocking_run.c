@@ -16,9 +16,17 @@ __attribute__((noinline)) struct filch__task *filch__blocking_self(void)
     return self_job;
 }
 
+void filch__blocking_forked(void)
+{
+    if (self_job)
+        filch__task_forked(self_job);
+    self_job = NULL;
+}
+
 void filch__blocking_body(struct filch__task *job)
 {
     filch__state_pick(&job->state);
+    job->waiting = FILCH_WAIT_RUNNING;
     self_job = job;
     job->result = job->fn(job->arg);
 }
@@ -82,7 +90,16 @@ int filch_blocking_spawn(filch_fn fn, void *arg, const filch_task_opts *opts, fi
 int filch_runtime_blocking_spawn(filch_runtime *rt, filch_fn fn, void *arg,
                                  const filch_task_opts *opts, filch_task **ret_task)
 {
-    return rt ? spawn_job(rt, fn, arg, opts, ret_task) : -EINVAL;
+    int r;
+
+    if (!rt || !fn)
+        return -EINVAL;
+    r = filch__spawn_begin(rt);
+    if (r < 0)
+        return r;
+    r = spawn_job(rt, fn, arg, opts, ret_task);
+    filch__spawn_end(rt);
+    return r;
 }
 
 int filch_blocking_run(filch_fn fn, void *arg, const filch_task_opts *opts, int *ret_result,
@@ -125,6 +142,8 @@ int filch_blocking_class_new(filch_runtime *rt, const filch_blocking_class_opts 
     if (!rt || !opts || !opts->name || !ret_class ||
         strnlen(opts->name, FILCH__JOB_CLASS_NAME) == FILCH__JOB_CLASS_NAME)
         return -EINVAL;
+    if (filch__runtime_was_forked(rt))
+        return -ECHILD;
     jobs = &rt->blocking.jobs;
     index =
         filch__job_class_add(jobs, opts->name, opts->threads_max,
@@ -144,6 +163,8 @@ int filch_blocking_class_stats(filch_runtime *rt, const filch_blocking_class *cl
 
     if (!rt || !ret_stats)
         return -EINVAL;
+    if (filch__runtime_was_forked(rt))
+        return -ECHILD;
     jobs = &rt->blocking.jobs;
     index = class_of(rt, class);
     if (index < 0)

@@ -38,6 +38,7 @@
 #include <filch/time.h>
 
 #include "runtime/base/futex.h"
+#include "runtime/sched/thread.h"
 #include "runtime/task/task.h"
 
 #define SPIN_NS (20 * FILCH_MICROSECOND)
@@ -256,18 +257,24 @@ static void run_job(struct filch__blocking_thread *thread, struct filch__task *j
     pool->opts.finish(job);
 }
 
-/* The one place for what a thread does first. */
 static void enter_thread(struct filch__blocking_thread *thread)
 {
+    struct filch__blocking_pool *pool = thread->pool;
+    unsigned number;
+
     thread->id = pthread_self();
     thread->nap_ns = NAP_MIN_NS;
-    pthread_setname_np(thread->id, "filch-blocking");
+    filch__blocking_lock(pool);
+    number = pool->numbered++;
+    filch__blocking_unlock(pool);
+    filch__thread_begin(pool->opts.rt, 'b', number);
 }
 
 void *filch__blocking_thread_main(void *arg)
 {
     struct filch__blocking_thread *thread = arg;
     struct filch__blocking_pool *pool = thread->pool;
+    struct filch_runtime *rt = pool->opts.rt;
     enum verdict verdict = TAKE;
     struct filch__task *job;
 
@@ -287,5 +294,6 @@ void *filch__blocking_thread_main(void *arg)
         job = next_locked(thread, true, &verdict);
     }
     end_thread_locked(thread);
+    filch__thread_end(rt); /* it is there until this thread has been joined: [ended] */
     return NULL;
 }

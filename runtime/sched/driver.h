@@ -23,6 +23,9 @@ struct filch__driver_ops {
     int (*open)(const filch_runtime_opts *opts, unsigned lanes, struct filch__driver **ret_driver);
     /* Frees it. No worker runs any more, nothing is in flight but wake-ups. */
     void (*close)(struct filch__driver *driver);
+    /* In the child of a fork, for a driver of the parent's: lets go of what the two share, touching
+     * no ring. Nothing else is called for it then. */
+    void (*forked)(struct filch__driver *driver);
     struct filch__lane *(*lane)(struct filch__driver *driver, unsigned index);
     /* On the worker's thread, first and last thing. */
     void (*enter_thread)(struct filch__lane *lane);

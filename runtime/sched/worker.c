@@ -68,6 +68,15 @@ __attribute__((noinline)) struct filch__worker *filch__worker_self(void)
 
 #endif
 
+void filch__worker_forked(void)
+{
+    struct filch__worker *worker = filch__worker_self();
+
+    if (worker && worker->current)
+        filch__task_forked(worker->current);
+    self_worker = NULL;
+}
+
 struct filch__task *filch__task_current(void)
 {
     struct filch__worker *worker = filch__worker_self();
@@ -442,16 +451,12 @@ static void learn_own_stack(struct filch__worker *worker)
 
 static void enter_thread(struct filch__worker *worker)
 {
-    char name[16];
-
     self_worker = worker;
     worker->errno_at = &errno;
     worker->overflow_stack = filch__overflow_enter_thread();
     for (unsigned i = 0; i < FILCH__STACK_CLASSES; i++)
         worker->stacks[i].size_class = (enum filch__stack_class)i;
     worker->cxx_state = filch__cxx_state();
-    snprintf(name, sizeof name, "filch-%u", worker->index);
-    pthread_setname_np(pthread_self(), name);
 #ifdef FILCH__SWITCH_SANITIZED
     learn_own_stack(worker);
 #endif

@@ -9,6 +9,7 @@
 #include <filch/blocking.h>
 #include <filch/time.h>
 
+#include "runtime/base/log.h"
 #include "runtime/blocking/blocking_pool.h"
 #include "runtime/sched/driver.h"
 #include "runtime/sched/idle.h"
@@ -95,23 +96,48 @@ struct filch__worker {
     pthread_t thread;
 };
 
+/* filch_runtime.stopping. */
+enum {
+    FILCH__RUNNING = 0,
+    FILCH__STOPPING, /* no new spawns, everything is cancelled; stays so when it has ended */
+    FILCH__FORKED,   /* we are the child of a fork, and it is the parent's */
+};
+
+/* filch_runtime.closing. */
+enum {
+    FILCH__CLOSE_NOBODY = 0,
+    FILCH__CLOSE_BUSY, /* a thread is in shutdown */
+    FILCH__CLOSE_OVER,
+};
+
+/* The block is never freed, only used again: sched/registry.c. */
 struct filch_runtime {
+    /* These two are kept when the block is used again, since late ones come and go: threads that
+     * are no workers inside of a wake [foreign-wake] or a spawn [outside-spawn]. */
+    filch_atomic_u32 wakers;
+    filch_atomic_u32 callers;
+
     unsigned workers;
     filch_runtime_opts opts;
-    uint64_t fp_control;          /* of the thread that started it */
+    uint64_t fp_control; /* of the thread that started it */
+    struct filch__log log;
+    char thread_name[16];
+    sigset_t host_mask;           /* of the thread that started it */
     struct filch__worker *worker; /* array */
     struct filch__driver *driver;
     struct filch__inject inject;
     struct filch__idle idle;
     struct filch__blocking_pool blocking;
-    filch_atomic_u32 stopping;    /* 1: no new spawns, everything is cancelled */
+    filch_atomic_u32 stopping;
     filch_atomic_u32 exiting;     /* 1: workers leave their loops */
-    filch_atomic_u32 finish_seq;  /* futex: grows at each task's end while stopping */
+    filch_atomic_u32 finish_seen; /* futex: 1: a task has ended since shutdown's last look */
+    filch_atomic_u32 closing;
     filch_atomic_u32 monitor;     /* 1: a parked worker has monitor duty */
     filch_atomic_u32 spinner;     /* 1: a worker spins */
     filch_atomic_u32 next_pinned; /* grows; the worker of the next pinned task that names none */
     /* For threads that are no workers. */
     filch_atomic_u64 outside_spawned, outside_finished, outside_inject_wakes, outside_wakes_sent;
+    struct filch_runtime *next; /* in the list of those that live, or of free blocks */
 };
 
 #define FILCH__LIFO_USES 3
@@ -185,7 +211,32 @@ struct filch__task *filch__blocking_self(void);
 void filch__blocking_body(struct filch__task *job);
 void filch__blocking_finish(struct filch__task *job);
 
-/* Live tasks: 0 is exact once nothing can be spawned any more. */
+/* Tasks, futures and jobs that have been spawned and have not ended: 0 is exact once nothing can be
+ * spawned any more. */
 uint64_t filch__runtime_live(struct filch_runtime *rt);
+
+/* In the child of a fork: is it the parent's? */
+static inline bool filch__runtime_was_forked(struct filch_runtime *rt)
+{
+    return filch_load_relaxed(&rt->stopping) == FILCH__FORKED;
+}
+
+/* Why a runtime that stops refuses a spawn: -ESHUTDOWN; -ECHILD. */
+int filch__runtime_refusal(struct filch_runtime *rt);
+
+/* A task of a runtime that stops has ended, and has been counted. */
+void filch__runtime_finished(struct filch_runtime *rt);
+
+/* The first @n workers, which have nothing to run any more, leave their loops; joins them. */
+void filch__runtime_end_workers(struct filch_runtime *rt, unsigned n);
+
+/* Frees all but the block, which may be used again from then on. */
+void filch__runtime_free(struct filch_runtime *rt);
+
+/* In the child of a fork, for its only thread: it is no worker and runs no job, whatever it was.
+ * The task or job that it was in is told so. */
+void filch__worker_forked(void);
+void filch__blocking_forked(void);
+void filch__task_forked(struct filch__task *task);
 
 #endif

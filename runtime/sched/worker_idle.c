@@ -308,7 +308,11 @@ static void park(struct filch__worker *worker)
 
     filch_counter_add(&worker->stats.parks, 1);
     filch_store_relaxed(&worker->parked, 1);
+    if (rt->opts.on_park)
+        rt->opts.on_park(rt->opts.hook_arg);
     filch__uring_driver.park(worker->lane, earlier(earlier(due, trim), until));
+    if (rt->opts.on_unpark)
+        rt->opts.on_unpark(rt->opts.hook_arg);
     filch_store_relaxed(&worker->parked, 0);
     if (trim != FILCH_NEVER && filch_now() >= trim)
         filch__stack_trim();

@@ -462,6 +462,22 @@ void filch__stack_trim(void)
     }
 }
 
+void filch__stack_forked(void)
+{
+    static const pthread_mutex_t unlocked = PTHREAD_MUTEX_INITIALIZER;
+
+    /* Another thread may have been in the middle of a change: what there was stays unused. */
+    guards.lock = unlocked;
+    filch_store_relaxed(&untrimmed, 0);
+    for (struct pool *pool = pools; pool < pools + FILCH__STACK_CLASSES; pool++) {
+        pool->lock = unlocked;
+        pool->fresh = NULL;
+        pool->idle = NULL;
+        pool->trimmed = NULL;
+        pool->promised = pool->mapped;
+    }
+}
+
 bool filch__stack_is_guard(const void *address)
 {
     for (struct pool *pool = pools; pool < pools + FILCH__STACK_CLASSES; pool++) {

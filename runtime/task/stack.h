@@ -79,6 +79,10 @@ size_t filch__stack_untrimmed(void);
 /* Gives the memory of idle stacks in the process-wide pool back to the kernel. */
 void filch__stack_trim(void);
 
+/* In the child of a fork, whose only thread calls: no stack of the parent's is used again, but for
+ * the one that the caller may be on. */
+void filch__stack_forked(void);
+
 /* Is @address in a guard of ours? Any thread, also in a signal handler. */
 bool filch__stack_is_guard(const void *address);
 

@@ -6,27 +6,21 @@
  *
  * A task becomes runnable in its waker's own queue if the waker is a worker of the same runtime,
  * else through the inject queue. A thread of the second kind may still be in the runtime when the
- * task that it woke has ended and the runtime is being freed: such wakes are counted, and freeing
- * waits for the count to be zero [foreign-wake].
+ * task that it woke has ended and the runtime is being freed: such wakes are counted, per runtime,
+ * and freeing waits for the count to be zero [foreign-wake]. Threads that spawn from outside are
+ * counted too [outside-spawn]: a spawn that races with shutdown is either refused, or seen by it.
  */
 #include "runtime/task/task.h"
 
 #include <errno.h>
-
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/base/futex.h"
+#include "runtime/sched/gate.h"
 #include "runtime/sched/worker.h"
 
 struct filch__pool filch__task_pool =
     FILCH__POOL_INITIALISER_MAGAZINES(struct filch__task, next, chunk.next);
-
-/* Threads inside a wake from outside. [foreign-wake] seq_cst add before the wake's CAS -> seq_cst
- * load after the last worker has gone: either the runtime's end sees the waker, or the waker sees
- * the task done. */
-static filch_atomic_u32 foreign_wakers;
 
 static struct filch__worker *worker_of(const struct filch_runtime *rt)
 {
@@ -160,7 +154,7 @@ int filch__task_new(struct filch_runtime *rt, enum filch__kind kind, filch_fn fn
     if (opts && (size_class < 0 || !are_valid(opts, rt, kind)))
         return -EINVAL;
     if (filch_load_relaxed(&rt->stopping))
-        return -ESHUTDOWN;
+        return filch__runtime_refusal(rt);
     if (kind == FILCH_KIND_STACKFUL && (r = credit_take(worker, (unsigned)size_class)) < 0)
         return r;
     task = block_take(worker);
@@ -204,10 +198,8 @@ static void count_finished(struct filch_runtime *rt)
                             filch_load_relaxed(&worker->stats.finished) + 1);
     else
         filch_fetch_add_acq_rel(&rt->outside_finished, 1);
-    if (filch_load_relaxed(&rt->stopping)) {
-        filch_fetch_add_acq_rel(&rt->finish_seq, 1);
-        filch__futex_wake(&rt->finish_seq, 1);
-    }
+    if (filch_load_relaxed(&rt->stopping))
+        filch__runtime_finished(rt);
 }
 
 void filch__task_abort(struct filch__task *task)
@@ -258,19 +250,47 @@ static bool is_inside(struct filch__worker *worker, struct filch__task *task)
     return worker && worker->rt == filch_load_acquire(&task->rt);
 }
 
+/* [foreign-wake] The add comes before the wake's CAS. If that succeeds, the task had not ended, so
+ * the runtime's end comes later and sees the add; if not, the runtime is not used, and may be gone:
+ * its block is never freed, so a count in it harms nobody. The generation also proves that `rt` was
+ * read for the same task. */
+static struct filch_runtime *foreign_begin(struct filch__task *task)
+{
+    struct filch_runtime *rt = filch_load_acquire(&task->rt);
+
+    filch_fetch_add_seq_cst(&rt->wakers, 1);
+    return rt;
+}
+
+static void foreign_end(struct filch_runtime *rt)
+{
+    filch_fetch_sub_seq_cst(&rt->wakers, 1); /* [foreign-wake] */
+}
+
+/* A look before anything is counted: late wakes in plenty must not hold a shutdown up. */
+static bool is_over(struct filch__task *task, uint64_t generation)
+{
+    uint64_t state = filch_load_relaxed(&task->state);
+
+    return filch__state_generation(state) != generation || state & FILCH_TASK_DONE;
+}
+
 static void wake(struct filch__task *task, uint64_t generation, bool front)
 {
     struct filch__worker *worker = filch__worker_self();
+    struct filch_runtime *rt;
 
     if (is_inside(worker, task)) {
         if (filch__state_wake(&task->state, generation) == FILCH_WAKE_QUEUE)
             enqueue_local(worker, task, front);
         return;
     }
-    filch_fetch_add_seq_cst(&foreign_wakers, 1); /* [foreign-wake] */
+    if (is_over(task, generation))
+        return;
+    rt = foreign_begin(task);
     if (filch__state_wake(&task->state, generation) == FILCH_WAKE_QUEUE)
-        filch__runtime_inject(filch_load_relaxed(&task->rt), task);
-    filch_fetch_sub_seq_cst(&foreign_wakers, 1);
+        filch__runtime_inject(rt, task);
+    foreign_end(rt);
 }
 
 void filch__task_wake(struct filch__task *task, uint64_t generation)
@@ -281,12 +301,6 @@ void filch__task_wake(struct filch__task *task, uint64_t generation)
 void filch__task_wake_back(struct filch__task *task, uint64_t generation)
 {
     wake(task, generation, false);
-}
-
-void filch__task_wait_for_foreign_wakers(void)
-{
-    while (filch_load_seq_cst(&foreign_wakers)) /* [foreign-wake] */
-        sched_yield();
 }
 
 bool filch__task_cancelled(struct filch__task *task)
@@ -325,6 +339,22 @@ void filch__task_finish(struct filch__task *task, int result)
     count_finished(rt);
 }
 
+bool filch__task_was_forked(struct filch__task *task)
+{
+    struct filch_runtime *rt = filch_load_acquire(&task->rt);
+
+    return rt && filch__runtime_was_forked(rt);
+}
+
+void filch__task_forked(struct filch__task *task)
+{
+    /* Should its body return, then nothing is touched on the way to filch__runtime_finished(): the
+     * scope's lock may be held for ever, a joiner is not here, and locals are the parent's. */
+    task->flags &= (uint8_t) ~(FILCH_TASK_SCOPED | FILCH_TASK_HAS_LOCALS);
+    filch_fetch_or_acq_rel(&task->state, FILCH_TASK_HANDLE);
+    filch_fetch_and_acq_rel(&task->state, ~FILCH_TASK_JOINING);
+}
+
 static int spawn(filch_runtime *rt, enum filch__kind kind, filch_fn fn, void *arg,
                  const filch_task_opts *opts, void *place, filch_task **ret_task)
 {
@@ -343,6 +373,19 @@ static int spawn(filch_runtime *rt, enum filch__kind kind, filch_fn fn, void *ar
     if (ret_task)
         *ret_task = handle;
     return 0;
+}
+
+int filch__spawn_begin(struct filch_runtime *rt)
+{
+    if (worker_of(rt) || filch__gate_enter(&rt->callers, &rt->stopping)) /* [outside-spawn] */
+        return 0;
+    return filch__runtime_refusal(rt);
+}
+
+void filch__spawn_end(struct filch_runtime *rt)
+{
+    if (!worker_of(rt))
+        filch__gate_leave(&rt->callers);
 }
 
 static int spawn_from_inside(filch_fn fn, void *arg, const filch_task_opts *opts, void *place,
@@ -368,8 +411,16 @@ int filch_task_spawn(filch_fn fn, void *arg, const filch_task_opts *opts, filch_
 int filch_runtime_spawn(filch_runtime *rt, filch_fn fn, void *arg, const filch_task_opts *opts,
                         filch_task **ret_task)
 {
-    return rt ? spawn(rt, FILCH_KIND_STACKFUL, fn, arg, opts, __builtin_return_address(0), ret_task)
-              : -EINVAL;
+    int r;
+
+    if (!rt || !fn)
+        return -EINVAL;
+    r = filch__spawn_begin(rt);
+    if (r < 0)
+        return r;
+    r = spawn(rt, FILCH_KIND_STACKFUL, fn, arg, opts, __builtin_return_address(0), ret_task);
+    filch__spawn_end(rt);
+    return r;
 }
 
 /* The future's own functions do the work: `fn` only marks that there is one. */
@@ -410,7 +461,7 @@ int filch_task_join(filch_task *handle, int *ret_result, filch_time until)
     case FILCH_JOIN_BUSY:
         return -EBUSY;
     case FILCH_JOIN_WAIT:
-        r = filch__waiter_wait(&waiter, until);
+        r = filch__task_was_forked(task) ? -ECHILD : filch__waiter_wait(&waiter, until);
         if (r < 0) {
             if (filch__state_join_abandon(&task->state))
                 return r;
@@ -464,14 +515,16 @@ int filch_task_detach(filch_task *handle)
 int filch_task_cancel(filch_task *handle)
 {
     struct filch__task *task = filch__handle_object(handle);
-    bool outside;
+    struct filch_runtime *outside = NULL;
     int r = 0;
 
     if (!handle)
         return -EINVAL;
-    outside = !is_inside(filch__worker_self(), task);
-    if (outside)
-        filch_fetch_add_seq_cst(&foreign_wakers, 1); /* [foreign-wake] */
+    if (!is_inside(filch__worker_self(), task)) {
+        if (filch__task_was_forked(task))
+            return -ECHILD;
+        outside = foreign_begin(task);
+    }
     switch (filch__state_cancel(&task->state, filch__handle_generation(handle))) {
     case FILCH_CANCEL_STALE:
         r = -ESRCH;
@@ -483,7 +536,7 @@ int filch_task_cancel(filch_task *handle)
         break;
     }
     if (outside)
-        filch_fetch_sub_seq_cst(&foreign_wakers, 1);
+        foreign_end(outside);
     return r;
 }
 

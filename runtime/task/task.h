@@ -106,10 +106,6 @@ static inline uint64_t filch__task_generation(const struct filch__task *task)
  * queue from elsewhere. Any thread; late, double and stale wakes are harmless. */
 void filch__task_wake(struct filch__task *task, uint64_t generation);
 
-/* Blocks until no thread is inside a wake of a task of another thread's runtime: such a wake uses
- * the runtime after the task may have ended. Before a runtime is freed. */
-void filch__task_wait_for_foreign_wakers(void);
-
 /* The same as filch__task_wake(), to the back of the queue: for completions and timers, which come
  * in batches. */
 void filch__task_wake_back(struct filch__task *task, uint64_t generation);
@@ -128,6 +124,9 @@ void filch__park_shielded_until(filch_time until, enum filch__wait reason);
 /* Was the running task cancelled, or is its runtime stopping? */
 bool filch__task_cancelled(struct filch__task *task);
 
+/* In the child of a fork: does the task belong to the parent, so that it will never end here? */
+bool filch__task_was_forked(struct filch__task *task);
+
 /* One unit of work was done without suspending; yields when the task has used its budget. Call
  * before an operation that may be ready at once, outside of locks. Does nothing outside of tasks.
  */
@@ -137,6 +136,11 @@ void filch__coop(void);
  * yet; -ESHUTDOWN; -ENOMEM; -EINVAL. */
 int filch__task_new(struct filch_runtime *rt, enum filch__kind kind, filch_fn fn, void *arg,
                     const filch_task_opts *opts, bool with_handle, struct filch__task **ret_task);
+
+/* Around a spawn into a given runtime. Its own workers pass, as their task holds the runtime up;
+ * other threads go through its gate. Return: 0; -ESHUTDOWN or -ECHILD, and then there is no end. */
+int filch__spawn_begin(struct filch_runtime *rt);
+void filch__spawn_end(struct filch_runtime *rt);
 
 /* Undoes filch__task_new() of a task that was never queued; a copied argument is freed. */
 void filch__task_abort(struct filch__task *task);

@@ -13,6 +13,35 @@
 #include "runtime/sched/worker.h"
 #include "runtime/task/task.h"
 
+const char *filch__wait_name(enum filch__wait reason)
+{
+    switch (reason) { /* no default: the compiler tells who adds a reason */
+    case FILCH_WAIT_NONE:
+        break;
+    case FILCH_WAIT_SLEEP:
+        return "sleep";
+    case FILCH_WAIT_JOIN:
+        return "join";
+    case FILCH_WAIT_SCOPE:
+        return "end of a scope";
+    case FILCH_WAIT_FUTURE:
+        return "future";
+    case FILCH_WAIT_CHAN_SEND:
+        return "channel send";
+    case FILCH_WAIT_CHAN_RECV:
+        return "channel receive";
+    case FILCH_WAIT_IO:
+        return "I/O";
+    case FILCH_WAIT_ACCEPT:
+        return "accept";
+    case FILCH_WAIT_CLOSE:
+        return "close";
+    case FILCH_WAIT_RUNNING:
+        return "running";
+    }
+    return "wake-up";
+}
+
 /* The loop goes on, and looks into the mailbox before the run queue. */
 static void suspend_pinned(struct filch__worker *worker, struct filch__task *task,
                            enum filch__wait reason)

@@ -37,7 +37,11 @@ enum filch__wait {
     FILCH_WAIT_IO,
     FILCH_WAIT_ACCEPT,
     FILCH_WAIT_CLOSE,
+    FILCH_WAIT_RUNNING, /* of a job: none, it is on a thread */
 };
+
+/* For people: "sleep", "channel receive", ... */
+const char *filch__wait_name(enum filch__wait reason);
 
 struct filch__task;
 

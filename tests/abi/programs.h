@@ -16,7 +16,7 @@ static inline filch_runtime *program_start(unsigned workers)
     opts.workers = workers;
     r = filch_runtime_start(&opts, &rt);
     if (r < 0)
-        fprintf(stderr, "the runtime does not start: %s\n", filch_runtime_strerror(r));
+        fprintf(stderr, "the runtime does not start: %s\n", filch_strerror(r));
     T_OK(r);
     return rt;
 }

@@ -41,7 +41,7 @@ static inline filch_runtime *start_runtime(unsigned workers)
     int r = filch_runtime_start(&opts, &rt);
 
     if (r < 0)
-        fprintf(stderr, "the runtime does not start: %s\n", filch_runtime_strerror(r));
+        fprintf(stderr, "the runtime does not start: %s\n", filch_strerror(r));
     T_OK(r);
     T_CHECK(rt != NULL);
     return rt;

@@ -329,7 +329,7 @@ static void run_look_at_thread(struct filch__task *job)
     sigset_t mask;
 
     T_IS(pthread_getname_np(pthread_self(), name, sizeof name), 0);
-    T_IS(strcmp(name, "filch-blocking"), 0);
+    T_IS(strncmp(name, "filch-b", 7), 0);
     T_IS(pthread_sigmask(SIG_SETMASK, NULL, &mask), 0);
     T_IS(sigismember(&mask, SIGTERM), 1);
     T_IS(sigismember(&mask, SIGUSR1), 1);

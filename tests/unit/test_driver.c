@@ -376,7 +376,7 @@ Test(driver, without_memory_to_lock_the_start_says_why)
     }
     cr_assert_eq(r, -ENOMEM);
     cr_assert_null(rt);
-    cr_assert_not_null(strstr(filch_runtime_strerror(r), "RLIMIT_MEMLOCK"));
+    cr_assert_not_null(strstr(filch_strerror(r), "RLIMIT_MEMLOCK"));
 }
 
 /* Buffers in flight. */

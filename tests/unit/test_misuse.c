@@ -114,10 +114,12 @@ static void runtime_rows(filch_runtime *rt)
     ROW(filch_runtime_start(&too_many, &none), -EINVAL);
     ROW(none == NULL, true);
     ROW(filch_main(nop, NULL, &too_many), -EINVAL);
-    ROW(filch_runtime_strerror(0) != NULL, true);
-    ROW(filch_runtime_strerror(-99999) != NULL, true);
-    ROW(filch_runtime_strerror(INT_MIN) != NULL, true);
-    ROW(filch_runtime_strerror(INT_MAX) != NULL, true);
+    ROW(filch_strerror(0) != NULL, true);
+    ROW(filch_strerror(-99999) != NULL, true);
+    ROW(filch_strerror(INT_MIN) != NULL, true);
+    ROW(filch_strerror(INT_MAX) != NULL, true);
+    ROW(filch_runtime_visit(NULL, NULL, NULL), -EINVAL);
+    ROW(filch_runtime_visit(rt, NULL, NULL), -EINVAL);
     ROW(filch_runtime_stats(NULL, &stats), -EINVAL);
     ROW(filch_runtime_stats(rt, NULL), -EINVAL);
     ROW(filch_runtime_shutdown(NULL, FILCH_NOW), -EINVAL);

@@ -62,7 +62,7 @@ Test(runtime, errors_have_a_sentence)
     static const int errors[] = {-EINVAL, -ENOMEM, -EMFILE, -EAGAIN, -ENOSYS, -EPERM, -12345};
 
     for (size_t i = 0; i < sizeof(errors) / sizeof(*errors); i++)
-        cr_assert(strlen(filch_runtime_strerror(errors[i])) > 5);
+        cr_assert(strlen(filch_strerror(errors[i])) > 5);
     cr_assert_eq(strcmp(filch_version(), FILCH_VERSION), 0);
 }
 
@@ -432,7 +432,7 @@ static void refused_with(int error)
     refuse_io_uring(error);
     T_IS(filch_runtime_start(NULL, &rt), -error);
     T_CHECK(rt == NULL);
-    T_CHECK(strstr(filch_runtime_strerror(-error), "io_uring"));
+    T_CHECK(strstr(filch_strerror(-error), "io_uring"));
 }
 
 Test(runtime, refused_io_uring_is_named_with_its_remedy)
