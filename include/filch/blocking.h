@@ -93,7 +93,8 @@ typedef struct filch_blocking_class_opts {
  *
  * Thread-safety: any thread. Suspends: no.
  * Return: 0; -EINVAL (NULL, no name or a long one); -ENOSPC (there are 31 classes, or
- * threads_reserved is above threads_max or above what others leave of blocking_threads).
+ * threads_reserved is above threads_max or above what others leave of blocking_threads); -ECHILD
+ * (in the child of a fork).
  */
 FILCH_API FILCH_MUST_CHECK int filch_blocking_class_new(filch_runtime *rt,
                                                         const filch_blocking_class_opts *opts,
@@ -111,7 +112,7 @@ typedef struct filch_blocking_stats {
  * filch_blocking_class_stats() - copy a class's numbers out
  * @blocking_class: NULL means the default class
  *
- * Thread-safety: any thread. Suspends: no. Return: 0; -EINVAL.
+ * Thread-safety: any thread. Suspends: no. Return: 0; -EINVAL; -ECHILD (in the child of a fork).
  */
 FILCH_API int filch_blocking_class_stats(filch_runtime *rt,
                                          const filch_blocking_class *blocking_class,
