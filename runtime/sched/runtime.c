@@ -88,6 +88,7 @@ static struct filch_runtime *runtime_new(const filch_runtime_opts *opts)
     if (!rt)
         return NULL;
     rt->workers = workers;
+    rt->fp_control = filch__fp_control();
     pthread_sigmask(SIG_SETMASK, NULL, &rt->host_mask);
     if (opts)
         take_opts(rt, opts);

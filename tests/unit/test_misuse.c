@@ -118,6 +118,7 @@ static void runtime_rows(filch_runtime *rt)
     ROW(filch_strerror(-99999) != NULL, true);
     ROW(filch_strerror(INT_MIN) != NULL, true);
     ROW(filch_strerror(INT_MAX) != NULL, true);
+    ROW((filch_log_set(NULL, NULL), true), true);
     ROW(filch_runtime_visit(NULL, NULL, NULL), -EINVAL);
     ROW(filch_runtime_visit(rt, NULL, NULL), -EINVAL);
     ROW(filch_runtime_stats(NULL, &stats), -EINVAL);
