@@ -28,6 +28,7 @@
 
 #include "runtime/sched/thread.h"
 #include "runtime/sched/worker.h"
+#include "runtime/task/overflow.h"
 #include "runtime/task/stack.h"
 
 /* All under the lock. */
@@ -69,6 +70,7 @@ static void after_fork_in_child(void)
     filch__blocking_forked();
     filch__log_forked();
     filch__stack_forked();
+    filch__overflow_forked();
     filch__pools_forked();
     pthread_mutex_unlock(&registry.lock);
 }

@@ -179,6 +179,14 @@ static int learn_module(struct dl_phdr_info *info, size_t bytes, void *arg)
     return ++modules_known == MODULES_MAX;
 }
 
+static bool is_ours(int signal)
+{
+    struct sigaction now;
+
+    return sigaction(signal, NULL, &now) == 0 && now.sa_flags & SA_SIGINFO &&
+           now.sa_sigaction == on_fault;
+}
+
 static void take_signals(void)
 {
     struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
@@ -187,17 +195,23 @@ static void take_signals(void)
     dl_iterate_phdr(learn_module, NULL);
     sigemptyset(&action.sa_mask);
     for (int i = 0; i < SIGNALS; i++)
-        sigaction(signals[i], &action, &previous[i]);
+        if (!is_ours(signals[i])) /* a child of a fork inherits them */
+            sigaction(signals[i], &action, &previous[i]);
 }
 
 static void give_signals_back(void)
 {
-    struct sigaction now;
-
     for (int i = 0; i < SIGNALS; i++)
-        if (sigaction(signals[i], NULL, &now) == 0 && now.sa_flags & SA_SIGINFO &&
-            now.sa_sigaction == on_fault)
+        if (is_ours(signals[i]))
             sigaction(signals[i], &previous[i], NULL);
+}
+
+void filch__overflow_forked(void)
+{
+    static const pthread_mutex_t unlocked = PTHREAD_MUTEX_INITIALIZER;
+
+    lock = unlocked;
+    users = 0;
 }
 
 void filch__overflow_begin(void)

@@ -9,6 +9,9 @@ void filch__overflow_begin(void);
 /* Gives the signals back after the last runtime, unless somebody else has taken them since. */
 void filch__overflow_end(void);
 
+/* In the child of a fork: no runtime of the parent's is left. */
+void filch__overflow_forked(void);
+
 struct filch__overflow_stack;
 
 /* A stack for the handler, on the calling worker's thread. Return: NULL when there is no memory:

@@ -31,7 +31,7 @@ TestSuite(stack, .timeout = 120);
 /* ---- sizes ---- */
 
 /* Uses @bytes of stack, a page at a time. */
-__attribute__((noinline)) static long use_stack(size_t bytes)
+__attribute__((noinline, unused)) static long use_stack(size_t bytes)
 {
     volatile char page[4096];
     long rest = 1;
@@ -44,7 +44,7 @@ __attribute__((noinline)) static long use_stack(size_t bytes)
     return rest + page[0];
 }
 
-static int uses(void *arg)
+__attribute__((unused)) static int uses(void *arg)
 {
     return use_stack(*(size_t *)arg) > 0 ? 0 : -1;
 }
@@ -149,7 +149,7 @@ struct ending {
     char said[4096];
 };
 
-static struct ending run_child(void (*body)(void))
+__attribute__((unused)) static struct ending run_child(void (*body)(void))
 {
     struct ending ending = {0};
     size_t used = 0;
