@@ -64,7 +64,7 @@ static int spawn_job(filch_runtime *rt, filch_fn fn, void *arg, const filch_task
     class = class_of(rt, opts ? opts->blocking_class : NULL);
     if (class < 0)
         return class;
-    r = filch__task_new(rt, FILCH_KIND_BLOCKING, fn, arg, opts, ret_task != NULL, &job);
+    r = filch__task_new(rt, FILCH_KIND_BLOCKING, fn, arg, opts, ret_task != NULL, NULL, &job);
     if (r < 0)
         return r;
     handle = filch__task_handle(job);

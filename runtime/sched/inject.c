@@ -41,6 +41,7 @@ void filch__inject_fini(struct filch__inject *inject)
 bool filch__inject_push(struct filch__inject *inject, struct filch__task *task)
 {
     cds_wfcq_node_init(node_of(task));
+    filch__queued(task);
     return !cds_wfcq_enqueue(head_of(inject), &inject->tail, node_of(task));
 }
 
@@ -59,6 +60,7 @@ struct filch__task *filch__inject_take(struct filch__inject *inject, struct filc
         /* [task-publish] The queue hands the pointer over; the block's content is seen through its
          * state word. */
         (void)filch_load_acquire(&task_of(node)->state);
+        filch__dequeued(task_of(node));
         if (!first)
             first = task_of(node);
         else

@@ -9,6 +9,7 @@
 
 #include "runtime/base/atomic.h"
 #include "runtime/base/spinlock.h"
+#include "runtime/task/switch.h"
 
 struct filch__task;
 struct filch__run_queue;
@@ -31,5 +32,23 @@ struct filch__task *filch__inject_take(struct filch__inject *inject, struct filc
                                        unsigned most);
 
 bool filch__inject_is_empty(struct filch__inject *inject);
+
+/* liburcu's queues order what was written before an enqueue before what is read after the dequeue,
+ * with barriers that ThreadSanitizer does not know: this tells it. */
+static inline void filch__queued(struct filch__task *task)
+{
+#ifdef FILCH__TSAN
+    __tsan_release(task);
+#endif
+    (void)task;
+}
+
+static inline void filch__dequeued(struct filch__task *task)
+{
+#ifdef FILCH__TSAN
+    __tsan_acquire(task);
+#endif
+    (void)task;
+}
 
 #endif

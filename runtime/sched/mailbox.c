@@ -66,6 +66,7 @@ void filch__mailbox_send(struct filch__task *task)
 
     count_wake(rt, self, to);
     cds_wfcq_node_init(node_of(task));
+    filch__queued(task);
     was_empty = !cds_wfcq_enqueue(head_of(&to->mailbox), &to->mailbox.tail,
                                   node_of(task)); /* [mailbox-park] */
     if (was_empty && self != to && filch__idle_claim(&rt->idle, to->index))
@@ -84,6 +85,7 @@ struct filch__task *filch__mailbox_take(struct filch__mailbox *mailbox)
         return NULL;
     task = filch_container_of((struct filch__task **)(void *)node, struct filch__task, next);
     (void)filch_load_acquire(&task->state); /* [task-publish] */
+    filch__dequeued(task);
     return task;
 }
 

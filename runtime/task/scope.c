@@ -259,10 +259,9 @@ static int child_new(filch_scope *scope, filch_fn fn, void *arg, const filch_tas
         return -EINVAL;
     if (!rt)
         return -EPERM;
-    r = filch__task_new(rt, FILCH_KIND_STACKFUL, fn, arg, opts, false, ret_task);
+    r = filch__task_new(rt, FILCH_KIND_STACKFUL, fn, arg, opts, false, place, ret_task);
     if (r < 0)
         return r;
-    (*ret_task)->sp = place;
     (*ret_task)->scope = scope_of(scope);
     (*ret_task)->flags |= FILCH_TASK_SCOPED;
     return 0;

@@ -144,7 +144,8 @@ static int use_opts(struct filch__task *task, struct filch_runtime *rt, const fi
 }
 
 int filch__task_new(struct filch_runtime *rt, enum filch__kind kind, filch_fn fn, void *arg,
-                    const filch_task_opts *opts, bool with_handle, struct filch__task **ret_task)
+                    const filch_task_opts *opts, bool with_handle, void *place,
+                    struct filch__task **ret_task)
 {
     struct filch__worker *worker = worker_of(rt);
     int size_class = opts ? filch__stack_class_of(opts->stack_bytes) : FILCH_STACK_256K;
@@ -162,6 +163,7 @@ int filch__task_new(struct filch_runtime *rt, enum filch__kind kind, filch_fn fn
         r = -ENOMEM;
         goto fail_credit;
     }
+    task->sp = place;
     task->stack = NULL;
     task->fn = fn;
     task->arg = arg;
@@ -364,10 +366,9 @@ static int spawn(filch_runtime *rt, enum filch__kind kind, filch_fn fn, void *ar
 
     if (!fn)
         return -EINVAL;
-    r = filch__task_new(rt, kind, fn, arg, opts, ret_task != NULL, &task);
+    r = filch__task_new(rt, kind, fn, arg, opts, ret_task != NULL, place, &task);
     if (r < 0)
         return r;
-    task->sp = place;
     handle = filch__task_handle(task);
     filch__task_start(task);
     if (ret_task)

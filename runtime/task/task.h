@@ -132,10 +132,12 @@ bool filch__task_was_forked(struct filch__task *task);
  */
 void filch__coop(void);
 
-/* Fills a block and gives it HANDLE if asked. @rt is not NULL. Return: 0 with *ret_task not queued
- * yet; -ESHUTDOWN; -ENOMEM; -EINVAL. */
+/* Fills a block and gives it HANDLE if asked. @rt is not NULL; @place is where the program spawns,
+ * for a report of an overflow (in the stack pointer that there is not yet). Return: 0 with
+ * *ret_task not queued yet; -ESHUTDOWN; -ENOMEM; -EINVAL. */
 int filch__task_new(struct filch_runtime *rt, enum filch__kind kind, filch_fn fn, void *arg,
-                    const filch_task_opts *opts, bool with_handle, struct filch__task **ret_task);
+                    const filch_task_opts *opts, bool with_handle, void *place,
+                    struct filch__task **ret_task);
 
 /* Around a spawn into a given runtime. Its own workers pass, as their task holds the runtime up;
  * other threads go through its gate. Return: 0; -ESHUTDOWN or -ECHILD, and then there is no end. */
