@@ -231,15 +231,16 @@ peer_result timers()
 class Churner
 {
   public:
-    explicit Churner(Pool &pool) : timer_(pool.context), until_(clock_type::now() + 10s)
+    explicit Churner(Pool &pool) : timer_(pool.context)
     {
     }
 
     void start_batch()
     {
+        auto until = clock_type::now() + 10s;
         left_ = batch;
         for (int i = 0; i < batch; i++) {
-            timer_.expires_at(until_);
+            timer_.expires_at(until);
             timer_.async_wait([this](error_code error) { on_cancelled(error); });
             timer_.cancel();
         }
@@ -260,14 +261,14 @@ class Churner
         cancelled_ += error == asio::error::operation_aborted;
         if (left_-- > 0)
             return;
-        if (cancelled_ < PEER_CHURNS)
+        if (++batches_ < PEER_CHURNS / batch)
             start_batch();
         else
             done_.set_value();
     }
 
     asio::steady_timer timer_;
-    clock_type::time_point until_;
+    int batches_ = 0; /* done; by the handler that is the last of one */
     std::atomic<int> left_ = 0, cancelled_ = 0;
     std::promise<void> done_;
 };
