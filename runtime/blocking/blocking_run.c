@@ -10,6 +10,8 @@
 #include "runtime/sched/worker.h"
 
 static __thread struct filch__task *self_job __attribute__((tls_model("initial-exec")));
+/* Of self_job, between its body and its end: the block keeps it from its end on. */
+static __thread int self_result __attribute__((tls_model("initial-exec")));
 
 __attribute__((noinline)) struct filch__task *filch__blocking_self(void)
 {
@@ -28,12 +30,12 @@ void filch__blocking_body(struct filch__task *job)
     filch__state_pick(&job->state);
     job->waiting = FILCH_WAIT_RUNNING;
     self_job = job;
-    job->result = job->fn(job->arg);
+    self_result = job->fn(job->arg);
 }
 
 void filch__blocking_finish(struct filch__task *job)
 {
-    filch__task_finish(job, job->result);
+    filch__task_finish(job, self_result);
     self_job = NULL; /* what ends with the job is still of the job */
 }
 

@@ -11,7 +11,7 @@
  * when a key is first set; numbers are consecutive, so with up to eight keys each has a bucket of
  * its own.
  *
- * Only the task itself touches its stack. HAS_LOCALS in the block's first line, which the end of
+ * Only the task itself touches its stack. `has_locals` in the block's first line, which the end of
  * a body reads anyway, says whether there is one.
  */
 #include <filch/local.h>
@@ -79,7 +79,7 @@ static struct filch__task *self(void)
 /* Room for one more. Return: NULL: no memory. */
 static struct filch__locals *make_room(struct filch__task *task)
 {
-    struct filch__locals *old = task->flags & FILCH_TASK_HAS_LOCALS ? task->locals : NULL;
+    struct filch__locals *old = task->has_locals ? task->locals : NULL;
     struct filch__locals *locals;
     uint32_t room;
 
@@ -96,7 +96,7 @@ static struct filch__locals *make_room(struct filch__task *task)
             locals->bucket[i] = NO_ENTRY;
     }
     task->locals = locals;
-    task->flags |= FILCH_TASK_HAS_LOCALS;
+    task->has_locals = true;
     return locals;
 }
 
@@ -122,7 +122,7 @@ static struct entry *find(struct filch__task *task, uint64_t key)
     struct filch__locals *locals = task->locals;
     uint32_t i;
 
-    if (!(task->flags & FILCH_TASK_HAS_LOCALS))
+    if (!task->has_locals)
         return NULL;
     for (i = locals->bucket[key % BUCKETS]; i != NO_ENTRY; i = locals->entry[i].older)
         if (locals->entry[i].key == key)
@@ -143,7 +143,7 @@ void filch__locals_end(struct filch__task *task)
             entry.fn(entry.value);
     }
     free(task->locals);
-    task->flags &= (uint8_t)~FILCH_TASK_HAS_LOCALS;
+    task->has_locals = false;
 }
 
 int filch_local_new(void (*destroy)(void *value), filch_local **ret_key)

@@ -171,6 +171,7 @@ int filch__task_new(struct filch_runtime *rt, enum filch__kind kind, filch_fn fn
     task->kind = (uint8_t)kind;
     task->flags = 0;
     task->class_index = (uint8_t)size_class;
+    task->has_locals = false;
     task->waiting = FILCH_WAIT_NONE;
     if (opts && (r = use_opts(task, rt, opts)) < 0)
         goto fail_block;
@@ -318,7 +319,7 @@ void filch__task_finish(struct filch__task *task, int result)
     struct filch_runtime *rt = filch_load_relaxed(&task->rt);
     uint8_t flags = task->flags;
 
-    if (flags & FILCH_TASK_HAS_LOCALS)
+    if (task->has_locals)
         filch__locals_end(task);
     if (flags & FILCH_TASK_COPIED)
         free(task->arg);
@@ -352,7 +353,8 @@ void filch__task_forked(struct filch__task *task)
 {
     /* Should its body return, then nothing is touched on the way to filch__runtime_finished(): the
      * scope's lock may be held for ever, a joiner is not here, and locals are the parent's. */
-    task->flags &= (uint8_t) ~(FILCH_TASK_SCOPED | FILCH_TASK_HAS_LOCALS);
+    task->flags &= (uint8_t)~FILCH_TASK_SCOPED;
+    task->has_locals = false;
     filch_fetch_or_acq_rel(&task->state, FILCH_TASK_HANDLE);
     filch_fetch_and_acq_rel(&task->state, ~FILCH_TASK_JOINING);
 }

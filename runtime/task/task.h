@@ -25,13 +25,13 @@ enum filch__kind {
     FILCH_KIND_BLOCKING, /* runs on the blocking pool */
 };
 
-/* What a task has besides a body: so that one without touches the first cache line only. */
+/* What a task has besides a body: so that one without touches the first cache line only. Not
+ * changed once it is queued: others read them at any time. */
 enum filch__task_flags {
     FILCH_TASK_COPIED = 1, /* arg is our copy, to be freed */
     FILCH_TASK_SCOPED = 2, /* in `scope` */
     FILCH_TASK_NAMED = 4,
-    FILCH_TASK_SAVE_FP = 8,     /* `fn` is a wrapper */
-    FILCH_TASK_HAS_LOCALS = 16, /* the runner sets it: `locals` */
+    FILCH_TASK_SAVE_FP = 8, /* `fn` is a wrapper */
 };
 
 /* Who may touch a field: `next` the queue or pool that the task is in; `rt` is set at spawn and
@@ -53,7 +53,10 @@ struct filch__task {
     filch_fn fn;
     void *arg; /* or the filch_future */
     filch_atomic_ptr rt;
-    int32_t result;
+    union {
+        int32_t result;      /* from the body's end on */
+        uint32_t has_locals; /* until then; the runner's, who sets `locals` with it */
+    };
     uint8_t kind;
     uint8_t flags;       /* enum filch__task_flags */
     uint8_t waiting;     /* enum filch__wait, for the dump */
@@ -71,7 +74,7 @@ struct filch__task {
         } chunk;
         struct filch__worker *pinned_to; /* of kind PINNED, which is never in a run queue */
     };
-    struct filch__locals *locals; /* with HAS_LOCALS; task/local.c */
+    struct filch__locals *locals; /* with has_locals; task/local.c */
 
     struct filch__timer timer; /* one wait at a time has a deadline */
     filch_fn fp_fn;            /* with SAVE_FP: the body */

@@ -383,6 +383,50 @@ Test(local, values_go_with_the_task)
     cr_assert_eq(run_in_runtime(0, movers_body, NULL), 0);
 }
 
+/* Others may look at a task while it sets its first local. */
+static int set_first_local(void *arg)
+{
+    for (int i = 0; i < 10; i++)
+        filch_task_yield();
+    T_OK(filch_local_set(&key_plain, arg));
+    for (int i = 0; i < 10; i++)
+        filch_task_yield();
+    return 0;
+}
+
+static int watched_body(void *arg)
+{
+    filch_task_opts opts = {.name = "watched"};
+
+    (void)arg;
+    for (int i = 0; i < 200; i++) {
+        filch_task *task;
+
+        T_OK(filch_task_spawn(set_first_local, &opts, &opts, &task));
+        while (!filch_task_is_finished(task)) {
+            T_IS(strcmp(filch_task_name(task), "watched"), 0);
+            filch_task_yield();
+        }
+        T_OK(join(task));
+    }
+    return 0;
+}
+
+static int watchers_body(void *arg)
+{
+    FILCH_SCOPE(scope);
+
+    (void)arg;
+    for (int i = 0; i < 4; i++)
+        T_OK(filch_scope_spawn(&scope, watched_body, NULL));
+    return filch_scope_join(&scope, FILCH_NEVER);
+}
+
+Test(local, task_is_watched_by_others_while_it_sets_one)
+{
+    cr_assert_eq(run_in_runtime(0, watchers_body, NULL), 0);
+}
+
 /* A million tasks, all cancelled: bodies, destructors and deferred calls run once each. */
 #ifdef T_SANITIZED
 #define MANY 50000
