@@ -1,6 +1,7 @@
 /* Description: pinned tasks (filch_task_opts.pinned): from beginning to end on one thread, whoever
  * wakes them, whatever the other workers do. */
 #include <errno.h>
+#include <fenv.h>
 #include <unistd.h>
 
 #include <criterion/criterion.h>
@@ -60,6 +61,45 @@ static int workers_body(void *arg)
 Test(pinned, worker_is_the_one_that_was_named_or_the_next_in_turn)
 {
     cr_assert_eq(run_in_runtime(0, workers_body, NULL), 0);
+}
+
+/* The option for floating-point control is not lost on pinned ones. */
+static int round_up_and_yield(void *arg)
+{
+    (void)arg;
+    T_OK(fesetround(FE_UPWARD));
+    for (int i = 0; i < 100; i++) {
+        filch_task_yield();
+        T_IS(fegetround(), FE_UPWARD);
+    }
+    return 0;
+}
+
+static int round_nearest_and_yield(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < 100; i++) {
+        T_IS(fegetround(), FE_TONEAREST);
+        filch_task_yield();
+    }
+    return 0;
+}
+
+static int own_rounding_body(void *arg)
+{
+    filch_task_opts opts = {.pinned = true, .worker = 1, .save_fp = true};
+    FILCH_SCOPE(scope);
+
+    (void)arg;
+    for (int i = 0; i < 10; i++)
+        T_OK(filch_scope_spawn_opts(&scope, i % 2 ? round_up_and_yield : round_nearest_and_yield,
+                                    NULL, &opts));
+    return filch_scope_join(&scope, FILCH_NEVER);
+}
+
+Test(pinned, floating_point_control_is_kept_too)
+{
+    cr_assert_eq(run_in_runtime(0, own_rounding_body, NULL), 0);
 }
 
 static int never_runs(void *arg)
