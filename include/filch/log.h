@@ -1,6 +1,8 @@
 /* Messages: what the library has to say when nobody asked, such as why it aborts, or what keeps a
  * shutdown waiting. They go to the runtime that they are about (filch_runtime_opts.log), else to
  * the function set here, else to standard error, one line each, with "filch: " in front.
+ * The one exception is a task's stack overflow: it is reported from a signal handler, where no
+ * function of the program may be called, to standard error.
  */
 #ifndef FILCH_LOG_H
 #define FILCH_LOG_H

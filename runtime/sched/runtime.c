@@ -104,12 +104,18 @@ static struct filch_runtime *runtime_new(const filch_runtime_opts *opts)
     return rt;
 }
 
-void filch__runtime_free(struct filch_runtime *rt)
+/* What runtime_new() made, but for the block. */
+static void runtime_undo(struct filch_runtime *rt)
 {
-    filch__uring_driver.close(rt->driver);
     filch__inject_fini(&rt->inject);
     filch__overflow_end();
     free(rt->worker);
+}
+
+void filch__runtime_free(struct filch_runtime *rt)
+{
+    filch__uring_driver.close(rt->driver);
+    runtime_undo(rt);
 }
 
 static int blocking_init(struct filch_runtime *rt)
@@ -162,8 +168,7 @@ fail_enlist:
 fail_blocking:
     filch__uring_driver.close(rt->driver);
 fail_driver:
-    filch__inject_fini(&rt->inject);
-    free(rt->worker);
+    runtime_undo(rt);
     filch__registry_give(rt);
     return r;
 }

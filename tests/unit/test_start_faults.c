@@ -7,6 +7,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -98,10 +99,14 @@ static void must_work(void)
 /* One more run of a test's start: fails with @error and leaves nothing. */
 static void must_fail(int error, int fds, int tasks)
 {
+    struct sigaction before, after;
     filch_runtime *rt = NULL;
 
+    T_OK(sigaction(SIGSEGV, NULL, &before));
     T_IS(start(&rt), error);
     T_CHECK(rt == NULL);
+    T_OK(sigaction(SIGSEGV, NULL, &after));
+    T_CHECK(before.sa_handler == after.sa_handler);
     T_IS(count_entries("/proc/self/fd"), fds);
     /* A thread that was joined may be listed for a moment longer. */
     T_WAIT_UNTIL(count_entries("/proc/self/task") <= tasks);
