@@ -285,18 +285,19 @@ Test(stack, a_signal_that_was_sent_ends_the_process_as_ever)
 }
 
 /* A frame larger than the guard: the compiler's probes touch the guard on the way. */
-__attribute__((noinline)) static int jump(size_t bytes)
+__attribute__((noinline)) static int jump(void)
 {
-    volatile char *large = __builtin_alloca(bytes);
+    volatile char large[400 << 10];
 
     large[0] = 1;
+    __asm__ volatile("" : : "r"(large) : "memory"); /* all of it is needed */
     return large[0];
 }
 
 static int jumps(void *arg)
 {
     (void)arg;
-    return jump((size_t)400 << 10);
+    return jump();
 }
 
 static void large_frame(void)
