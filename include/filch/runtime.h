@@ -66,6 +66,10 @@ typedef struct filch_runtime_opts {
     void (*on_park)(void *hook_arg);
     void (*on_unpark)(void *hook_arg);
     void *hook_arg;
+    /* No threads of its own but blocking ones: tasks run on the host's threads, one at a time, in
+     * filch_runtime_block_on(), filch_runtime_turn() and filch_runtime_shutdown(), and nowhere
+     * else. @workers must be 0 or 1. See filch_runtime_turn(). */
+    bool current_thread;
 } filch_runtime_opts;
 
 /* Numbers since start, summed over the workers; each is exact once the runtime is idle. */
@@ -116,12 +120,62 @@ FILCH_API FILCH_MUST_CHECK int filch_runtime_start(const filch_runtime_opts *opt
  * @ret_result: what @fn returned; may be NULL
  * @until:      at this time the task is cancelled, and waited for all the same
  *
+ * With current_thread the calling thread drives the runtime until @fn's task has ended: it runs all
+ * tasks, timers and I/O. Other tasks stay where they are then, and go on in the next call or turn.
+ * While another thread drives, that one runs @fn, and the caller waits; when the other leaves
+ * first, the caller drives.
+ *
  * Thread-safety: any plain thread, any number at once. Blocks the thread.
  * Return: 0; -ETIMEDOUT (the time was up; *@ret_result is set); -EDEADLK (called from a task);
  * -ESHUTDOWN; -ECHILD (in the child of a fork); -ENOMEM; -EINVAL.
  */
 FILCH_API FILCH_MUST_CHECK int filch_runtime_block_on(filch_runtime *rt, filch_fn fn, void *arg,
                                                       int *ret_result, filch_time until);
+
+/**
+ * filch_runtime_turn() - run what there is to run, without waiting
+ * @rt:        started with current_thread
+ * @max_tasks: leave after so many task switches, or up to 32 more; 0: 256
+ * @max_ns:    leave after this time, or up to 32 task switches later; 0: no limit
+ * @ret_next:  when to call again at the latest, though nothing else happens: FILCH_NOW, if it
+ *             returned 1; when the first timer is due or the runtime has idle memory to give back;
+ *             FILCH_NEVER. May be NULL
+ *
+ * For a host with an event loop of its own: it watches filch_runtime_fd() and calls this when that
+ * is readable. Tasks, timers and I/O make progress in turns (and in block_on) only; a task that
+ * computes holds the host up. Between turns the calling thread is a plain thread: it may spawn,
+ * wake and send as from anywhere, but must not wait for a task that only its own turns would run.
+ *
+ * Turns may be made by different threads, one after the other. Tasks, pinned ones too, run on
+ * whichever drives, with its thread-local data, signal mask and name; on_thread_start and
+ * on_thread_stop are for blocking threads only then. Operations that a thread has started are
+ * finished by the kernel when that thread next makes a system call or blocks, at the latest at its
+ * next timer interrupt; when it ends, they go on with the next driver.
+ *
+ * Thread-safety: any plain thread. Suspends: no. Keeps errno. Return: 1 (there is more to do now);
+ * 0 (nothing, until the descriptor is readable); -EBUSY (another thread drives); -EDEADLK (called
+ * from a task, or a function that the runtime called); -ESHUTDOWN (it is over); -ECHILD (in the
+ * child of a fork); -EINVAL (NULL, or a runtime with threads).
+ */
+FILCH_API FILCH_MUST_CHECK int filch_runtime_turn(filch_runtime *rt, unsigned max_tasks,
+                                                  filch_time max_ns, filch_time *ret_next);
+
+/**
+ * filch_runtime_fd() - a descriptor that is readable when there is something to do
+ * @rt: started with current_thread
+ *
+ * For poll, select, epoll and the like, level-triggered: readable (POLLIN) while tasks are ready,
+ * completions have come, a timer is due, or another thread has woken a task; no turn is needed
+ * while it is not. Only to be watched: not to be read or closed. Valid until
+ * filch_runtime_shutdown() succeeds. A host that waits in epoll_wait must take EINTR as a call for
+ * trying again: the kernel interrupts it when it finishes an operation, also without any signal;
+ * poll restarts by itself.
+ *
+ * Thread-safety: any thread. Suspends: no. The first call makes it. Return: the descriptor;
+ * -EMFILE; -ENFILE; -ENOMEM; -ESHUTDOWN (it is over); -ECHILD (in the child of a fork); -EINVAL
+ * (NULL, or a runtime with threads).
+ */
+FILCH_API FILCH_MUST_CHECK int filch_runtime_fd(filch_runtime *rt);
 
 /**
  * filch_runtime_spawn() - start a task from any thread
@@ -147,6 +201,8 @@ FILCH_API FILCH_MUST_CHECK int filch_runtime_spawn(filch_runtime *rt, filch_fn f
  * When the time is up, what has not ended is reported by name to the runtime's log, one message for
  * each of the first 32, and filch_runtime_visit() tells the same to a program. Nothing that a
  * straggler may use has been freed then, spawns stay refused, and shutdown may be called again.
+ *
+ * With current_thread the caller drives the runtime itself meanwhile, unless another thread does.
  *
  * Thread-safety: any plain thread, or a blocking job of another runtime. Blocks it. A second thread
  * that calls it meanwhile gets -EBUSY. Like a freed pointer, @rt must not be used after success; as

@@ -73,6 +73,7 @@ static int open_lanes(struct filch__driver *driver, const filch_runtime_opts *op
         r = filch__lane_open(lane, entries, driver->lanes ? driver->lane[0].ring.ring_fd : -1);
         if (r == 0) {
             driver->lanes++;
+            lane->hosted = opts->current_thread;
             r = limit_io_threads(&lane->ring, opts);
         }
     }
@@ -169,6 +170,8 @@ const struct filch__driver_ops filch__uring_driver = {
     .poll = filch__lane_poll,
     .park = filch__lane_park,
     .unpark = filch__lane_unpark,
+    .watch = filch__lane_watch,
+    .answer = filch__lane_answer,
     .rescue = filch__lane_rescue,
     .stats = driver_stats,
 };

@@ -12,6 +12,12 @@
  * that is full is submitted; when the kernel takes nothing the task yields, so that the loop reaps.
  * A completion queue that is full overflows into the kernel's memory, and entering moves it into
  * the ring again.
+ *
+ * A hosted lane, whose owners change, has no read in flight: the kernel finishes an operation on
+ * the thread that submitted it, when that one next enters the kernel, and a wake-up must not wait
+ * for a thread that has left and computes. Its owner blocks in poll(2) on the ring and the eventfd,
+ * and reads the latter itself. What an owner had in flight when its thread ended is completed with
+ * -ECANCELED, not at once but when its event occurs: nothing was done, and it is tried again.
  */
 #include "io/uring/lane.h"
 
@@ -20,9 +26,11 @@
 #include <poll.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <filch/time.h>
@@ -209,6 +217,27 @@ void filch__lane_unpark(struct filch__lane *lane)
     (void)!write(lane->event_fd, &one, sizeof one);
 }
 
+int filch__lane_watch(struct filch__lane *lane, int epoll_fd)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+
+    if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, lane->ring.ring_fd, &event) < 0 ||
+        epoll_ctl(epoll_fd, EPOLL_CTL_ADD, lane->event_fd, &event) < 0)
+        return -errno;
+    return 0;
+}
+
+void filch__lane_answer(struct filch__lane *lane)
+{
+    struct iovec value = {&lane->event_value, sizeof lane->event_value};
+
+    /* Between the exchange and the write of an unpark there is nothing to read yet: then the write
+     * will make the eventfd readable, and is answered later. */
+    if (filch_load_relaxed(&lane->unparked) &&
+        preadv2(lane->event_fd, &value, 1, -1, RWF_NOWAIT) == sizeof lane->event_value)
+        (void)filch_exchange_seq_cst(&lane->unparked, 0); /* [lane-unpark] */
+}
+
 /* Copies completions out, up to the first wake-up unless the caller is the owner: that one is for
  * the owner alone, which may be on its way into the kernel to wait for it. The lock is held. */
 static unsigned copy_out(struct filch__lane *lane, struct reaped *to, unsigned most, bool owner)
@@ -296,6 +325,16 @@ unsigned filch__lane_poll(struct filch__lane *lane)
     return reap_own(lane);
 }
 
+static struct timespec span_until(filch_time until)
+{
+    filch_time now = filch_now();
+    filch_time span = until > now ? until - now : 0;
+    struct timespec ts = {.tv_sec = (time_t)(span / FILCH_SECOND),
+                          .tv_nsec = (long)(span % FILCH_SECOND)};
+
+    return ts;
+}
+
 /* The kernel refuses to let us wait in the ring. An unpark or a tick ends this as well. */
 static void wait_outside(struct filch__lane *lane)
 {
@@ -305,10 +344,32 @@ static void wait_outside(struct filch__lane *lane)
     (void)ppoll(&poll_fd, 1, &tick, NULL);
 }
 
+static void park_hosted(struct filch__lane *lane, filch_time until)
+{
+    struct pollfd fds[] = {{.fd = lane->ring.ring_fd, .events = POLLIN},
+                           {.fd = lane->event_fd, .events = POLLIN}};
+    struct timespec ts;
+
+    if (filch__lane_poll(lane))
+        return;
+    if (filch__lane_staged(lane)) { /* the kernel had no room */
+        wait_outside(lane);
+    } else {
+        ts = span_until(until);
+        (void)ppoll(fds, 2, until == FILCH_NEVER ? NULL : &ts, NULL);
+    }
+    filch__lane_answer(lane);
+    filch__lane_poll(lane);
+}
+
 void filch__lane_park(struct filch__lane *lane, filch_time until)
 {
     int r;
 
+    if (lane->hosted) {
+        park_hosted(lane, until);
+        return;
+    }
     arm_event(lane);
     r = enter(lane, filch__lane_staged(lane), lane->event_armed, IORING_ENTER_GETEVENTS,
               until == FILCH_NEVER ? NULL : &until);

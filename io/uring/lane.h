@@ -35,6 +35,7 @@ struct filch__lane {
      * the owner before it arms the read again and looks at its work: a wake-up sent after that
      * writes to the eventfd anew. */
     filch_atomic_u32 unparked;
+    bool hosted; /* its owner may change from one park to the next */
     filch_spinlock reap;
     struct filch__lane_stats stats;
 };
@@ -56,6 +57,8 @@ unsigned filch__lane_staged(const struct filch__lane *lane);
 unsigned filch__lane_poll(struct filch__lane *lane);
 void filch__lane_park(struct filch__lane *lane, filch_time until);
 void filch__lane_unpark(struct filch__lane *lane);
+int filch__lane_watch(struct filch__lane *lane, int epoll_fd);
+void filch__lane_answer(struct filch__lane *lane);
 unsigned filch__lane_rescue(struct filch__lane *lane);
 void filch__lane_enter_thread(struct filch__lane *lane);
 void filch__lane_leave_thread(struct filch__lane *lane);

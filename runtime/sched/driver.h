@@ -3,6 +3,9 @@
  * The driver is one object per runtime with one lane per worker. Each worker polls its own lane
  * between tasks, parks in it when there is nothing to do, and may reap the lane of a worker that is
  * stuck. Completions wake tasks with filch__task_wake_back().
+ *
+ * In a runtime that is driven by threads of the host (sched/drive.c) the owner of the only lane is
+ * whoever drives; owners may change, and one that has left may end.
  */
 #ifndef FILCH_SCHED_DRIVER_H
 #define FILCH_SCHED_DRIVER_H
@@ -41,6 +44,13 @@ struct filch__driver_ops {
     void (*park)(struct filch__lane *lane, filch_time until);
     /* Any thread: ends a park, or makes the next one return at once. */
     void (*unpark)(struct filch__lane *lane);
+    /* Of a runtime that others drive (opts->current_thread), any thread: puts into an epoll what
+     * becomes readable when there are completions, and when the lane was unparked. Return: 0;
+     * -errno. */
+    int (*watch)(struct filch__lane *lane, int epoll_fd);
+    /* The same, owner: takes note of an unpark, so that the next one is noticed again. What was
+     * published before the unpark is visible afterwards. */
+    void (*answer)(struct filch__lane *lane);
     /* Another worker: takes completions out of a lane whose owner is busy, makes the kernel post
      * those it holds back, and submits what is staged. Return: completions. */
     unsigned (*rescue)(struct filch__lane *lane);

@@ -79,7 +79,8 @@ static void take_opts(struct filch_runtime *rt, const filch_runtime_opts *opts)
 
 static struct filch_runtime *runtime_new(const filch_runtime_opts *opts)
 {
-    unsigned workers = opts && opts->workers ? opts->workers : filch__cpu_count();
+    bool hosted = opts && opts->current_thread;
+    unsigned workers = hosted ? 1 : opts && opts->workers ? opts->workers : filch__cpu_count();
     struct filch_runtime *rt;
 
     if (workers > FILCH__WORKERS_MAX)
@@ -140,7 +141,8 @@ int filch_runtime_start(const filch_runtime_opts *opts, filch_runtime **ret_rt)
     struct filch_runtime *rt;
     int r;
 
-    if (!ret_rt || (opts && opts->workers > FILCH__WORKERS_MAX))
+    if (!ret_rt || (opts && (opts->workers > FILCH__WORKERS_MAX ||
+                             (opts->current_thread && opts->workers > 1))))
         return -EINVAL;
     rt = runtime_new(opts);
     if (!rt)
@@ -156,7 +158,10 @@ int filch_runtime_start(const filch_runtime_opts *opts, filch_runtime **ret_rt)
         goto fail_enlist;
     for (unsigned i = 0; i < rt->workers; i++)
         worker_init(rt, i);
-    r = start_workers(rt);
+    if (rt->opts.current_thread)
+        filch__drive_init(rt);
+    else
+        r = start_workers(rt);
     if (r < 0)
         goto fail_workers;
     *ret_rt = rt;
@@ -184,6 +189,8 @@ int filch_runtime_block_on(filch_runtime *rt, filch_fn fn, void *arg, int *ret_r
         return -EINVAL;
     if (filch_task_self())
         return -EDEADLK;
+    if (rt->opts.current_thread)
+        return filch__drive_block_on(rt, fn, arg, ret_result, until);
     r = filch_runtime_spawn(rt, fn, arg, &(filch_task_opts){.name = "block_on"}, &task);
     if (r < 0)
         return r;

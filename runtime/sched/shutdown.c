@@ -49,7 +49,11 @@ void filch__runtime_finished(struct filch_runtime *rt)
     if (filch__runtime_was_forked(rt))
         filch__throw("the child of a fork returned from the task or job that it was in: it must "
                      "exec or exit there");
-    if (!filch_exchange_seq_cst(&rt->finish_seen, 1)) /* [finish-seen] */
+    if (filch_exchange_seq_cst(&rt->finish_seen, 1)) /* [finish-seen] */
+        return;
+    if (rt->opts.current_thread)
+        filch__uring_driver.unpark(rt->worker[0].lane);
+    else
         filch__futex_wake(&rt->finish_seen, 1);
 }
 
@@ -107,6 +111,15 @@ static filch_time wake_tasks(struct filch_runtime *rt, filch_time *pause, filch_
     return next + LOOK_MIN < until ? next : until;
 }
 
+/* Until a task has ended, perhaps the last one, or @until. */
+static void wait_for_an_end(struct filch_runtime *rt, filch_time until)
+{
+    if (rt->opts.current_thread)
+        filch__drive_out(rt, until);
+    else
+        filch__futex_wait(&rt->finish_seen, 0, until);
+}
+
 /* Waits until nothing lives. */
 static int end_tasks(struct filch_runtime *rt, filch_time until)
 {
@@ -128,7 +141,7 @@ static int end_tasks(struct filch_runtime *rt, filch_time until)
         }
         if (now >= look)
             look = wake_tasks(rt, &pause, until);
-        filch__futex_wait(&rt->finish_seen, 0, look);
+        wait_for_an_end(rt, look);
     }
 }
 
@@ -159,7 +172,10 @@ static int stop_all(struct filch_runtime *rt, filch_time until)
             "not return?");
         return r;
     }
-    filch__runtime_end_workers(rt, rt->workers);
+    if (rt->opts.current_thread)
+        filch__drive_end(rt);
+    else
+        filch__runtime_end_workers(rt, rt->workers);
     while (filch_load_seq_cst(&rt->wakers)) /* [foreign-wake] */
         sched_yield();
     return 0;

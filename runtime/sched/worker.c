@@ -352,7 +352,7 @@ static void run_future(struct filch__worker *worker, struct filch__task *task)
     worker->current = NULL;
 }
 
-static void run(struct filch__worker *worker, struct filch__task *task)
+void filch__worker_run(struct filch__worker *worker, struct filch__task *task)
 {
     struct filch__switch_target to;
 
@@ -404,8 +404,7 @@ static struct filch__task *next_pinned(struct filch__worker *worker)
     return task;
 }
 
-/* Next task for the loop, or NULL when there may be none. */
-static struct filch__task *next_task(struct filch__worker *worker)
+struct filch__task *filch__worker_next(struct filch__worker *worker)
 {
     uint64_t tick = filch_load_relaxed(&worker->tick);
     struct filch__task *task = worker->handoff;
@@ -428,64 +427,93 @@ static struct filch__task *next_task(struct filch__worker *worker)
     return filch__worker_steal(worker);
 }
 
-/* For the sanitizers, which follow each switch. */
+/* For the sanitizers, which follow each switch. Learned once for each thread: it is a file to be
+ * read. */
 #ifdef FILCH__SWITCH_SANITIZED
 static void learn_own_stack(struct filch__worker *worker)
 {
+    static __thread void *low;
+    static __thread size_t bytes;
     pthread_attr_t attr;
-    void *low;
-    size_t bytes;
 
-    if (pthread_getattr_np(pthread_self(), &attr))
-        return;
-    if (pthread_attr_getstack(&attr, &low, &bytes) == 0) {
-        worker->loop.low = low;
-        worker->loop.bytes = bytes;
+    if (!bytes && pthread_getattr_np(pthread_self(), &attr) == 0) {
+        if (pthread_attr_getstack(&attr, &low, &bytes))
+            bytes = 0;
+        pthread_attr_destroy(&attr);
     }
-    pthread_attr_destroy(&attr);
+    worker->loop.low = low;
+    worker->loop.bytes = bytes;
 #ifdef FILCH__TSAN
     worker->loop.tsan_fiber = __tsan_get_current_fiber();
 #endif
 }
 #endif
 
-static void enter_thread(struct filch__worker *worker)
+void filch__worker_sit(struct filch__worker *worker, struct filch__host *host)
 {
+    host->saved_errno = errno;
     self_worker = worker;
     worker->errno_at = &errno;
-    worker->overflow_stack = filch__overflow_enter_thread();
     for (unsigned i = 0; i < FILCH__STACK_CLASSES; i++)
         worker->stacks[i].size_class = (enum filch__stack_class)i;
     worker->cxx_state = filch__cxx_state();
+    host->cxx = *worker->cxx_state;
+    if (host->cxx.caught || host->cxx.uncaught)
+        *worker->cxx_state = (struct filch__cxx_state){0}; /* [clean-thread] */
+    if (!worker->overflow_stack)
+        worker->overflow_stack = filch__overflow_stack_new();
+    host->lent_stack = filch__overflow_enter_thread(worker->overflow_stack);
 #ifdef FILCH__SWITCH_SANITIZED
     learn_own_stack(worker);
 #endif
+}
+
+void filch__worker_rise(struct filch__worker *worker, const struct filch__host *host)
+{
+    if (host->lent_stack)
+        filch__overflow_leave_thread();
+    if (host->cxx.caught || host->cxx.uncaught)
+        *worker->cxx_state = host->cxx;
+    self_worker = NULL;
+    errno = host->saved_errno;
+}
+
+void filch__worker_empty(struct filch__worker *worker)
+{
+    for (unsigned i = 0; i < FILCH__STACK_CLASSES; i++)
+        filch__stack_cache_fini(&worker->stacks[i]);
+    filch__task_blocks_return(worker);
+    filch__overflow_stack_free(worker->overflow_stack);
+    worker->overflow_stack = NULL;
+}
+
+static void enter_thread(struct filch__worker *worker, struct filch__host *host)
+{
+    filch__worker_sit(worker, host);
     filch__uring_driver.enter_thread(worker->lane);
 }
 
-static void leave_thread(struct filch__worker *worker)
+static void leave_thread(struct filch__worker *worker, const struct filch__host *host)
 {
     filch__uring_driver.leave_thread(worker->lane);
-    for (unsigned i = 0; i < FILCH__STACK_CLASSES; i++)
-        filch__stack_cache_fini(&worker->stacks[i]);
-    filch__overflow_leave_thread(worker->overflow_stack);
-    filch__task_blocks_return(worker);
-    self_worker = NULL;
+    filch__worker_rise(worker, host);
+    filch__worker_empty(worker);
 }
 
 void *filch__worker_main(void *arg)
 {
     struct filch__worker *worker = arg;
+    struct filch__host host;
 
-    enter_thread(worker);
+    enter_thread(worker, &host);
     while (!filch_load_acquire(&worker->rt->exiting)) {
-        struct filch__task *task = next_task(worker);
+        struct filch__task *task = filch__worker_next(worker);
 
         if (task)
-            run(worker, task);
+            filch__worker_run(worker, task);
         else
-            filch__worker_idle(worker);
+            filch__worker_idle(worker, FILCH_NEVER);
     }
-    leave_thread(worker);
+    leave_thread(worker, &host);
     return NULL;
 }

@@ -11,6 +11,7 @@
 
 #include "runtime/base/log.h"
 #include "runtime/blocking/blocking_pool.h"
+#include "runtime/sched/drive.h"
 #include "runtime/sched/driver.h"
 #include "runtime/sched/idle.h"
 #include "runtime/sched/inject.h"
@@ -135,12 +136,15 @@ struct filch_runtime {
     filch_atomic_u32 monitor;     /* 1: a parked worker has monitor duty */
     filch_atomic_u32 spinner;     /* 1: a worker spins */
     filch_atomic_u32 next_pinned; /* grows; the worker of the next pinned task that names none */
+    struct filch__drive drive;    /* with opts.current_thread */
     /* For threads that are no workers. */
     filch_atomic_u64 outside_spawned, outside_finished, outside_inject_wakes, outside_wakes_sent;
     struct filch_runtime *next; /* in the list of those that live, or of free blocks */
 };
 
 #define FILCH__LIFO_USES 3
+/* Idle for so long, a worker gives the memory of unused stacks back. */
+#define FILCH__TRIM_NS FILCH_SECOND
 #define FILCH__BUDGET 128
 
 /* Yields; out of line. */
@@ -157,6 +161,24 @@ static inline void filch__coop_inline(void)
 
 /* Runs the loop until the runtime exits. */
 void *filch__worker_main(void *worker);
+
+/* The calling thread becomes the worker, and is a plain thread again. What it has of its own that
+ * tasks use as well is kept in @host. For sched/drive.c. */
+struct filch__host {
+    int saved_errno;
+    struct filch__cxx_state cxx;
+    bool lent_stack; /* for signals: it had none */
+};
+void filch__worker_sit(struct filch__worker *worker, struct filch__host *host);
+void filch__worker_rise(struct filch__worker *worker, const struct filch__host *host);
+
+/* The loop's parts: the next task, or NULL when there may be none, after a look at everything; and
+ * running it until the loop has the word again. */
+struct filch__task *filch__worker_next(struct filch__worker *worker);
+void filch__worker_run(struct filch__worker *worker, struct filch__task *task);
+
+/* Gives back what the worker keeps for tasks to come. By whoever is or was its thread. */
+void filch__worker_empty(struct filch__worker *worker);
 
 /* Next task without leaving the present stack; NULL when the loop should have a look (or has been
  * handed one). */
@@ -199,11 +221,14 @@ struct filch__task *filch__monitor_visit(struct filch__worker *worker, bool *ret
  * work wakes a sleeper, who finds nothing and parks with the duty. */
 bool filch__monitor_is_missing(struct filch_runtime *rt);
 
-/* Spins, then parks, until there may be something to do. */
-void filch__worker_idle(struct filch__worker *worker);
+/* Spins, then parks, until there may be something to do, at most until @until. */
+void filch__worker_idle(struct filch__worker *worker, filch_time until);
 
 /* Is there anything that a worker without work could do? */
 bool filch__worker_sees_work(struct filch__worker *worker);
+
+/* The same, and what it alone could do. */
+bool filch__worker_sees_any_work(struct filch__worker *worker);
 
 /* The blocking job that the calling thread runs; NULL elsewhere. */
 struct filch__task *filch__blocking_self(void);

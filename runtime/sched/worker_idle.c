@@ -23,8 +23,6 @@
 #define PATIENCE_SERVING_NS (2 * FILCH_MILLISECOND)
 #define MONITOR_MIN_NS (500 * FILCH_MICROSECOND)
 #define MONITOR_MAX_NS (10 * FILCH_MILLISECOND)
-/* Idle for so long, a worker gives the memory of unused stacks back. */
-#define TRIM_NS FILCH_SECOND
 #define MONITOR_RETIRE_NS (100 * FILCH_MILLISECOND)
 
 void filch__runtime_notify(struct filch_runtime *rt)
@@ -145,8 +143,7 @@ bool filch__worker_sees_work(struct filch__worker *worker)
            filch_load_relaxed(&worker->rt->exiting);
 }
 
-/* The same, and what it alone could do. */
-static bool sees_any_work(struct filch__worker *worker)
+bool filch__worker_sees_any_work(struct filch__worker *worker)
 {
     return filch__worker_sees_work(worker) || !filch__mailbox_is_empty(&worker->mailbox);
 }
@@ -204,7 +201,7 @@ static bool spin_until(struct filch__worker *worker, filch_time end)
         filch_time now;
 
         for (int i = 0; i < 16; i++) {
-            if (filch__uring_driver.is_ready(worker->lane) || sees_any_work(worker))
+            if (filch__uring_driver.is_ready(worker->lane) || filch__worker_sees_any_work(worker))
                 return true;
             filch_cpu_relax();
         }
@@ -290,7 +287,7 @@ static bool monitor_do_duty(struct filch__worker *worker, filch_time due)
 /* When to give memory back: a while from now, if there is any; else FILCH_NEVER. */
 static filch_time trim_time(const struct filch__worker *worker)
 {
-    return filch__stack_untrimmed() ? worker->now + TRIM_NS : FILCH_NEVER;
+    return filch__stack_untrimmed() ? worker->now + FILCH__TRIM_NS : FILCH_NEVER;
 }
 
 static filch_time earlier(filch_time a, filch_time b)
@@ -298,10 +295,10 @@ static filch_time earlier(filch_time a, filch_time b)
     return a < b ? a : b;
 }
 
-static void park(struct filch__worker *worker)
+static void park(struct filch__worker *worker, filch_time until)
 {
     struct filch_runtime *rt = worker->rt;
-    filch_time until = filch_load_relaxed(&worker->timers.next);
+    filch_time next = filch_load_relaxed(&worker->timers.next);
     filch_time trim = trim_time(worker);
     bool duty;
     filch_time due = monitor_enlist(worker, &duty);
@@ -310,7 +307,7 @@ static void park(struct filch__worker *worker)
     filch_store_relaxed(&worker->parked, 1);
     if (rt->opts.on_park)
         rt->opts.on_park(rt->opts.hook_arg);
-    filch__uring_driver.park(worker->lane, earlier(earlier(due, trim), until));
+    filch__uring_driver.park(worker->lane, earlier(earlier(due, trim), earlier(next, until)));
     if (rt->opts.on_unpark)
         rt->opts.on_unpark(rt->opts.hook_arg);
     filch_store_relaxed(&worker->parked, 0);
@@ -326,7 +323,7 @@ static void park(struct filch__worker *worker)
         filch__runtime_notify(rt);
 }
 
-void filch__worker_idle(struct filch__worker *worker)
+void filch__worker_idle(struct filch__worker *worker, filch_time until)
 {
     struct filch_runtime *rt = worker->rt;
 
@@ -340,9 +337,9 @@ void filch__worker_idle(struct filch__worker *worker)
     }
     filch__idle_park(&rt->idle, worker->index, worker->searching);
     worker->searching = false;
-    if (sees_any_work(worker)) { /* [idle-park], [mailbox-park] */
+    if (filch__worker_sees_any_work(worker)) { /* [idle-park], [mailbox-park] */
         worker->searching = filch__idle_unpark(&rt->idle, worker->index);
         return;
     }
-    park(worker);
+    park(worker, until);
 }

@@ -1,11 +1,11 @@
 /* See overflow.h.
  *
  * A task that runs out of stack touches its guard, and the kernel sends SIGSEGV, which the handler
- * takes on a stack of the worker's own. If the address lies in a guard of ours, it says which task
- * it was, where that was spawned and how large the stack is; all else is none of our business. In
- * both cases the signal then goes where it would have gone without us: to the handler that the
- * program had installed before, or to the default, by which the process ends with the same signal
- * and a core at the faulting instruction.
+ * takes on a stack of the worker's own (or of the host's thread that drives, if that has one). If
+ * the address lies in a guard of ours, it says which task it was, where that was spawned and how
+ * large the stack is; all else is none of our business. In both cases the signal then goes where it
+ * would have gone without us: to the handler that the program had installed before, or to the
+ * default, by which the process ends with the same signal and a core at the faulting instruction.
  *
  * The handler takes no lock and allocates nothing. The modules' names, to print addresses that
  * addr2line understands, were collected when the first runtime started.
@@ -236,30 +236,33 @@ void filch__overflow_end(void)
     pthread_mutex_unlock(&lock);
 }
 
-struct filch__overflow_stack *filch__overflow_enter_thread(void)
+struct filch__overflow_stack *filch__overflow_stack_new(void)
 {
-    struct filch__overflow_stack *stack;
-    stack_t alternate = {.ss_size = HANDLER_STACK_BYTES};
-
 #ifdef FILCH__SWITCH_SANITIZED
     return NULL;
+#else
+    return malloc(sizeof(struct filch__overflow_stack));
 #endif
-    stack = malloc(sizeof *stack);
-    if (!stack)
-        return NULL;
-    alternate.ss_sp = stack->memory;
-    if (sigaltstack(&alternate, NULL) == 0)
-        return stack;
-    free(stack);
-    return NULL;
 }
 
-void filch__overflow_leave_thread(struct filch__overflow_stack *stack)
+void filch__overflow_stack_free(struct filch__overflow_stack *stack)
+{
+    free(stack);
+}
+
+bool filch__overflow_enter_thread(struct filch__overflow_stack *stack)
+{
+    stack_t now, ours = {.ss_size = HANDLER_STACK_BYTES};
+
+    if (!stack || sigaltstack(NULL, &now) < 0 || !(now.ss_flags & SS_DISABLE))
+        return false;
+    ours.ss_sp = stack->memory;
+    return sigaltstack(&ours, NULL) == 0;
+}
+
+void filch__overflow_leave_thread(void)
 {
     stack_t none = {.ss_flags = SS_DISABLE};
 
-    if (!stack)
-        return;
     sigaltstack(&none, NULL);
-    free(stack);
 }

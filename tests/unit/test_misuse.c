@@ -104,6 +104,7 @@ static void base_and_time_rows(void)
 static void runtime_rows(filch_runtime *rt)
 {
     filch_runtime_opts too_many = {.workers = 257};
+    filch_runtime_opts two_currents = {.current_thread = true, .workers = 2};
     filch_runtime *none = NULL;
     filch_stats stats;
     filch_blocking_class *class = NULL;
@@ -112,7 +113,10 @@ static void runtime_rows(filch_runtime *rt)
 
     ROW(filch_runtime_start(NULL, NULL), -EINVAL);
     ROW(filch_runtime_start(&too_many, &none), -EINVAL);
+    ROW(filch_runtime_start(&two_currents, &none), -EINVAL);
     ROW(none == NULL, true);
+    ROW(filch_runtime_turn(NULL, 0, 0, NULL), -EINVAL);
+    ROW(filch_runtime_fd(NULL), -EINVAL);
     ROW(filch_main(nop, NULL, &too_many), -EINVAL);
     ROW(filch_strerror(0) != NULL, true);
     ROW(filch_strerror(-99999) != NULL, true);
@@ -626,6 +630,7 @@ Test(misuse, while_a_runtime_is_shut_down)
     ROW(filch_runtime_block_on(rt, nop, NULL, &result, FILCH_NEVER), -ESHUTDOWN);
     ROW(filch_runtime_shutdown(rt, 1), -ETIMEDOUT);
     atomic_store(&may_end, 1);
+    test_host_stop(rt);
     ROW(filch_runtime_shutdown(rt, T_LIMIT), 0);
     /* Handles outlive the runtime; once. */
     ROW(filch_task_join(task, &result, FILCH_NOW), 0);
