@@ -1,15 +1,17 @@
 /* Runtimes for tests: each test starts its own. FILCH_TEST_WORKERS sets the number of workers of
- * those that do not care. */
+ * those that do not care; 0 gives them a runtime without workers, which a host drives (host.h). */
 #ifndef FILCH_TESTS_RUNNER_RUN_H
 #define FILCH_TESTS_RUNNER_RUN_H
 
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <filch/filch.h>
 
 #include "tests/runner/check.h"
+#include "tests/runner/host.h"
 
 /* For what must happen, on the slowest of machines: a failure takes this long, a success does not.
  */
@@ -28,17 +30,22 @@
 static inline unsigned test_workers(void)
 {
     const char *text = getenv("FILCH_TEST_WORKERS");
-    unsigned workers = text ? (unsigned)strtoul(text, NULL, 10) : 0;
+    unsigned workers = text ? (unsigned)strtoul(text, NULL, 10) : 2;
 
-    return workers ? workers : 2;
+    return workers ? workers : 1;
 }
 
-/* 0 workers: as many as the environment says. */
-static inline filch_runtime *start_runtime(unsigned workers)
+static inline bool test_without_threads(void)
 {
-    filch_runtime_opts opts = {.workers = workers ? workers : test_workers()};
+    const char *text = getenv("FILCH_TEST_WORKERS");
+
+    return text && strcmp(text, "0") == 0;
+}
+
+static inline filch_runtime *test_start(const filch_runtime_opts *opts)
+{
     filch_runtime *rt = NULL;
-    int r = filch_runtime_start(&opts, &rt);
+    int r = filch_runtime_start(opts, &rt);
 
     if (r < 0)
         fprintf(stderr, "the runtime does not start: %s\n", filch_strerror(r));
@@ -47,15 +54,41 @@ static inline filch_runtime *start_runtime(unsigned workers)
     return rt;
 }
 
+/* Nobody drives it, should it be without threads, but the caller. */
+static inline filch_runtime *start_runtime_alone(unsigned workers)
+{
+    filch_runtime_opts opts = {.workers = workers ? workers : test_workers()};
+
+    opts.current_thread = test_without_threads() && opts.workers == 1;
+    return test_start(&opts);
+}
+
+/* For tests of the runtime's own threads. */
+static inline filch_runtime *start_runtime_with_threads(unsigned workers)
+{
+    return test_start(&(filch_runtime_opts){.workers = workers ? workers : test_workers()});
+}
+
+/* 0 workers: as many as the environment says. */
+static inline filch_runtime *start_runtime(unsigned workers)
+{
+    filch_runtime *rt = start_runtime_alone(workers);
+
+    if (filch_runtime_fd(rt) >= 0)
+        test_host_start(rt);
+    return rt;
+}
+
 static inline void stop_runtime(filch_runtime *rt)
 {
+    test_host_stop(rt);
     T_OK(filch_runtime_shutdown(rt, T_LIMIT));
 }
 
 /* Runs @fn as the first task of a runtime of its own. Return: its result. */
 static inline int run_in_runtime(unsigned workers, filch_fn fn, void *arg)
 {
-    filch_runtime *rt = start_runtime(workers);
+    filch_runtime *rt = start_runtime_alone(workers);
     int result = -1;
 
     T_OK(filch_runtime_block_on(rt, fn, arg, &result, FILCH_NEVER));

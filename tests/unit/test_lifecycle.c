@@ -240,7 +240,7 @@ static void *shut_down(void *rt)
 
 Test(lifecycle, second_shutdown_is_told_that_there_is_one)
 {
-    filch_runtime *rt = start_runtime(0);
+    filch_runtime *rt = start_runtime_alone(0);
     struct gate gate;
     pthread_t thread;
     void *result;
@@ -285,6 +285,7 @@ Test(lifecycle, shutdown_is_refused_where_it_would_wait_for_its_caller_or_hold_a
     cr_assert_eq(run_job(rt, shut_down_from_inside, rt), -EDEADLK);
     T_OK(filch_runtime_block_on(rt, return_arg, (void *)5, &result, FILCH_NEVER));
     cr_assert_eq(result, 5);
+    test_host_stop(rt);
     cr_assert_eq(run_job(other, shut_down_from_inside, rt), 0);
     stop_runtime(other);
 }
@@ -548,7 +549,7 @@ static int thread_is_named(void *prefix)
 Test(lifecycle, threads_carry_the_name_that_was_given)
 {
     char given[] = "srv";
-    filch_runtime *plain = start_runtime(1);
+    filch_runtime *plain = start_runtime_with_threads(1);
     filch_runtime *rt = start_with(&(filch_runtime_opts){.workers = 1, .thread_name = given});
     filch_runtime *cut = start_with(
         &(filch_runtime_opts){.workers = 1, .thread_name = "a-name-that-is-too-long-for-it"});

@@ -342,7 +342,7 @@ static int counts_its_end(void *arg)
 
 Test(pinned, shutdown_ends_parked_ones)
 {
-    filch_runtime *rt = start_runtime(0);
+    filch_runtime *rt = start_runtime_with_threads(0);
     atomic_int ended = 0;
 
     for (int i = 0; i < 1000; i++)

@@ -268,7 +268,7 @@ static int look_at_mask(void *arg)
 
 Test(signals, runtimes_threads_block_all_but_faults_and_their_creator_nothing)
 {
-    filch_runtime *rt = start_runtime(0);
+    filch_runtime *rt = start_runtime_with_threads(0);
     filch_task *job;
     sigset_t before, after;
 
