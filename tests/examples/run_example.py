@@ -19,6 +19,8 @@ OUTPUT = {
     "hello_future": "Hello, Future!\n",
     "spawn_join": "first: 55\nsecond: 5050\n",
     "sleep": "slept 100 ms\nslept 200 ms\nslept 300 ms\n",
+    "current_thread": "first call\nbackground: 1\nnothing runs here\n"
+                      "second call\nbackground: 2\nbackground: 3\n",
     "mpsc": "received: Hello from task\n",
 }
 
@@ -43,7 +45,7 @@ def run_to_end(exe, expected):
 @contextlib.contextmanager
 def server(exe, *args):
     """Starts a server; gives the process and its port; ends it if the block has not."""
-    process = subprocess.Popen([exe, "127.0.0.1:0", *args], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([exe, "127.0.0.1:0", *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline()
         check(line.startswith("listening on 127.0.0.1:"), f"first line is {line!r}")
@@ -53,6 +55,7 @@ def server(exe, *args):
         if process.poll() is None:
             process.kill()
         process.wait()
+        process.stdin.close()
         process.stdout.close()
 
 
@@ -103,6 +106,24 @@ def check_echo(exe):
         check(idle.recv(1) == b"", "an idle connection must be closed after its deadline")
     bad = subprocess.run([exe, "nonsense"], capture_output=True, text=True, timeout=TIMEOUT_S)
     check(bad.returncode != 0 and bad.stderr, "a bad address must be refused with a message")
+
+
+def check_host_loop(exe):
+    with server(exe) as (process, port):
+        with connect(port) as first, connect(port) as second:
+            for i in range(100):  # the loop's own events in between
+                process.stdin.write("a line\n")
+                process.stdin.flush()
+                for sock in (first, second):
+                    sock.sendall(b"%03d" % i)
+                    check(read_exact(sock, 3) == b"%03d" % i, "an echo differs")
+            for _ in range(20):
+                first.sendall(b"x" * 50000)
+                check(read_exact(first, 50000) == b"x" * 50000, "a large echo differs")
+            process.stdin.close()
+            check(process.stdout.readline() == "100 lines, 1000600 bytes echoed\n", "the counts differ")
+            check(process.wait(TIMEOUT_S) == 0, "exit status")
+            check(second.recv(1) == b"", "an idle connection is closed by the stop")
 
 
 def check_http(exe):
@@ -174,7 +195,7 @@ def main():
         if name in OUTPUT:
             run_to_end(exe, OUTPUT[name])
         else:
-            {"echo": check_echo, "http_hello": check_http}[name](exe)
+            {"echo": check_echo, "host_loop": check_host_loop, "http_hello": check_http}[name](exe)
     except (Failed, OSError, subprocess.TimeoutExpired) as error:
         print(f"{name}: {error}")
         return 1
