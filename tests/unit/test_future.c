@@ -408,7 +408,9 @@ static int abandon_body(void *arg)
     for (int i = 0; i < 200; i++) {
         filch_sleep_future future;
 
-        filch_sleep_future_init(&future, filch_after((filch_time)(1 + i % 3) * FILCH_MILLISECOND));
+        /* Far enough that it has not come before the await, on the slowest of machines. */
+        filch_sleep_future_init(&future,
+                                filch_after((filch_time)(100 + i % 3) * FILCH_MILLISECOND));
         T_IS(filch_await(&future.base, FILCH_NOW), -ETIMEDOUT);
         if (i % 2)
             filch_task_yield();
@@ -417,7 +419,7 @@ static int abandon_body(void *arg)
         for (size_t b = 0; b < sizeof(future); b++)
             ((volatile unsigned char *)&future)[b] = 0xee;
     }
-    return filch_sleep(filch_after(5 * FILCH_MILLISECOND));
+    return filch_sleep(filch_after(110 * FILCH_MILLISECOND));
 }
 
 Test(future, abandoned_sleep_leaves_the_timers)
