@@ -98,6 +98,11 @@ typedef struct filch_stats {
     uint64_t completions_reaped_by_others;
     uint64_t timers_fired;
     uint64_t accept_backoffs; /* pauses of listeners that ran out of descriptors or memory */
+    /* Of the process, not of the runtime: task stacks that exist, used or not; those of them that
+     * live tasks count on, and some that workers keep in hand; their address space, with guards. */
+    uint64_t stacks_mapped;
+    uint64_t stacks_promised;
+    uint64_t stack_map_bytes;
 } filch_stats;
 
 /**

@@ -51,10 +51,11 @@ typedef struct filch_task_opts {
     size_t copy_bytes;
     /* Least size of the task's stack, rounded up to 16 KiB, 64 KiB, 256 KiB or 1 MiB; more is
      * -EINVAL. 0: 256 KiB. Only touched pages cost memory, and the last page of the stack is its
-     * own: less saves address space, not memory. What is left of it for the body is some 500 bytes
-     * (up to 2.5 KiB) less. A task that touches the guard below its stack ends the process by
-     * SIGSEGV, after a line on stderr that names it (see the runtime's README on handlers).
-     * Blocking jobs: see filch_runtime_opts.blocking_stack_bytes. */
+     * own: less saves address space, not memory. What is left of it for the body may be some 500
+     * bytes less. Below it lies a guard of 64 KiB: code with larger frames must be compiled with
+     * -fstack-clash-protection (pkg-config and meson pass it on), else a frame may reach beyond. A
+     * task that touches the guard ends the process by SIGSEGV, after a line on stderr that names it. Tasks only; ignored for futures; -EINVAL for
+     * blocking jobs, see filch_runtime_opts.blocking_stack_bytes. */
     size_t stack_bytes;
     /* The task has a floating-point control state (rounding mode, exception masks, flush-to-zero)
      * of its own: it starts with that of the thread that started the runtime, keeps its changes

@@ -31,6 +31,11 @@ static inline void filch__list_push_back(struct filch__list *list, struct filch_
     list->prev = link;
 }
 
+static inline void filch__list_push_front(struct filch__list *list, struct filch__list *link)
+{
+    filch__list_push_back(list->next, link);
+}
+
 static inline void filch__list_remove(struct filch__list *link)
 {
     link->next->prev = link->prev;

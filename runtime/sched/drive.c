@@ -87,7 +87,7 @@ void filch__drive_init(struct filch_runtime *rt)
     pthread_cond_init(&drive->changed, &attr);
     pthread_condattr_destroy(&attr);
     drive->fd = drive->timer_fd = -1;
-    drive->armed = drive->trim = FILCH_NEVER;
+    drive->armed = FILCH_NEVER;
     filch__idle_park(&rt->idle, 0, false);
 }
 
@@ -130,26 +130,13 @@ static struct filch__worker *begin(struct filch_runtime *rt, struct filch__host 
     return worker;
 }
 
-/* A worker that found nothing to do gives memory back after a while, as one that parks does. */
-static void trim_locked(struct filch__drive *drive, struct filch__worker *worker)
-{
-    uint64_t tick = filch_load_relaxed(&worker->tick);
-
-    if (tick == drive->tick && worker->now >= drive->trim)
-        filch__stack_trim();
-    if (!filch__stack_untrimmed())
-        drive->trim = FILCH_NEVER;
-    else if (tick != drive->tick || worker->now >= drive->trim || drive->trim == FILCH_NEVER)
-        drive->trim = worker->now + FILCH__TRIM_NS;
-    drive->tick = tick;
-}
-
 /* When the runtime wants a turn, though nothing happens. */
-static filch_time next_turn(struct filch__drive *drive, struct filch__worker *worker)
+static filch_time next_turn(struct filch__worker *worker)
 {
     filch_time timer = filch_load_relaxed(&worker->timers.next);
+    filch_time trim = filch__worker_trim(worker);
 
-    return timer < drive->trim ? timer : drive->trim;
+    return timer < trim ? timer : trim;
 }
 
 /* Has the timerfd go off at @next. */
@@ -182,8 +169,7 @@ static filch_time settle_locked(struct filch_runtime *rt, struct filch__worker *
     worker->searching = false;
     more = worker->handoff || filch__worker_sees_any_work(worker) ||
            filch__uring_driver.staged(worker->lane);
-    trim_locked(drive, worker);
-    next = next_turn(drive, worker);
+    next = next_turn(worker);
     if (drive->fd >= 0) {
         if (more)
             filch__uring_driver.unpark(worker->lane);

@@ -16,9 +16,7 @@ struct filch__drive {
     int fd;           /* epoll of the ring, the eventfd and the timer; -1: nobody asked for it */
     int timer_fd;     /* with fd */
     filch_time armed; /* what the timer is set to; FILCH_NEVER: to nothing */
-    filch_time trim;  /* when to give memory of stacks back, if nothing runs until then, or NEVER */
-    uint64_t driver;  /* the last one's number. The driver's, as the next one */
-    uint64_t tick;    /* the worker's, when it was left last */
+    uint64_t driver;  /* the last one's number. The driver's */
 };
 
 void filch__drive_init(struct filch_runtime *rt);

@@ -29,6 +29,7 @@ static void worker_init(struct filch_runtime *rt, unsigned index)
     worker->random = index * 2654435761u + 1;
     worker->spin_score = 1;
     worker->now = filch_now();
+    worker->trim_at = FILCH_NEVER;
     worker->lane = filch__uring_driver.lane(rt->driver, index);
     filch__run_queue_init(&worker->queue);
     filch__mailbox_init(&worker->mailbox);

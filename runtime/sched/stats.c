@@ -28,6 +28,7 @@ int filch_runtime_stats(filch_runtime *rt, filch_stats *ret_stats)
     filch_stats stats = {0};
     struct filch__driver_stats driver = {0};
     struct filch__blocking_numbers blocking;
+    struct filch__stack_numbers stacks;
 
     if (!rt || !ret_stats)
         return -EINVAL;
@@ -51,6 +52,10 @@ int filch_runtime_stats(filch_runtime *rt, filch_stats *ret_stats)
     stats.completions = driver.completions;
     stats.completions_reaped_by_others = driver.reaped_by_others;
     stats.accept_backoffs = driver.accept_backoffs;
+    filch__stack_numbers(&stacks);
+    stats.stacks_mapped = stacks.mapped;
+    stats.stacks_promised = stacks.promised;
+    stats.stack_map_bytes = stacks.map_bytes;
     *ret_stats = stats;
     return 0;
 }

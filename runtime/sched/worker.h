@@ -83,6 +83,8 @@ struct filch__worker {
     int spin_score;
     filch_time monitor_ns; /* present pause between visits */
     filch_time all_parked_since;
+    filch_time trim_at; /* next look at idle stacks; FILCH_NEVER while there are none */
+    uint64_t trim_tick; /* at the last look */
     uint64_t ticks_last_seen[FILCH__WORKERS_MAX]; /* the monitor's */
 
     /* Written by the owner; read by the monitor. */
@@ -143,8 +145,6 @@ struct filch_runtime {
 };
 
 #define FILCH__LIFO_USES 3
-/* Idle for so long, a worker gives the memory of unused stacks back. */
-#define FILCH__TRIM_NS FILCH_SECOND
 #define FILCH__BUDGET 128
 
 /* Yields; out of line. */
@@ -158,6 +158,9 @@ static inline void filch__coop_inline(void)
     if (worker && --worker->budget <= 0)
         filch__coop_yield(worker);
 }
+
+/* Before a park: gives memory of idle stacks back, if it is time to. Return: when to come again. */
+filch_time filch__worker_trim(struct filch__worker *worker);
 
 /* Runs the loop until the runtime exits. */
 void *filch__worker_main(void *worker);

@@ -284,10 +284,31 @@ static bool monitor_do_duty(struct filch__worker *worker, filch_time due)
     return !found;
 }
 
-/* When to give memory back: a while from now, if there is any; else FILCH_NEVER. */
-static filch_time trim_time(const struct filch__worker *worker)
+/* Before a park: once a second gives the memory of stacks that nobody used meanwhile back, and of
+ * those that this worker keeps if it ran nothing meanwhile. Stops when there is something else to
+ * do, and asks for no visit when there is nothing to give. Return: when to come again. */
+filch_time filch__worker_trim(struct filch__worker *worker)
 {
-    return filch__stack_untrimmed() ? worker->now + FILCH__TRIM_NS : FILCH_NEVER;
+    uint64_t tick = filch_load_relaxed(&worker->tick);
+
+    if (worker->trim_at == FILCH_NEVER) {
+        if (filch__stack_is_worth_trimming(worker->stacks)) {
+            worker->trim_at = worker->now + FILCH__STACK_REST_NS;
+            worker->trim_tick = tick;
+        }
+    } else if (worker->now >= worker->trim_at) {
+        filch_time next;
+
+        for (unsigned i = 0; i < FILCH__STACK_CLASSES && tick == worker->trim_tick; i++)
+            filch__stack_cache_rest(&worker->stacks[i]);
+        worker->trim_tick = tick;
+        do
+            next = filch__stack_trim(worker->now);
+        while (next == worker->now && !filch__worker_sees_any_work(worker) &&
+               !filch__uring_driver.is_ready(worker->lane));
+        worker->trim_at = next;
+    }
+    return worker->trim_at;
 }
 
 static filch_time earlier(filch_time a, filch_time b)
@@ -295,11 +316,27 @@ static filch_time earlier(filch_time a, filch_time b)
     return a < b ? a : b;
 }
 
+/* Sleeps in the lane until @limit, a timer, or a wake. A visit to the stacks is no reason to say that
+ * one is awake: a wake that comes meanwhile ends the next sleep at once. */
+static void sleep_until(struct filch__worker *worker, filch_time limit)
+{
+    for (;;) {
+        filch_time trim_at = filch__worker_trim(worker);
+        filch_time until = earlier(limit, filch_load_relaxed(&worker->timers.next));
+
+        filch__uring_driver.park(worker->lane, earlier(trim_at, until));
+        if (trim_at >= until)
+            return;
+        worker->now = filch_now();
+        if (worker->now < trim_at || filch__worker_sees_any_work(worker) ||
+            filch__uring_driver.is_ready(worker->lane))
+            return;
+    }
+}
+
 static void park(struct filch__worker *worker, filch_time until)
 {
     struct filch_runtime *rt = worker->rt;
-    filch_time next = filch_load_relaxed(&worker->timers.next);
-    filch_time trim = trim_time(worker);
     bool duty;
     filch_time due = monitor_enlist(worker, &duty);
 
@@ -307,12 +344,10 @@ static void park(struct filch__worker *worker, filch_time until)
     filch_store_relaxed(&worker->parked, 1);
     if (rt->opts.on_park)
         rt->opts.on_park(rt->opts.hook_arg);
-    filch__uring_driver.park(worker->lane, earlier(earlier(due, trim), earlier(next, until)));
+    sleep_until(worker, earlier(due, until));
     if (rt->opts.on_unpark)
         rt->opts.on_unpark(rt->opts.hook_arg);
     filch_store_relaxed(&worker->parked, 0);
-    if (trim != FILCH_NEVER && filch_now() >= trim)
-        filch__stack_trim();
     worker->searching = filch__idle_unpark(&rt->idle, worker->index);
     worker->woken = worker->searching;
     if (duty && monitor_do_duty(worker, due))

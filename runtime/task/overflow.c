@@ -133,8 +133,10 @@ static void on_fault(int signal, siginfo_t *info, void *context)
 {
     struct filch__worker *worker = filch__worker_self();
     struct filch__task *task = worker ? worker->current : NULL;
+    enum filch__stack_class size_class;
 
-    if (info->si_code > 0 && task && task->stack && filch__stack_is_guard(info->si_addr)) {
+    if (info->si_code > 0 && task && task->stack &&
+        filch__stack_of_guard(info->si_addr, &size_class)) {
         struct sigaction die = {.sa_handler = SIG_DFL};
 
         say(task);

@@ -104,6 +104,8 @@ static void credit_give(struct filch__worker *worker, unsigned size_class)
 static bool are_valid(const filch_task_opts *opts, const struct filch_runtime *rt,
                       enum filch__kind kind)
 {
+    if (opts->stack_bytes && kind == FILCH_KIND_BLOCKING)
+        return false;
     if (!opts->pinned)
         return opts->worker == 0;
     return kind == FILCH_KIND_STACKFUL && opts->worker <= rt->workers;
