@@ -70,6 +70,15 @@ typedef struct filch_runtime_opts {
      * filch_runtime_block_on(), filch_runtime_turn() and filch_runtime_shutdown(), and nowhere
      * else. @workers must be 0 or 1. See filch_runtime_turn(). */
     bool current_thread;
+    /* True: no handler for stack overflows is installed for this runtime. Otherwise, from the start
+     * of the first such runtime to the end of the last, SIGSEGV and SIGBUS have a handler of the
+     * process that names the task that overflowed its stack, on stderr, and then does what the
+     * handler that was there before does (or ends the process by SIGSEGV, as without it). Faults of
+     * any other kind go to that one untouched. A handler that the host installs later replaces
+     * this: it should be installed with SA_ONSTACK, and call the one that sigaction() returned for
+     * faults that it does not know; it stays in place when the runtime ends. Under AddressSanitizer
+     * and ThreadSanitizer there is none, as these report overflows themselves. */
+    bool no_overflow_handler;
 } filch_runtime_opts;
 
 /* Numbers since start, summed over the workers; each is exact once the runtime is idle. */

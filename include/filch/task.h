@@ -54,7 +54,8 @@ typedef struct filch_task_opts {
      * own: less saves address space, not memory. What is left of it for the body may be some 500
      * bytes less. Below it lies a guard of 64 KiB: code with larger frames must be compiled with
      * -fstack-clash-protection (pkg-config and meson pass it on), else a frame may reach beyond. A
-     * task that touches the guard ends the process by SIGSEGV, after a line on stderr that names it. Tasks only; ignored for futures; -EINVAL for
+     * task that touches the guard ends the process by SIGSEGV, after a line on stderr that names it
+     * (see filch_runtime_opts.no_overflow_handler). Tasks only; ignored for futures; -EINVAL for
      * blocking jobs, see filch_runtime_opts.blocking_stack_bytes. */
     size_t stack_bytes;
     /* The task has a floating-point control state (rounding mode, exception masks, flush-to-zero)

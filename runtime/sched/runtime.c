@@ -100,7 +100,8 @@ static struct filch_runtime *runtime_new(const filch_runtime_opts *opts)
         return NULL;
     }
     memset(rt->worker, 0, workers * sizeof *rt->worker);
-    filch__overflow_begin();
+    if (!rt->opts.no_overflow_handler)
+        filch__overflow_begin();
     filch__inject_init(&rt->inject);
     filch__idle_init(&rt->idle, workers);
     return rt;
@@ -110,7 +111,8 @@ static struct filch_runtime *runtime_new(const filch_runtime_opts *opts)
 static void runtime_undo(struct filch_runtime *rt)
 {
     filch__inject_fini(&rt->inject);
-    filch__overflow_end();
+    if (!rt->opts.no_overflow_handler)
+        filch__overflow_end();
     free(rt->worker);
 }
 

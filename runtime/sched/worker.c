@@ -460,7 +460,7 @@ void filch__worker_sit(struct filch__worker *worker, struct filch__host *host)
     host->cxx = *worker->cxx_state;
     if (host->cxx.caught || host->cxx.uncaught)
         *worker->cxx_state = (struct filch__cxx_state){0}; /* [clean-thread] */
-    if (!worker->overflow_stack)
+    if (!worker->overflow_stack && !worker->rt->opts.no_overflow_handler)
         worker->overflow_stack = filch__overflow_stack_new();
     host->lent_stack = filch__overflow_enter_thread(worker->overflow_stack);
 #ifdef FILCH__SWITCH_SANITIZED

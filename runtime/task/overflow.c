@@ -7,15 +7,19 @@
  * would have gone without us: to the handler that the program had installed before, or to the
  * default, by which the process ends with the same signal and a core at the faulting instruction.
  *
- * The handler takes no lock and allocates nothing. The modules' names, to print addresses that
- * addr2line understands, were collected when the first runtime started.
+ * The handler takes no lock and allocates nothing: slabs are searched without a lock, and
+ * _dl_find_object(), which dladdr() is not, is made for signal handlers.
  *
  * A program that installs its own handler after that gets the signal first, and may call ours,
- * which it got as the old action. Under AddressSanitizer and ThreadSanitizer the signals are
- * theirs.
+ * which it got as the old action. It may do so when the last runtime is gone, too: ours is taken
+ * out only from the top, and when it was left below another it is not put on top once more, since
+ * two handlers that call each other never end. Under AddressSanitizer and ThreadSanitizer the
+ * signals are theirs.
  */
 #include "runtime/task/overflow.h"
 
+#include <dlfcn.h>
+#include <errno.h>
 #include <link.h>
 #include <pthread.h>
 #include <signal.h>
@@ -29,28 +33,27 @@
 #include "runtime/task/task.h"
 
 #define HANDLER_STACK_BYTES ((size_t)64 << 10)
-#define MODULES_MAX 64
-#define MODULE_NAME 128
-#define MESSAGE_BYTES 768
+#define PROGRAM_BYTES 256
+#define MESSAGE_BYTES 1024
 
 struct filch__overflow_stack {
     char memory[HANDLER_STACK_BYTES];
 };
 
-struct module {
-    uintptr_t base, low, high; /* load address; mapped from low to before high */
-    char name[MODULE_NAME];
+/* A signal that we take. */
+struct taken {
+    int signal;
+    bool is_taken; /* ours was put in, and not taken out since */
+    struct sigaction previous;
 };
-
-static const int signals[] = {SIGSEGV, SIGBUS};
-enum { SIGNALS = sizeof signals / sizeof signals[0] };
 
 /* Under the lock; the handler reads what was written before it was installed. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned users;
-static struct sigaction previous[SIGNALS];
-static struct module modules[MODULES_MAX];
-static unsigned modules_known;
+static struct taken taken[] = {{.signal = SIGSEGV}, {.signal = SIGBUS}};
+static char program[PROGRAM_BYTES]; /* which has no name in the list of modules */
+
+enum { SIGNALS = sizeof taken / sizeof taken[0] };
 
 /* ---- in the handler ---- */
 
@@ -78,110 +81,109 @@ static void add_number(struct text *text, uintptr_t value, unsigned base)
     add(text, digits + i);
 }
 
+/* As addr2line wants it, if the module is known. */
+static bool add_module(struct text *text, uintptr_t place)
+{
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 35)
+    struct dl_find_object found;
+    const char *name;
+
+    if (_dl_find_object((void *)place, &found) < 0)
+        return false;
+    name = *found.dlfo_link_map->l_name ? found.dlfo_link_map->l_name : program;
+    place -= found.dlfo_link_map->l_addr;
+    add(text, name);
+    add(text, "+0x");
+    add_number(text, place, 16);
+    add(text, " (addr2line -fe ");
+    add(text, name);
+    add(text, " 0x");
+    add_number(text, place, 16);
+    add(text, ")");
+    return true;
+#else
+    (void)text;
+    return place == 0 && *program == 0;
+#endif
+}
+
 static void add_place(struct text *text, uintptr_t place)
 {
     place -= place != 0; /* the call, not what follows it */
-    for (unsigned i = 0; i < modules_known; i++) {
-        if (place < modules[i].low || place >= modules[i].high)
-            continue;
-        add(text, modules[i].name);
-        add(text, "+0x");
-        add_number(text, place - modules[i].base, 16);
-        add(text, " (addr2line -fe ");
-        add(text, modules[i].name);
-        add(text, " 0x");
-        add_number(text, place - modules[i].base, 16);
-        add(text, ")");
+    if (add_module(text, place))
         return;
-    }
     add(text, "0x");
     add_number(text, place, 16);
 }
 
-static void say(const struct filch__task *task)
+/* @task is NULL if it is not known, as when somebody else runs into the guard. */
+static void say(const struct filch__task *task, enum filch__stack_class size_class)
 {
     struct text text = {.used = 0};
 
-    add(&text, "filch: stack overflow in task \"");
-    add(&text, task->flags & FILCH_TASK_NAMED ? task->name : "");
-    add(&text, "\", spawned at ");
-    add_place(&text, (uintptr_t)task->stack->spawn_place);
+    if (task) {
+        add(&text, "filch: stack overflow in task \"");
+        add(&text, task->flags & FILCH_TASK_NAMED ? task->name : "");
+        add(&text, "\", spawned at ");
+        add_place(&text, (uintptr_t)task->stack->spawn_place);
+    } else {
+        add(&text, "filch: stack overflow, or an access below a task's stack");
+    }
     add(&text, ": its stack of ");
-    add_number(&text, filch__stack_bytes(task->stack->size_class), 10);
+    add_number(&text, filch__stack_bytes(size_class), 10);
     add(&text, " bytes is used up. Spawn it with more stack_bytes, or keep less on the stack.\n");
     if (write(STDERR_FILENO, text.bytes, text.used) < 0)
         return; /* nobody to tell */
 }
 
-static void to_previous(int signal, siginfo_t *info, void *context)
+/* A fault happens again when its instruction is tried again; what somebody sent is sent again. */
+static void by_default(int signal, const siginfo_t *info)
 {
-    struct sigaction *old = &previous[signal == SIGSEGV ? 0 : 1];
+    struct sigaction die = {.sa_handler = SIG_DFL};
 
-    if (old->sa_flags & SA_SIGINFO) {
-        old->sa_sigaction(signal, info, context);
-    } else if (old->sa_handler != SIG_DFL && old->sa_handler != SIG_IGN) {
-        old->sa_handler(signal);
-    } else {
-        /* The instruction is tried again, or, when somebody sent it, the signal: without us. */
-        sigaction(signal, old, NULL);
-        if (info->si_code <= 0)
-            raise(signal);
-    }
+    sigaction(signal, &die, NULL);
+    if (info->si_code <= 0)
+        raise(signal);
+}
+
+static void to_previous(struct taken *from, siginfo_t *info, void *context)
+{
+    struct sigaction old = from->previous;
+
+    if (old.sa_flags & SA_RESETHAND)
+        from->previous = (struct sigaction){.sa_handler = SIG_DFL};
+    if (old.sa_flags & SA_SIGINFO)
+        old.sa_sigaction(from->signal, info, context);
+    else if (old.sa_handler != SIG_DFL && old.sa_handler != SIG_IGN)
+        old.sa_handler(from->signal);
+    else if (old.sa_handler == SIG_DFL || info->si_code > 0) /* a fault cannot be ignored */
+        by_default(from->signal, info);
 }
 
 static void on_fault(int signal, siginfo_t *info, void *context)
 {
-    struct filch__worker *worker = filch__worker_self();
-    struct filch__task *task = worker ? worker->current : NULL;
+    struct taken *from = &taken[signal == SIGSEGV ? 0 : 1];
+    const struct filch__task *task = filch__task_current();
+    int saved_errno = errno;
     enum filch__stack_class size_class;
+    struct filch__stack *stack = NULL;
 
-    if (info->si_code > 0 && task && task->stack &&
-        filch__stack_of_guard(info->si_addr, &size_class)) {
+    if (info->si_code > 0)
+        stack = filch__stack_of_guard(info->si_addr, &size_class);
+    if (stack)
+        say(task && task->stack == stack ? task : NULL, size_class);
+    errno = saved_errno;
+    to_previous(from, info, context);
+    if (stack) {
         struct sigaction die = {.sa_handler = SIG_DFL};
 
-        say(task);
-        to_previous(signal, info, context);
         sigaction(signal, &die, NULL); /* there is nothing to go on with */
-        return;
     }
-    to_previous(signal, info, context);
 }
 
 /* ---- installing it ---- */
 
-static int learn_module(struct dl_phdr_info *info, size_t bytes, void *arg)
-{
-    struct module *module = &modules[modules_known];
-    const char *name = info->dlpi_name;
-    char path[MODULE_NAME];
-    ssize_t n;
-
-    (void)bytes;
-    (void)arg;
-    if (!name || !*name) {
-        n = readlink("/proc/self/exe", path, sizeof path - 1);
-        path[n > 0 ? n : 0] = '\0';
-        name = path;
-    }
-    module->base = info->dlpi_addr;
-    module->low = UINTPTR_MAX;
-    module->high = 0;
-    for (int i = 0; i < info->dlpi_phnum; i++) {
-        const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
-        uintptr_t start = info->dlpi_addr + segment->p_vaddr;
-
-        if (segment->p_type != PT_LOAD)
-            continue;
-        if (start < module->low)
-            module->low = start;
-        if (start + segment->p_memsz > module->high)
-            module->high = start + segment->p_memsz;
-    }
-    snprintf(module->name, sizeof module->name, "%s", name);
-    return ++modules_known == MODULES_MAX;
-}
-
-static bool is_ours(int signal)
+static bool is_on_top(int signal)
 {
     struct sigaction now;
 
@@ -189,23 +191,33 @@ static bool is_ours(int signal)
            now.sa_sigaction == on_fault;
 }
 
-static void take_signals(void)
+static void take_signal(struct taken *to)
 {
     struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
 
-    modules_known = 0;
-    dl_iterate_phdr(learn_module, NULL);
-    sigemptyset(&action.sa_mask);
+    if (to->is_taken)
+        return;
+    /* First, so that it is there before ours can be called. */
+    sigaction(to->signal, NULL, &to->previous);
+    action.sa_mask = to->previous.sa_mask;
+    action.sa_flags |= to->previous.sa_flags & (SA_RESTART | SA_NODEFER);
+    to->is_taken = sigaction(to->signal, &action, NULL) == 0;
+}
+
+static void take_signals(void)
+{
+    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+
+    program[n > 0 ? n : 0] = '\0';
     for (int i = 0; i < SIGNALS; i++)
-        if (!is_ours(signals[i])) /* a child of a fork inherits them */
-            sigaction(signals[i], &action, &previous[i]);
+        take_signal(&taken[i]);
 }
 
 static void give_signals_back(void)
 {
     for (int i = 0; i < SIGNALS; i++)
-        if (is_ours(signals[i]))
-            sigaction(signals[i], &previous[i], NULL);
+        if (is_on_top(taken[i].signal) && sigaction(taken[i].signal, &taken[i].previous, NULL) == 0)
+            taken[i].is_taken = false;
 }
 
 void filch__overflow_forked(void)
