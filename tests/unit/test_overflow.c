@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -547,6 +548,23 @@ Test(overflow, the_last_runtime_restores_what_was_there)
         T_CHECK((void *)handler_now(SIGBUS) == (void *)host_plain);
         stop_runtime(without);
     }
+}
+
+Test(overflow, a_start_that_fails_leaves_no_handler)
+{
+    struct rlimit limit, few;
+    filch_runtime *rt = NULL;
+
+    install(SIGSEGV, NULL, host_siginfo, 0);
+    T_OK(getrlimit(RLIMIT_NOFILE, &limit));
+    few = limit;
+    few.rlim_cur = 0;
+    T_OK(setrlimit(RLIMIT_NOFILE, &few));
+    T_IS(filch_runtime_start(NULL, &rt), -EMFILE);
+    T_CHECK(handler_now(SIGSEGV) == host_siginfo);
+    T_OK(setrlimit(RLIMIT_NOFILE, &limit));
+    stop_runtime(start_runtime(1));
+    T_CHECK(handler_now(SIGSEGV) == host_siginfo);
 }
 
 static struct sigaction filchs;
