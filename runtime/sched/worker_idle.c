@@ -316,8 +316,8 @@ static filch_time earlier(filch_time a, filch_time b)
     return a < b ? a : b;
 }
 
-/* Sleeps in the lane until @limit, a timer, or a wake. A visit to the stacks is no reason to say that
- * one is awake: a wake that comes meanwhile ends the next sleep at once. */
+/* Sleeps in the lane until @limit, a timer, or a wake. A visit to the stacks is no reason to say
+ * that one is awake: a wake that comes meanwhile ends the next sleep at once. */
 static void sleep_until(struct filch__worker *worker, filch_time limit)
 {
     for (;;) {

@@ -481,7 +481,7 @@ Test(overflow, other_faults_go_to_the_host_without_a_message)
 /* A plain thread writes below the stack of a task that sleeps. */
 static void write_below_a_stack(void)
 {
-    filch_runtime *rt = start_runtime(1);
+    filch_runtime *rt = start_runtime_with_threads(1);
     filch_task *handle;
     struct filch__task *task;
     filch_stats stats;
