@@ -20,6 +20,10 @@
  * closing, has set `data` to NULL; either way before the wake, which happens after the lock was
  * released.
  *
+ * A waiter may belong to a select (sync/select.c): whoever takes it out must claim it, and passes it
+ * over if it has lost to another case. So a list may hold waiters that are no longer there for
+ * anything, and a select that finds the channel ready claims itself before it takes anything.
+ *
  * Rejected: a lock-free ring. The waiter lists need the lock in any case, and one uncontended
  * exchange per message is less than the two read-modify-writes per message of a bounded
  * many-to-many ring.
@@ -37,6 +41,7 @@
 #include "runtime/sched/worker.h"
 #include "runtime/task/task.h"
 #include "runtime/task/waiter.h"
+#include "sync/case.h"
 
 #define CHAN_ELEM_BYTES_MAX 65536
 #define CHAN_SEGMENT_SLOTS 64
@@ -101,11 +106,18 @@ static struct segment *segment_new(size_t elem_bytes, size_t slots)
     return segment;
 }
 
+/* Takes out the waiter that is to be handed something. NULL: nobody waits. */
 static struct filch__waiter *waiter_pop(struct filch__list *list)
 {
-    struct filch__list *link = filch__list_pop_front(list);
+    struct filch__list *link;
 
-    return link ? filch_container_of(link, struct filch__waiter, link) : NULL;
+    while ((link = filch__list_pop_front(list))) {
+        struct filch__waiter *waiter = filch_container_of(link, struct filch__waiter, link);
+
+        if (filch__waiter_claim(waiter))
+            return waiter;
+    }
+    return NULL;
 }
 
 /* Queues a message; there is room for it. */
@@ -233,44 +245,58 @@ static int wait_unlock(filch_chan *chan, struct filch__list *list, enum filch__w
 enum attempt {
     ATTEMPT_DONE, /* *ret_result is the result */
     ATTEMPT_WAIT, /* no room, or no message */
+    ATTEMPT_LOST, /* it could be done, but the caller's select has been decided */
 };
 
+/* The caller finds that it can do what it came for. @self: its waiter, if it is in a select. */
+static inline bool claim_self(struct filch__waiter *self)
+{
+    return !self || filch__waiter_claim(self);
+}
+
 /* What send() can do without waiting. *ret_wake is to be woken after the unlock. */
-static enum attempt send_locked(filch_chan *chan, const void *msg, struct filch__waiter **ret_wake,
-                                int *ret_result)
+static inline enum attempt send_locked(filch_chan *chan, const void *msg,
+                                       struct filch__waiter *self, struct filch__waiter **ret_wake,
+                                       int *ret_result)
 {
     *ret_result = 0;
-    for (;;) {
-        if (chan->closed) {
-            *ret_result = -EPIPE;
-            return ATTEMPT_DONE;
-        }
-        *ret_wake = waiter_pop(&chan->receivers);
-        if (*ret_wake) {
-            message_copy(chan, (*ret_wake)->data, msg);
-            return ATTEMPT_DONE;
-        }
+    while (!chan->closed) {
+        /* An empty channel has room: a waiting receiver whose claim fails is no reason to wait. */
         if (chan->count >= chan->capacity)
             return ATTEMPT_WAIT;
-        if (make_room_locked(chan)) {
-            push_locked(chan, msg);
-            return ATTEMPT_DONE;
+        if (!make_room_locked(chan)) {
+            *ret_result = add_spare_relock(chan);
+            if (*ret_result == 0)
+                continue;
+            return claim_self(self) ? ATTEMPT_DONE : ATTEMPT_LOST;
         }
-        *ret_result = add_spare_relock(chan);
-        if (*ret_result < 0)
-            return ATTEMPT_DONE;
+        if (!claim_self(self))
+            return ATTEMPT_LOST;
+        *ret_wake = waiter_pop(&chan->receivers);
+        if (*ret_wake)
+            message_copy(chan, (*ret_wake)->data, msg);
+        else
+            push_locked(chan, msg);
+        return ATTEMPT_DONE;
     }
+    *ret_result = -EPIPE;
+    return claim_self(self) ? ATTEMPT_DONE : ATTEMPT_LOST;
 }
 
 /* What recv() can do without waiting. *ret_wake is to be woken, and *ret_garbage freed, after the
  * unlock. */
-static enum attempt recv_locked(filch_chan *chan, void *msg, struct filch__waiter **ret_wake,
-                                struct segment **ret_garbage, int *ret_result)
+static inline enum attempt recv_locked(filch_chan *chan, void *msg, struct filch__waiter *self,
+                                       struct filch__waiter **ret_wake,
+                                       struct segment **ret_garbage, int *ret_result)
 {
     if (chan->count == 0) {
         *ret_result = -EPIPE;
-        return chan->closed ? ATTEMPT_DONE : ATTEMPT_WAIT;
+        if (!chan->closed)
+            return ATTEMPT_WAIT;
+        return claim_self(self) ? ATTEMPT_DONE : ATTEMPT_LOST;
     }
+    if (!claim_self(self))
+        return ATTEMPT_LOST;
     *ret_garbage = pop_locked(chan, msg);
     *ret_wake = waiter_pop(&chan->senders);
     if (*ret_wake)
@@ -351,7 +377,7 @@ int filch_chan_send(filch_chan *chan, const void *msg, filch_time until)
     if (!chan || !msg)
         return -EINVAL;
     filch_spinlock_lock(&chan->lock);
-    attempt = send_locked(chan, msg, &wake, &result);
+    attempt = send_locked(chan, msg, NULL, &wake, &result);
     /* The message is only read; `data` is not const because receivers share it. */
     if (attempt == ATTEMPT_WAIT && until != FILCH_NOW)
         return wait_unlock(chan, &chan->senders, FILCH_WAIT_CHAN_SEND, (void *)(uintptr_t)msg,
@@ -375,7 +401,7 @@ int filch_chan_recv(filch_chan *chan, void *msg, filch_time until)
     if (!chan || !msg)
         return -EINVAL;
     filch_spinlock_lock(&chan->lock);
-    attempt = recv_locked(chan, msg, &wake, &garbage, &result);
+    attempt = recv_locked(chan, msg, NULL, &wake, &garbage, &result);
     if (attempt == ATTEMPT_WAIT && until != FILCH_NOW)
         return wait_unlock(chan, &chan->receivers, FILCH_WAIT_CHAN_RECV, msg, until);
     filch_spinlock_unlock(&chan->lock);
@@ -424,4 +450,117 @@ size_t filch_chan_len(filch_chan *chan)
     count = chan->count;
     filch_spinlock_unlock(&chan->lock);
     return count;
+}
+
+/* ---- in a select ---- */
+
+/* Done, or not: what is left after the unlock. */
+static void settle(struct filch__waiter *wake, struct segment *garbage)
+{
+    if (wake)
+        filch__waiter_wake(wake);
+    free(garbage);
+}
+
+static enum filch__enlist enlisted(enum attempt attempt)
+{
+    switch (attempt) {
+    case ATTEMPT_DONE:
+        return FILCH__ENLIST_TAKEN;
+    case ATTEMPT_WAIT:
+        return FILCH__ENLIST_WAITS;
+    case ATTEMPT_LOST:
+        break;
+    }
+    return FILCH__ENLIST_LOST;
+}
+
+static enum filch__enlist send_case(filch_case *c, struct filch__waiter *self)
+{
+    filch_chan *chan = c->object;
+    struct filch__waiter *wake = NULL;
+    enum attempt attempt;
+    int result;
+
+    filch_spinlock_lock(&chan->lock);
+    attempt = send_locked(chan, c->data, self, &wake, &result);
+    if (attempt == ATTEMPT_WAIT && self) {
+        self->data = c->data;
+        filch__list_push_back(&chan->senders, &self->link);
+    }
+    filch_spinlock_unlock(&chan->lock);
+    settle(wake, NULL);
+    if (attempt == ATTEMPT_DONE)
+        c->result = result;
+    return enlisted(attempt);
+}
+
+static bool send_try(filch_case *c)
+{
+    return send_case(c, NULL) == FILCH__ENLIST_TAKEN;
+}
+
+static enum filch__enlist recv_case(filch_case *c, struct filch__waiter *self)
+{
+    filch_chan *chan = c->object;
+    struct filch__waiter *wake = NULL;
+    struct segment *garbage = NULL;
+    enum attempt attempt;
+    int result;
+
+    filch_spinlock_lock(&chan->lock);
+    attempt = recv_locked(chan, c->data, self, &wake, &garbage, &result);
+    if (attempt == ATTEMPT_WAIT && self) {
+        self->data = c->data;
+        filch__list_push_back(&chan->receivers, &self->link);
+    }
+    filch_spinlock_unlock(&chan->lock);
+    settle(wake, garbage);
+    if (attempt == ATTEMPT_DONE)
+        c->result = result;
+    return enlisted(attempt);
+}
+
+static bool recv_try(filch_case *c)
+{
+    return recv_case(c, NULL) == FILCH__ENLIST_TAKEN;
+}
+
+static void chan_delist(filch_case *c, struct filch__waiter *waiter, bool won)
+{
+    filch_chan *chan = c->object;
+
+    if (won) {
+        c->result = waiter->data ? 0 : -EPIPE;
+        return;
+    }
+    filch_spinlock_lock(&chan->lock);
+    if (!filch__waiter_was_taken(waiter))
+        filch__list_remove(&waiter->link);
+    filch_spinlock_unlock(&chan->lock);
+}
+
+static const struct filch__case_ops send_ops = {
+    .try_now = send_try,
+    .enlist = send_case,
+    .delist = chan_delist,
+    .reason = FILCH_WAIT_CHAN_SEND,
+};
+
+static const struct filch__case_ops recv_ops = {
+    .try_now = recv_try,
+    .enlist = recv_case,
+    .delist = chan_delist,
+    .reason = FILCH_WAIT_CHAN_RECV,
+};
+
+filch_case filch_case_send(filch_chan *chan, const void *msg)
+{
+    return (filch_case){
+        .ops = chan && msg ? &send_ops : NULL, .object = chan, .data = (void *)(uintptr_t)msg};
+}
+
+filch_case filch_case_recv(filch_chan *chan, void *msg)
+{
+    return (filch_case){.ops = chan && msg ? &recv_ops : NULL, .object = chan, .data = msg};
 }

@@ -4,6 +4,7 @@
 #define FILCH_CHAN_H
 
 #include <filch/base.h>
+#include <filch/select.h>
 
 FILCH_BEGIN_DECLS
 
@@ -63,6 +64,24 @@ FILCH_API int filch_chan_close(filch_chan *chan);
 
 /** filch_chan_len() - messages queued at some moment of the call. */
 FILCH_API size_t filch_chan_len(filch_chan *chan);
+
+/**
+ * filch_case_send() - a case of a select: filch_chan_send()
+ * @msg: read when the case wins; must be there, unchanged, until the select returns
+ *
+ * The case's result is 0, -EPIPE (closed) or -ENOMEM. NULL makes a case that filch_select()
+ * refuses.
+ */
+FILCH_API filch_case filch_case_send(filch_chan *chan, const void *msg);
+
+/**
+ * filch_case_recv() - a case of a select: filch_chan_recv()
+ * @msg: written only if the case wins with result 0
+ *
+ * The case's result is 0 or -EPIPE (closed and drained). NULL makes a case that filch_select()
+ * refuses.
+ */
+FILCH_API filch_case filch_case_recv(filch_chan *chan, void *msg);
 
 FILCH_END_DECLS
 

@@ -10,6 +10,7 @@
 #include <filch/log.h>
 #include <filch/runtime.h>
 #include <filch/scope.h>
+#include <filch/select.h>
 #include <filch/task.h>
 #include <filch/tcp.h>
 #include <filch/time.h>

@@ -56,6 +56,9 @@ typedef _Atomic(void *) filch_atomic_ptr;
 #define filch_cas_weak_seq_cst(p, expected, v)                                                     \
     atomic_compare_exchange_weak_explicit((p), (expected), (v), memory_order_seq_cst,              \
                                           memory_order_seq_cst)
+#define filch_cas_relaxed(p, expected, v)                                                          \
+    atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_relaxed,            \
+                                            memory_order_relaxed)
 #define filch_cas_acq_rel(p, expected, v)                                                          \
     atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acq_rel,            \
                                             memory_order_acquire)

@@ -338,6 +338,8 @@ void filch__task_finish(struct filch__task *task, int result)
     case FILCH_FINISH_KEEP:
         break;
     case FILCH_FINISH_WAKE_JOINER:
+        /* One that has lost looks at the state when it gives up, and waits for this wake. */
+        (void)filch__waiter_claim(task->joiner);
         filch__waiter_wake(task->joiner);
         break;
     }

@@ -36,6 +36,8 @@ const char *filch__wait_name(enum filch__wait reason)
         return "accept";
     case FILCH_WAIT_CLOSE:
         return "close";
+    case FILCH_WAIT_SELECT:
+        return "select";
     case FILCH_WAIT_RUNNING:
         return "running";
     }
@@ -121,7 +123,8 @@ void filch__waiter_init(struct filch__waiter *waiter, enum filch__wait reason)
     waiter->task = task;
     waiter->data = NULL;
     waiter->generation = task ? (uint32_t)filch__task_generation(task) : 0;
-    waiter->reason = reason;
+    waiter->reason = (uint16_t)reason;
+    waiter->group = NULL;
     filch_atomic_init(&waiter->woken, 0);
 }
 
@@ -163,13 +166,56 @@ void filch__waiter_wait_shielded(struct filch__waiter *waiter)
 void filch__waiter_wake(struct filch__waiter *waiter)
 {
     struct filch__task *task = waiter->task;
+    struct filch__waiter_group *group = waiter->group;
     uint64_t generation = waiter->generation;
 
     filch_store_release(&waiter->woken, 1); /* [waiter-wake]; the waiter may be gone from here on */
-    if (task)
+    if (task) {
         filch__task_wake(task, generation);
-    else
-        filch__futex_wake(&waiter->woken, 1); /* only the address is used */
+        return;
+    }
+    filch__futex_wake(&waiter->woken, 1); /* only the address is used */
+    if (group)
+        filch__futex_wake(&group->winner, 1);
+}
+
+bool filch__waiter_group_claim(struct filch__waiter_group *group, uint32_t winner)
+{
+    uint32_t nobody = 0;
+
+    return filch_cas_relaxed(&group->winner, &nobody, winner); /* [group-claim] */
+}
+
+void filch__waiter_group_init(struct filch__waiter_group *group)
+{
+    filch_atomic_init(&group->winner, 0);
+}
+
+void filch__waiter_join_group(struct filch__waiter *waiter, struct filch__waiter_group *group,
+                              unsigned index)
+{
+    waiter->group = group;
+    waiter->index = (uint16_t)index;
+}
+
+/* Return: 0: something has changed, or nothing. */
+static int group_wait_once(struct filch__waiter_group *group, filch_time until)
+{
+    if (filch__task_current())
+        return filch__park(until, FILCH_WAIT_SELECT);
+    return filch__futex_wait(&group->winner, 0, until);
+}
+
+int filch__waiter_group_wait(struct filch__waiter_group *group, bool once, filch_time until)
+{
+    int r = 0;
+
+    while (r == 0 && !filch_load_relaxed(&group->winner)) { /* [group-claim] */
+        r = group_wait_once(group, until);
+        if (once)
+            break;
+    }
+    return filch_load_relaxed(&group->winner) ? 0 : r;
 }
 
 /* @task is current. Return: false: a future, which cannot be left in its middle. */

@@ -16,6 +16,17 @@
  * Whoever takes a waiter out of its list must wake it, soon and exactly once, and touches it no
  * more afterwards. It may do so under or after the lock. A waiter that was taken out is never
  * abandoned: that is how nothing gets lost on cancel.
+ *
+ * Groups. A select waits in several objects at once, with one waiter in each, of which at most one
+ * may be handed something. Those waiters are a group, and the first to claim the group has won:
+ *
+ *     while ((w = pop(&list)))
+ *         if (filch__waiter_claim(w)) { hand over; break; }      -- under the object's lock
+ *
+ * A waiter whose claim fails has lost. It was taken out of the list and is not woken; nobody but
+ * its owner touches it from then on. A waiter that waits alone can always be claimed. The owner
+ * takes the lock of each object once more before the group's frame goes, so a claim never meets a
+ * group that is gone; and it claims the group itself to give up, or to take what it finds ready.
  */
 #ifndef FILCH_TASK_WAITER_H
 #define FILCH_TASK_WAITER_H
@@ -37,6 +48,7 @@ enum filch__wait {
     FILCH_WAIT_IO,
     FILCH_WAIT_ACCEPT,
     FILCH_WAIT_CLOSE,
+    FILCH_WAIT_SELECT,
     FILCH_WAIT_RUNNING, /* of a job: none, it is on a thread */
 };
 
@@ -45,12 +57,24 @@ const char *filch__wait_name(enum filch__wait reason);
 
 struct filch__task;
 
+/* Waiters of which one may win, in the frame of their owner. */
+struct filch__waiter_group {
+    /* 0 nobody, else 1 + the index of the waiter that won, or FILCH__GROUP_OWNER. Also the futex of
+     * an owner that is a plain thread. [group-claim] relaxed: the word only says who; what is
+     * handed over becomes visible by the waiter's `woken`, or by the object's lock. */
+    filch_atomic_u32 winner;
+};
+
+#define FILCH__GROUP_OWNER UINT32_MAX
+
 struct filch__waiter {
     struct filch__list link;  /* guarded by the object's lock */
     struct filch__task *task; /* NULL: a plain thread, on the futex in `woken` */
     void *data;               /* for the object: where to put what is handed over */
     uint32_t generation;      /* of task */
-    uint32_t reason;
+    uint16_t reason;
+    uint16_t index;                    /* in the group */
+    struct filch__waiter_group *group; /* NULL: it waits alone */
     /* 0 waiting, 1 woken. [waiter-wake] release in wake() -> acquire in wait(): what was handed
      * over is visible. */
     filch_atomic_u32 woken;
@@ -68,6 +92,25 @@ void filch__waiter_wait_shielded(struct filch__waiter *waiter);
 
 /* Any thread. The waiter's memory may be gone when this returns. */
 void filch__waiter_wake(struct filch__waiter *waiter);
+
+bool filch__waiter_group_claim(struct filch__waiter_group *group, uint32_t winner);
+
+/* May @waiter, just taken out of its list, be handed something? Under the object's lock. */
+static inline bool filch__waiter_claim(struct filch__waiter *waiter)
+{
+    return !waiter->group || filch__waiter_group_claim(waiter->group, 1 + (uint32_t)waiter->index);
+}
+
+void filch__waiter_group_init(struct filch__waiter_group *group);
+
+/* @waiter, initialised and not yet in a list, is the one with this index of @group. */
+void filch__waiter_join_group(struct filch__waiter *waiter, struct filch__waiter_group *group,
+                              unsigned index);
+
+/* The owner waits until somebody has won; that waiter's own wake comes with filch__waiter_wait_
+ * shielded(). With @once, any wake of the task is enough. Return: 0; -ETIMEDOUT; -ECANCELED: with
+ * nobody having won at that moment, so the owner must then claim the group, which may fail. */
+int filch__waiter_group_wait(struct filch__waiter_group *group, bool once, filch_time until);
 
 /* Has somebody taken it out of its list? Under the object's lock. */
 static inline bool filch__waiter_was_taken(const struct filch__waiter *waiter)

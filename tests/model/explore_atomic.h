@@ -101,6 +101,7 @@ void xp_unlock(filch_spinlock *lock);
 #define filch_cas_weak_relaxed(p, e, v) XP_CAS(cas_weak_relaxed, XP_RELAXED, p, e, v)
 #define filch_cas_weak_acq_rel(p, e, v) XP_CAS(cas_weak_acq_rel, XP_ACQ_REL, p, e, v)
 #define filch_cas_weak_seq_cst(p, e, v) XP_CAS(cas_weak_seq_cst, XP_SEQ_CST, p, e, v)
+#define filch_cas_relaxed(p, e, v) XP_CAS(cas_relaxed, XP_RELAXED, p, e, v)
 #define filch_cas_acq_rel(p, e, v) XP_CAS(cas_acq_rel, XP_ACQ_REL, p, e, v)
 #define filch_cas_seq_cst(p, e, v) XP_CAS(cas_seq_cst, XP_SEQ_CST, p, e, v)
 #define filch_fetch_add_relaxed(p, v) XP_RMW(fetch_add_relaxed, XP_RELAXED, XP_ADD, p, v)

@@ -15,6 +15,13 @@ struct filch__task *filch__task_current(void)
     return NULL;
 }
 
+bool filch__waiter_group_claim(struct filch__waiter_group *group, uint32_t winner)
+{
+    uint32_t nobody = 0;
+
+    return filch_cas_relaxed(&group->winner, &nobody, winner);
+}
+
 bool filch__task_cancelled(struct filch__task *task)
 {
     (void)task;
@@ -25,7 +32,8 @@ void filch__waiter_init(struct filch__waiter *waiter, enum filch__wait reason)
 {
     filch__list_init(&waiter->link);
     waiter->task = NULL;
-    waiter->reason = reason;
+    waiter->reason = (uint16_t)reason;
+    waiter->group = NULL;
     filch_atomic_init(&waiter->woken, 0);
 }
 

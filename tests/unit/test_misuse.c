@@ -235,6 +235,22 @@ static void local_rows(void)
     ROW(filch_task_defer(NULL, NULL), -EINVAL);
 }
 
+static void select_rows(void)
+{
+    filch_case cases[2] = {filch_case_at(FILCH_NEVER), filch_case_at(FILCH_NEVER)};
+    filch_case broken = filch_case_recv(NULL, cases);
+    int message = 0;
+
+    ROW(filch_select(NULL, 1, 0, FILCH_NOW), -EINVAL);
+    ROW(filch_select(cases, 0, 0, FILCH_NOW), -EINVAL);
+    ROW(filch_select(cases, FILCH_SELECT_MAX + 1, 0, FILCH_NOW), -EINVAL);
+    ROW(filch_select(cases, 2, ~0u, FILCH_NOW), -EINVAL);
+    ROW(filch_select(cases, 2, 0, FILCH_NOW), -ETIMEDOUT);
+    ROW(filch_select(&broken, 1, 0, FILCH_NOW), -EINVAL);
+    broken = filch_case_send(NULL, &message);
+    ROW(filch_select(&broken, 1, 0, FILCH_NOW), -EINVAL);
+}
+
 static void chan_rows(void)
 {
     filch_chan *chan = NULL;
@@ -371,6 +387,7 @@ static void same_everywhere(filch_runtime *rt)
     future_rows();
     local_rows();
     chan_rows();
+    select_rows();
     listener_rows();
     tcp_rows();
 }
