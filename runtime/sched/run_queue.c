@@ -187,6 +187,42 @@ struct filch__task *filch__run_queue_steal(struct filch__run_queue *queue,
     return task ? ring_fill(thief, task) : NULL;
 }
 
+/* Claims the oldest in the ring. NULL: the ring is empty. */
+static struct filch__task *ring_take(struct filch__run_queue *queue)
+{
+    uint64_t head = filch_load_acquire(&queue->head);
+
+    while (head < filch_load_acquire(&queue->tail)) { /* [ring-publish] */
+        struct filch__task *task = filch_load_relaxed(ring_slot(queue, head));
+
+        if (filch_cas_weak_acq_rel(&queue->head, &head, head + 1)) /* [ring-claim] */
+            return task;
+    }
+    return NULL;
+}
+
+unsigned filch__run_queue_move(struct filch__run_queue *queue, struct filch__run_queue *own,
+                               unsigned max)
+{
+    struct filch__task *task;
+    struct filch__task *next;
+    unsigned moved = 0;
+    uint64_t n;
+
+    while (moved < max && (task = ring_take(queue))) {
+        filch__run_queue_push(own, task);
+        moved++;
+    }
+    if (moved || !filch_load_relaxed(&queue->listed))
+        return moved;
+    for (task = list_take(queue, &n); task; task = next) {
+        next = task->next; /* once it is in a queue it may run */
+        filch__run_queue_push(own, task);
+        moved++;
+    }
+    return moved;
+}
+
 bool filch__run_queue_is_empty(struct filch__run_queue *queue)
 {
     return filch__run_queue_length(queue) == 0;

@@ -72,6 +72,11 @@ struct filch__task *filch__run_queue_peek(struct filch__run_queue *queue, unsign
 struct filch__task *filch__run_queue_steal(struct filch__run_queue *queue,
                                            struct filch__run_queue *thief, unsigned *ret_moved);
 
+/* The owner of @own, which need not be empty, moves up to @max tasks, or a chunk of those in the
+ * list, to its end. Any thread may do that to any @queue at any time. Return: how many. */
+unsigned filch__run_queue_move(struct filch__run_queue *queue, struct filch__run_queue *own,
+                               unsigned max);
+
 /* Any thread; exact when nobody pushes or takes. */
 bool filch__run_queue_is_empty(struct filch__run_queue *queue);
 uint64_t filch__run_queue_length(struct filch__run_queue *queue);

@@ -101,7 +101,9 @@ unsigned filch__worker_backlog(void)
 void filch__worker_push_back(struct filch__worker *worker, struct filch__task *task)
 {
     filch__run_queue_push(&worker->queue, task);
-    if (worker->current && filch_load_relaxed(&worker->queue.tail) % PUSH_CHECK == 0)
+    if (__builtin_expect(worker->slow, 0))
+        filch__worker_call_help(worker);
+    else if (worker->current && filch_load_relaxed(&worker->queue.tail) % PUSH_CHECK == 0)
         filch__worker_check_behind(worker);
 }
 
@@ -109,6 +111,11 @@ void filch__worker_push_front(struct filch__worker *worker, struct filch__task *
 {
     struct filch__task *old;
 
+    /* Where tasks run for long, it may as well begin elsewhere. */
+    if (__builtin_expect(worker->slow, 0)) {
+        filch__worker_push_back(worker, task);
+        return;
+    }
     filch__prefetch_stack(task);
     /* Only the owner puts: an empty slot stays empty, and a store will do. */
     if (!filch_load_relaxed(&worker->lifo)) {
@@ -376,12 +383,14 @@ static unsigned run_timers(struct filch__worker *worker)
     return n;
 }
 
-/* Clock, timers, driver. */
+/* Clock, timers, driver, the other workers. */
 static void maintain(struct filch__worker *worker)
 {
     const struct filch__driver_ops *driver = &filch__uring_driver;
 
     filch__worker_check_behind(worker);
+    filch__worker_note_slices(worker);
+    filch__monitor_pass(worker);
     run_timers(worker);
     if (driver->is_ready(worker->lane) || driver->staged(worker->lane))
         worker->completions += driver->poll(worker->lane);
@@ -420,6 +429,7 @@ struct filch__task *filch__worker_next(struct filch__worker *worker)
         return task;
     worker->completions += filch__uring_driver.poll(worker->lane);
     worker->now = filch_now();
+    filch__worker_note_slices(worker);
     run_timers(worker);
     if ((task = next_local(worker)) || (task = next_pinned(worker)) ||
         (task = take_injected(worker)))

@@ -50,6 +50,7 @@ struct filch__worker {
     unsigned lifo_uses;   /* in a row; at FILCH__LIFO_USES the queue has its turn */
     unsigned pinned_uses; /* the same for the mailbox */
     int budget;           /* operations that the current task may still do without yielding */
+    bool slow;            /* tasks run for long here: what is queued calls for help at once */
     /* Tasks and futures run so far. Written by the owner; the monitor sees a stuck worker by it. */
     filch_atomic_u64 tick;
     enum filch__after after;
@@ -85,7 +86,10 @@ struct filch__worker {
     filch_time all_parked_since;
     filch_time trim_at; /* next look at idle stacks; FILCH_NEVER while there are none */
     uint64_t trim_tick; /* at the last look */
-    uint64_t ticks_last_seen[FILCH__WORKERS_MAX]; /* the monitor's */
+    uint32_t slice_ns;  /* what a task runs for, on average; long ones count as SLICE_MAX_NS */
+    filch_time slice_since;
+    uint64_t slice_tick; /* at slice_since */
+    uint64_t tick_seen;  /* by the last visit of the monitor; whoever has the duty */
 
     /* Written by the owner; read by the monitor. */
     alignas(FILCH_CACHELINE) filch_atomic_u32 parked;
@@ -135,7 +139,10 @@ struct filch_runtime {
     filch_atomic_u32 exiting;     /* 1: workers leave their loops */
     filch_atomic_u32 finish_seen; /* futex: 1: a task has ended since shutdown's last look */
     filch_atomic_u32 closing;
-    filch_atomic_u32 monitor;     /* 1: a parked worker has monitor duty */
+    /* 1: a worker has monitor duty: a parked one, or one that looks round as it passes.
+     * [monitor-duty] release of the last holder -> acquire of the next: what it has seen. */
+    filch_atomic_u32 monitor;
+    filch_atomic_u64 monitor_due; /* when the next one that passes looks round, if none is parked */
     filch_atomic_u32 spinner;     /* 1: a worker spins */
     filch_atomic_u32 next_pinned; /* grows; the worker of the next pinned task that names none */
     struct filch__drive drive;    /* with opts.current_thread */
@@ -213,12 +220,17 @@ void filch__runtime_notify(struct filch_runtime *rt);
 /* Reads the clock, and asks for help when the queue's head has waited too long. */
 void filch__worker_check_behind(struct filch__worker *worker);
 
+/* Something was queued on a slow worker: another one should have it. */
+void filch__worker_call_help(struct filch__worker *worker);
+
+/* After a look at the clock in the loop: how long did the tasks since the last look run? */
+void filch__worker_note_slices(struct filch__worker *worker);
+
+/* A busy worker does the monitor's duty if no parked one has it, and it is time to. */
+void filch__monitor_pass(struct filch__worker *worker);
+
 /* Takes work from other workers that are behind. */
 struct filch__task *filch__worker_steal(struct filch__worker *worker);
-
-/* The monitor's visit: whoever has not switched tasks since the last one is helped. Return: a task
- * for the caller, or NULL; *ret_found says whether anything was found. */
-struct filch__task *filch__monitor_visit(struct filch__worker *worker, bool *ret_found);
 
 /* Is nobody on monitor duty, though there are workers who could be? Then a worker that begins to
  * work wakes a sleeper, who finds nothing and parks with the duty. */

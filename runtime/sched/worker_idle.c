@@ -10,7 +10,17 @@
  * its last visit (a task that computes, or is stuck in a system call): takes over their queue and
  * LIFO slot, has the kernel post their completions and reaps them, fires their timers. It retires
  * when all have been parked for 100 ms; the next worker that is unparked appoints another by waking
- * it.
+ * it. While none is parked, those that run do the duty as they pass, each visit by whoever comes
+ * first when it is due: so one of them that is stuck is helped by the others.
+ *
+ *     duty   0 --enlist(), before the park----> 1 --monitor_do_duty(), after the park---> 0
+ *            0 --filch__monitor_pass(), busy--> 1 --at the end of its visit-------------> 0
+ *
+ * The duty is a lock: who holds it writes the others' tick_seen. [monitor-duty]
+ *
+ * Slices: a worker whose tasks run for more than 30 us each calls another one for what it queues,
+ * at once, as that would wait for longer than the call takes. Otherwise it is called by the queue's
+ * delay, which is only seen between two tasks.
  */
 #include "runtime/sched/worker.h"
 
@@ -21,6 +31,11 @@
 #define SPIN_RETRY 32 /* parks, after which a worker that gave spinning up tries again */
 #define PATIENCE_NS (50 * FILCH_MICROSECOND)
 #define PATIENCE_SERVING_NS (2 * FILCH_MILLISECOND)
+#define SLICE_SLOW_NS ((uint32_t)(30 * FILCH_MICROSECOND))
+/* So that one gap, in which the thread was off the CPU, does not make a worker slow. */
+#define SLICE_MAX_NS (120 * FILCH_MICROSECOND)
+#define SLICE_WEIGHT 8 /* of the past */
+#define HELP_TASKS 64  /* taken over at a time */
 #define MONITOR_MIN_NS (500 * FILCH_MICROSECOND)
 #define MONITOR_MAX_NS (10 * FILCH_MILLISECOND)
 #define MONITOR_RETIRE_NS (100 * FILCH_MILLISECOND)
@@ -82,6 +97,32 @@ void filch__worker_check_behind(struct filch__worker *worker)
         worker->behind_since = worker->now;
         filch__runtime_notify(worker->rt);
     }
+}
+
+void filch__worker_note_slices(struct filch__worker *worker)
+{
+    uint64_t tick = filch_load_relaxed(&worker->tick);
+    uint64_t ran = tick - worker->slice_tick;
+
+    if (ran) {
+        filch_time each = (worker->now - worker->slice_since) / ran;
+        int64_t more = (int64_t)(each < SLICE_MAX_NS ? each : SLICE_MAX_NS) - worker->slice_ns;
+
+        worker->slice_ns = (uint32_t)(worker->slice_ns + more / SLICE_WEIGHT);
+        worker->slow = worker->slice_ns > SLICE_SLOW_NS && worker->rt->workers > 1;
+    }
+    worker->slice_tick = tick;
+    worker->slice_since = worker->now;
+}
+
+/* Once for each time that the queue grows beyond what the worker does by itself: the loop takes one
+ * as soon as it can, a task keeps all of them waiting. */
+void filch__worker_call_help(struct filch__worker *worker)
+{
+    if (filch__run_queue_length(&worker->queue) != (worker->current ? 1 : 2))
+        return;
+    filch_store_seq_cst(&worker->behind, 1); /* [idle-park]: then the idle word, in notify */
+    filch__runtime_notify(worker->rt);
 }
 
 static struct filch__task *steal_from(struct filch__worker *worker, struct filch__worker *victim)
@@ -148,35 +189,71 @@ bool filch__worker_sees_any_work(struct filch__worker *worker)
     return filch__worker_sees_work(worker) || !filch__mailbox_is_empty(&worker->mailbox);
 }
 
-/* Helps one worker that is stuck in a task. Its pinned tasks are beyond help. */
-static struct filch__task *help(struct filch__worker *worker, struct filch__worker *victim)
+/* Helps one worker that is stuck in a task. Its pinned tasks are beyond help. Return: was there
+ * anything to do? */
+static bool help(struct filch__worker *worker, struct filch__worker *victim)
 {
-    struct filch__task *task = steal_from(worker, victim);
+    uint64_t before = filch__run_queue_length(&worker->queue);
     struct filch__task *lifo = filch_load_relaxed(&victim->lifo);
+    unsigned moved = filch__run_queue_move(&victim->queue, &worker->queue, HELP_TASKS);
 
+    if (moved) {
+        filch_counter_add(&worker->stats.steals, 1);
+        filch_counter_add(&worker->stats.stolen, moved);
+    }
     if (lifo && (lifo = filch_exchange_acq_rel(&victim->lifo, NULL))) /* [lifo-slot] */
         filch__run_queue_push(&worker->queue, lifo);
     filch__uring_driver.rescue(victim->lane);
     filch__timers_run(&victim->timers, worker->now);
-    return task ? task : filch__run_queue_pop(&worker->queue);
+    return filch__run_queue_length(&worker->queue) > before;
 }
 
-struct filch__task *filch__monitor_visit(struct filch__worker *worker, bool *ret_found)
+/* With the duty. Return: was there anybody to help? What was found is in the own queue. */
+static bool monitor_visit(struct filch__worker *worker)
 {
     struct filch_runtime *rt = worker->rt;
-    struct filch__task *task = NULL;
+    bool found = false;
 
-    for (unsigned i = 0; i < rt->workers && !task; i++) {
+    for (unsigned i = 0; i < rt->workers && !found; i++) {
         struct filch__worker *victim = &rt->worker[i];
         uint64_t tick = filch_load_relaxed(&victim->tick);
-        bool stuck = tick == worker->ticks_last_seen[i] && !filch_load_relaxed(&victim->parked);
+        bool stuck = tick == victim->tick_seen && !filch_load_relaxed(&victim->parked);
 
-        worker->ticks_last_seen[i] = tick;
+        victim->tick_seen = tick;
         if (victim != worker && stuck)
-            task = help(worker, victim);
+            found = help(worker, victim);
     }
-    *ret_found = task != NULL;
-    return task;
+    worker->monitor_ns = found ? MONITOR_MIN_NS : worker->monitor_ns * 2;
+    if (worker->monitor_ns < MONITOR_MIN_NS)
+        worker->monitor_ns = MONITOR_MIN_NS;
+    if (worker->monitor_ns > MONITOR_MAX_NS)
+        worker->monitor_ns = MONITOR_MAX_NS;
+    return found;
+}
+
+static bool monitor_take_duty(struct filch_runtime *rt)
+{
+    uint32_t free_word = 0;
+
+    return filch_cas_acq_rel(&rt->monitor, &free_word, 1); /* [monitor-duty] */
+}
+
+static void monitor_give_duty(struct filch_runtime *rt)
+{
+    filch_store_release(&rt->monitor, 0); /* [monitor-duty] */
+}
+
+void filch__monitor_pass(struct filch__worker *worker)
+{
+    struct filch_runtime *rt = worker->rt;
+
+    /* Relaxed: an old time only makes a visit early or late. */
+    if (!filch__monitor_is_missing(rt) || worker->now < filch_load_relaxed(&rt->monitor_due) ||
+        !monitor_take_duty(rt))
+        return;
+    (void)monitor_visit(worker);
+    filch_store_relaxed(&rt->monitor_due, worker->now + worker->monitor_ns);
+    monitor_give_duty(rt);
 }
 
 static bool spin_is_worth_it(struct filch__worker *worker)
@@ -245,7 +322,6 @@ static filch_time monitor_enlist(struct filch__worker *worker, bool *ret_duty)
 {
     struct filch_runtime *rt = worker->rt;
     bool others_run = filch__idle_running(&rt->idle) > 0;
-    uint32_t free_word = 0;
 
     *ret_duty = false;
     if (others_run)
@@ -254,7 +330,7 @@ static filch_time monitor_enlist(struct filch__worker *worker, bool *ret_duty)
         worker->all_parked_since = worker->now;
     if (rt->workers == 1 ||
         (!others_run && worker->now - worker->all_parked_since > MONITOR_RETIRE_NS) ||
-        !filch_cas_acq_rel(&rt->monitor, &free_word, 1))
+        !monitor_take_duty(rt))
         return FILCH_NEVER;
     *ret_duty = true;
     if (worker->monitor_ns < MONITOR_MIN_NS)
@@ -271,17 +347,14 @@ bool filch__monitor_is_missing(struct filch_runtime *rt)
  * again at once? */
 static bool monitor_do_duty(struct filch__worker *worker, filch_time due)
 {
-    bool found = false;
+    bool in_time, found = false;
 
-    filch_store_release(&worker->rt->monitor, 0);
     worker->now = filch_now();
-    if (worker->now < due || !filch__run_queue_is_empty(&worker->queue))
-        return false;
-    worker->handoff = filch__monitor_visit(worker, &found);
-    worker->monitor_ns = found ? MONITOR_MIN_NS : worker->monitor_ns * 2;
-    if (worker->monitor_ns > MONITOR_MAX_NS)
-        worker->monitor_ns = MONITOR_MAX_NS;
-    return !found;
+    in_time = worker->now >= due && filch__run_queue_is_empty(&worker->queue);
+    if (in_time)
+        found = monitor_visit(worker);
+    monitor_give_duty(worker->rt);
+    return in_time && !found;
 }
 
 /* Before a park: once a second gives the memory of stacks that nobody used meanwhile back, and of

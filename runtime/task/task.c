@@ -366,7 +366,7 @@ void filch__task_forked(struct filch__task *task)
 static int spawn(filch_runtime *rt, enum filch__kind kind, filch_fn fn, void *arg,
                  const filch_task_opts *opts, void *place, filch_task **ret_task)
 {
-    struct filch__task *task;
+    struct filch__task *task = NULL; /* gcc does not see that a refusal is negative */
     filch_task *handle;
     int r;
 

@@ -113,6 +113,16 @@ static void thief_0(void)
     steal(&thief_queue[0]);
 }
 
+/* A busy worker helps: one at a time, behind what it has itself. */
+static void mover(void)
+{
+    struct filch__task *task;
+
+    (void)filch__run_queue_move(&queue, &thief_queue[0], 2);
+    while ((task = filch__run_queue_pop(&thief_queue[0])))
+        run_task(task);
+}
+
 static void thief_0_twice(void)
 {
     steal(&thief_queue[0]);
@@ -161,6 +171,14 @@ int main(int argc, char **argv)
         {"owner against two thieves", 3, {owner_3, thief_0, thief_1}, reset, all_of_3, 2, false},
         {"overflow into the list", 2, {owner_overflow, thief_0}, reset, all_of_6, 3, false},
         {"slots are filled again", 2, {owner_wraps, thief_0}, reset, all_of_6, 3, false},
+        {"a mover against the owner and a thief",
+         3,
+         {owner_3, mover, thief_1},
+         reset,
+         all_of_3,
+         2,
+         false},
+        {"a mover and the list", 2, {owner_overflow, mover}, reset, all_of_6, 2, false},
         {"a thief is robbed", 3, {owner_4, thief_0, robber}, reset, all_of_4, 2, false},
     };
     static const struct xp_excuse excuses[] = {
@@ -174,6 +192,11 @@ int main(int argc, char **argv)
         {"ring_grab cas_weak_acq_rel -> acquire",
          "keeps the reads of the slots before the claim; the explorer never delays a load"},
         {"ring_grab load_acquire -> relaxed", "a stale head makes the CAS fail"},
+        {"ring_take cas_weak_acq_rel -> release",
+         "the slot was published by the tail, which was read before"},
+        {"ring_take cas_weak_acq_rel -> acquire",
+         "keeps the read of the slot before the claim; the explorer never delays a load"},
+        {"ring_take load_acquire -> relaxed", "a stale head makes the CAS fail"},
         {"filch__run_queue_push load_acquire -> relaxed",
          "keeps a thief's read of a slot before the slot is filled again; the explorer never "
          "delays a load past the CAS"},
