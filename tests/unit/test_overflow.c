@@ -478,18 +478,23 @@ Test(overflow, other_faults_go_to_the_host_without_a_message)
     T_OK(strncmp(end.text, "host: signal 7 at", 17));
 }
 
+static atomic_bool sleeps;
+
+static int says_that_it_sleeps(void *arg)
+{
+    atomic_store(&sleeps, true); /* it has its stack */
+    return sleep_until_cancelled(arg);
+}
+
 /* A plain thread writes below the stack of a task that sleeps. */
 static void write_below_a_stack(void)
 {
     filch_runtime *rt = start_runtime_with_threads(1);
     filch_task *handle;
     struct filch__task *task;
-    filch_stats stats;
 
-    T_OK(filch_runtime_spawn(rt, sleep_until_cancelled, NULL, NULL, &handle));
-    do
-        T_OK(filch_runtime_stats(rt, &stats));
-    while (!stats.parks || !stats.polls);
+    T_OK(filch_runtime_spawn(rt, says_that_it_sleeps, NULL, NULL, &handle));
+    T_WAIT_UNTIL(atomic_load(&sleeps));
     task = filch__handle_object(handle);
     task->stack->low[-1] = 1;
 }
