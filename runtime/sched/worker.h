@@ -84,9 +84,9 @@ struct filch__worker {
     int spin_score;
     filch_time monitor_ns; /* present pause between visits */
     filch_time all_parked_since;
-    filch_time trim_at; /* next look at idle stacks; FILCH_NEVER while there are none */
-    uint64_t trim_tick; /* at the last look */
-    uint32_t slice_ns;  /* what a task runs for, on average; long ones count as SLICE_MAX_NS */
+    filch_time trim_at;  /* next look at idle stacks; FILCH_NEVER while there are none */
+    uint64_t trim_tick;  /* at the last look */
+    unsigned slow_looks; /* up with each look at the clock that found long slices, else down */
     filch_time slice_since;
     uint64_t slice_tick; /* at slice_since */
     uint64_t tick_seen;  /* by the last visit of the monitor; whoever has the duty */

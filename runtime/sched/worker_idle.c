@@ -18,9 +18,9 @@
  *
  * The duty is a lock: who holds it writes the others' tick_seen. [monitor-duty]
  *
- * Slices: a worker whose tasks run for more than 30 us each calls another one for what it queues,
- * at once, as that would wait for longer than the call takes. Otherwise it is called by the queue's
- * delay, which is only seen between two tasks.
+ * Slices: a worker whose tasks ran for more than 30 us each, at most of its last looks at the
+ * clock, calls another one for what it queues, at once, as that would wait for longer than the call
+ * takes. Otherwise it is called by the queue's delay, which is only seen between two tasks.
  */
 #include "runtime/sched/worker.h"
 
@@ -31,11 +31,11 @@
 #define SPIN_RETRY 32 /* parks, after which a worker that gave spinning up tries again */
 #define PATIENCE_NS (50 * FILCH_MICROSECOND)
 #define PATIENCE_SERVING_NS (2 * FILCH_MILLISECOND)
-#define SLICE_SLOW_NS ((uint32_t)(30 * FILCH_MICROSECOND))
-/* So that one gap, in which the thread was off the CPU, does not make a worker slow. */
-#define SLICE_MAX_NS (120 * FILCH_MICROSECOND)
-#define SLICE_WEIGHT 8 /* of the past */
-#define HELP_TASKS 64  /* taken over at a time */
+#define SLICE_LONG_NS (30 * FILCH_MICROSECOND)
+/* One gap, in which the thread was off the CPU, does not make a worker slow. */
+#define SLOW_LOOKS 3
+#define SLOW_LOOKS_MAX 6
+#define HELP_TASKS 64 /* taken over at a time */
 #define MONITOR_MIN_NS (500 * FILCH_MICROSECOND)
 #define MONITOR_MAX_NS (10 * FILCH_MILLISECOND)
 #define MONITOR_RETIRE_NS (100 * FILCH_MILLISECOND)
@@ -103,14 +103,15 @@ void filch__worker_note_slices(struct filch__worker *worker)
 {
     uint64_t tick = filch_load_relaxed(&worker->tick);
     uint64_t ran = tick - worker->slice_tick;
+    bool long_ones = worker->now - worker->slice_since > ran * SLICE_LONG_NS;
 
-    if (ran) {
-        filch_time each = (worker->now - worker->slice_since) / ran;
-        int64_t more = (int64_t)(each < SLICE_MAX_NS ? each : SLICE_MAX_NS) - worker->slice_ns;
-
-        worker->slice_ns = (uint32_t)(worker->slice_ns + more / SLICE_WEIGHT);
-        worker->slow = worker->slice_ns > SLICE_SLOW_NS && worker->rt->workers > 1;
-    }
+    if (worker->rt->workers == 1)
+        return;
+    if (ran && long_ones && worker->slow_looks < SLOW_LOOKS_MAX)
+        worker->slow_looks++;
+    else if (ran && !long_ones && worker->slow_looks > 0)
+        worker->slow_looks--;
+    worker->slow = worker->slow_looks >= SLOW_LOOKS;
     worker->slice_tick = tick;
     worker->slice_since = worker->now;
 }

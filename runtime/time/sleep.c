@@ -21,8 +21,10 @@ int filch_sleep(filch_time until)
     return r == -ETIMEDOUT ? 0 : r;
 }
 
+/* A poll does not read the clock: a sleep whose timer has left the wheel is over. */
 struct sleep_private {
     struct filch__timer timer;
+    filch_time armed_for; /* the time that the timer was armed for; FILCH_NOW: it was not */
 };
 
 _Static_assert(sizeof(struct sleep_private) <= sizeof(((filch_sleep_future *)0)->private_words),
@@ -33,9 +35,31 @@ static struct sleep_private *sleep_private(filch_sleep_future *future)
     return (struct sleep_private *)(void *)future->private_words;
 }
 
+static bool sleep_disarm(struct sleep_private *priv)
+{
+    priv->armed_for = FILCH_NOW;
+    return filch__timer_disarm(&priv->timer);
+}
+
 static void sleep_drop(filch_future *self)
 {
-    filch__timer_disarm(&sleep_private((filch_sleep_future *)self)->timer);
+    (void)sleep_disarm(sleep_private((filch_sleep_future *)self));
+}
+
+/* Is it over? It is out of the wheel afterwards. */
+static bool sleep_is_over(filch_sleep_future *future, const struct filch__worker *worker)
+{
+    struct sleep_private *priv = sleep_private(future);
+    bool was_armed = priv->armed_for != FILCH_NOW;
+    bool armed_for_this = was_armed && priv->armed_for == future->until;
+    bool fired = was_armed && !sleep_disarm(priv);
+
+    /* The user may have set another time since. */
+    if (armed_for_this)
+        return fired;
+    return future->until != FILCH_NEVER &&
+           (future->until <= (worker ? worker->now : FILCH_NOW) ||
+            (!worker && future->until <= filch_now()));
 }
 
 static filch_poll sleep_poll(filch_future *self, filch_cx *cx)
@@ -45,8 +69,7 @@ static filch_poll sleep_poll(filch_future *self, filch_cx *cx)
     struct filch__worker *worker = filch__worker_self();
 
     (void)cx;
-    sleep_drop(self);
-    if (future->until != FILCH_NEVER && filch_now() >= future->until) {
+    if (sleep_is_over(future, worker)) {
         self->result = 0;
         return FILCH_READY;
     }
@@ -54,9 +77,11 @@ static filch_poll sleep_poll(filch_future *self, filch_cx *cx)
         self->result = -EPERM;
         return FILCH_READY;
     }
-    if (future->until != FILCH_NEVER)
+    if (future->until != FILCH_NEVER) {
+        priv->armed_for = future->until;
         filch__timer_arm(&worker->timers, &priv->timer, future->until, worker->now,
                          filch__task_current());
+    }
     return FILCH_PENDING;
 }
 
@@ -68,5 +93,6 @@ void filch_sleep_future_init(filch_sleep_future *future, filch_time until)
     future->base.drop = sleep_drop;
     future->base.result = 0;
     future->until = until;
+    sleep_private(future)->armed_for = FILCH_NOW;
     filch__timer_init(&sleep_private(future)->timer);
 }
