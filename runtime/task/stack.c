@@ -1,12 +1,14 @@
 /* See stack.h: what workers hold of each class, and the pool that they share.
  *
  * An attach never fails. Invariants, for each class, under the lock:
- *   [credit]   promised <= mapped: every promise has a stack in some slab, blank, idle or in use.
+ *   [credit]   promised <= mapped: every promise has a stack in some slab, blank, reserved, idle
+ * or in use.
  *   [reach]    a stack that another worker cannot get at is covered by a promise: one that runs a
- * task by the task's credit; those idle in a cache by the cache's slack, and a cache without slack
- * holds none. A task gives its credit back shortly before its worker detaches the stack: in
- * between, that credit lies in the same worker's cache, which keeps at least one when it gives
- * credits back in bulk. Hence whoever comes with a credit finds an idle stack or a blank one.
+ * task by the task's credit; those idle in a cache or reserved for it by the cache's slack, and a
+ * cache without slack holds none. A task gives its credit back shortly before its worker detaches
+ * the stack: in between, that credit lies in the same worker's cache, which keeps at least one when
+ * it gives credits back in bulk. Hence whoever comes with a credit finds an idle stack or a blank
+ * one.
  *
  * The mutex may be held across mmap and madvise; it is taken once per batch. Rejected: a list per
  * CPU, since tasks end where they like and the lists would run empty and full.
@@ -216,8 +218,8 @@ static struct filch__stack *cache_pop(struct filch__stack_cache *cache)
     return stack;
 }
 
-/* Fills an empty cache: with a batch of idle stacks if it may hold them back, else with the one
- * that is asked for. */
+/* Fills an empty cache: with a batch of idle stacks, or else of blank ones, if it may hold them
+ * back; else with the one that is asked for. */
 static void cache_refill(struct filch__stack_cache *cache)
 {
     struct filch__slab_class *slabs = &pool.of[cache->size_class].slabs;
@@ -226,33 +228,52 @@ static void cache_refill(struct filch__stack_cache *cache)
     unsigned slack = sizes[cache->size_class].cache_max + 1;
     filch_time now = filch_now();
     struct filch__stack *stack;
-    bool is_new = false;
 
     pool_lock();
     if (!cache->slack && promise_locked(cache->size_class, slack) == 0) {
         cache->slack = slack;
         cache->limit = sizes[cache->size_class].cache_max;
     }
-    do {
-        stack = filch__slab_take(slabs, cache->count > 0, now, &is_new);
-        if (!stack)
-            break;
+    if (!cache->slack)
+        batch = 1;
+    while (cache->count < batch && (stack = filch__slab_take(slabs, now))) {
         cache_push(cache, stack);
-        if (!is_new)
-            filch_counter_add(&pool.idle, -1);
-    } while (!is_new && cache->slack && cache->count < batch);
-    pool_unlock();
+        filch_counter_add(&pool.idle, -1);
+    }
     if (!cache->hot)
+        cache->fresh_count =
+            filch__slab_reserve(slabs, batch, now, &cache->fresh_slab, &cache->fresh_first);
+    pool_unlock();
+    if (!cache->hot && !cache->fresh_count)
         filch__throw("a task with a credit found no stack"); /* [credit], [reach] */
-    if (is_new && stack)
-        stack_announce(stack);
+}
+
+/* Outside of the lock, as each is a page fault. */
+static struct filch__stack *cache_open(struct filch__stack_cache *cache)
+{
+    struct filch__stack *stack = filch__slab_open(cache->fresh_slab, cache->fresh_first++);
+
+    cache->fresh_count--;
+    stack_announce(stack);
+    return stack;
 }
 
 struct filch__stack *filch__stack_attach(struct filch__stack_cache *cache)
 {
-    if (!cache->hot)
+    if (!cache->hot && !cache->fresh_count)
         cache_refill(cache);
-    return cache_pop(cache);
+    return cache->hot ? cache_pop(cache) : cache_open(cache);
+}
+
+static void cache_give_fresh(struct filch__stack_cache *cache)
+{
+    if (!cache->fresh_count)
+        return;
+    pool_lock();
+    filch__slab_unreserve(&pool.of[cache->size_class].slabs, cache->fresh_slab, cache->fresh_first,
+                          cache->fresh_count);
+    cache->fresh_count = 0;
+    pool_unlock();
 }
 
 /* @now as for filch__slab_give(). */
@@ -273,13 +294,14 @@ void filch__stack_detach(struct filch__stack_cache *cache, struct filch__stack *
     __asan_unpoison_memory_region(stack->low, (size_t)((char *)stack - stack->low));
 #endif
     cache_push(cache, stack);
-    if (cache->count > cache->limit)
+    if (cache->count + cache->fresh_count > cache->limit)
         cache_give(cache, batch_of(cache->size_class), filch_now());
 }
 
 void filch__stack_cache_fini(struct filch__stack_cache *cache)
 {
     cache_give(cache, cache->count, filch_now());
+    cache_give_fresh(cache);
     filch__stack_credit_give(cache->size_class, cache->credits + cache->slack);
     cache->credits = 0;
     cache->slack = 0;
@@ -290,6 +312,7 @@ void filch__stack_cache_rest(struct filch__stack_cache *cache)
 {
     unsigned keep = sizes[cache->size_class].keep;
 
+    cache_give_fresh(cache);
     if (cache->count > keep)
         cache_give(cache, cache->count - keep, 0);
 }
@@ -297,7 +320,7 @@ void filch__stack_cache_rest(struct filch__stack_cache *cache)
 bool filch__stack_is_worth_trimming(const struct filch__stack_cache *caches)
 {
     for (unsigned i = 0; i < FILCH__STACK_CLASSES; i++)
-        if (caches[i].count > sizes[caches[i].size_class].keep)
+        if (caches[i].count > sizes[caches[i].size_class].keep || caches[i].fresh_count)
             return true;
     return filch_load_relaxed(&pool.idle) > 0;
 }

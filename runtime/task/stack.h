@@ -58,6 +58,10 @@ struct filch__stack_cache {
     unsigned limit; /* most stacks that it may hold back; 0 until they are promised */
     unsigned credits;
     unsigned slack; /* stacks promised to this cache */
+    /* Neighbours that were never used, or not for long: reserved in bulk, opened one by one. */
+    struct filch__stack_slab *fresh_slab;
+    unsigned fresh_first;
+    unsigned fresh_count;
 };
 
 /* Of the process. */

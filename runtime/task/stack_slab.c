@@ -261,19 +261,34 @@ static void put_guards(struct filch__stack_slab *slab)
     while (slab->ready < end && put_guard(slab, slab->ready));
 }
 
-static struct filch__stack *take_blank(struct filch__slab_class *of)
+unsigned filch__slab_reserve(struct filch__slab_class *of, unsigned max, filch_time now,
+                             struct filch__stack_slab **ret_slab, unsigned *ret_first)
 {
-    struct filch__stack_slab *slab =
-        filch_container_of(of->blank.next, struct filch__stack_slab, blank_link);
-    unsigned index = bit_first(slab->blank);
-    struct filch__stack *stack = stack_header(slab, index);
+    struct filch__stack_slab *slab;
+    unsigned first, end;
 
-    if (index == slab->ready)
+    if (filch__list_is_empty(&of->blank))
+        return 0;
+    slab = filch_container_of(of->blank.next, struct filch__stack_slab, blank_link);
+    first = bit_first(slab->blank);
+    if (first == slab->ready)
         put_guards(slab); /* [ready] */
-    bit_clear(slab->blank, index);
-    if (!--slab->blank_count)
+    for (end = first; end < slab->ready && end - first < max && bit_is_set(slab->blank, end); end++)
+        bit_clear(slab->blank, end);
+    slab->blank_count -= end - first;
+    if (!slab->blank_count)
         filch__list_remove(&slab->blank_link);
     filch__list_remove(&slab->drained_link);
+    slab->used_at = now;
+    *ret_slab = slab;
+    *ret_first = first;
+    return end - first;
+}
+
+struct filch__stack *filch__slab_open(struct filch__stack_slab *slab, unsigned index)
+{
+    struct filch__stack *stack = stack_header(slab, index);
+
     stack->next = NULL;
     stack->low = stack_low(slab, index);
     stack->spawn_place = NULL;
@@ -283,30 +298,36 @@ static struct filch__stack *take_blank(struct filch__slab_class *of)
     return stack;
 }
 
-static struct filch__stack *take_idle(struct filch__slab_class *of)
+/* When all of it is blank, its page tables can go. */
+static void note_drained(struct filch__slab_class *of, struct filch__stack_slab *slab)
 {
-    struct filch__stack_slab *slab =
-        filch_container_of(of->idle.next, struct filch__stack_slab, idle_link);
-    unsigned index = bit_first(slab->idle);
+    if (slab->blank_count == slab->count && slab->is_advised && !slab->has_mapped_guards)
+        filch__list_push_back(&of->drained, &slab->drained_link);
+}
 
+void filch__slab_unreserve(struct filch__slab_class *of, struct filch__stack_slab *slab,
+                           unsigned first, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        set_blank(of, slab, first + i);
+    note_drained(of, slab);
+}
+
+struct filch__stack *filch__slab_take(struct filch__slab_class *of, filch_time now)
+{
+    struct filch__stack_slab *slab;
+    unsigned index;
+
+    if (filch__list_is_empty(&of->idle))
+        return NULL;
+    slab = filch_container_of(of->idle.next, struct filch__stack_slab, idle_link);
+    index = bit_first(slab->idle);
     bit_clear(slab->idle, index);
     of->idle_count--;
     if (!--slab->idle_count)
         filch__list_remove(&slab->idle_link);
+    slab->used_at = now;
     return stack_header(slab, index);
-}
-
-struct filch__stack *filch__slab_take(struct filch__slab_class *of, bool idle_only, filch_time now,
-                                      bool *ret_is_new)
-{
-    struct filch__stack *stack;
-
-    *ret_is_new = filch__list_is_empty(&of->idle);
-    if (*ret_is_new && (idle_only || filch__list_is_empty(&of->blank)))
-        return NULL;
-    stack = *ret_is_new ? take_blank(of) : take_idle(of);
-    stack->slab->used_at = now;
-    return stack;
 }
 
 void filch__slab_give(struct filch__slab_class *of, struct filch__stack *stack, filch_time now)
@@ -339,8 +360,7 @@ static unsigned trim_run(struct filch__slab_class *of, struct filch__stack_slab 
     slab->idle_count -= end - first;
     if (!slab->idle_count)
         filch__list_remove(&slab->idle_link);
-    if (slab->blank_count == slab->count && slab->is_advised && !slab->has_mapped_guards)
-        filch__list_push_back(&of->drained, &slab->drained_link);
+    note_drained(of, slab);
     /* Refused for locked memory, whose owner wants it to be resident. */
     madvise(stack_low(slab, first), (end - first) * slab->stride - GUARD, MADV_DONTNEED);
     return end - first;

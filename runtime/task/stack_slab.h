@@ -76,10 +76,20 @@ void filch__slab_class_init(struct filch__slab_class *of);
 /* Makes at least one more stack blank: prepares some, or maps a slab. Return: 0; -ENOMEM. */
 int filch__slab_grow(struct filch__slab_class *of, enum filch__stack_class size_class);
 
-/* An idle stack, else a blank one. Return: NULL if there is neither; *ret_is_new says that it was
- * blank. */
-struct filch__stack *filch__slab_take(struct filch__slab_class *of, bool idle_only, filch_time now,
-                                      bool *ret_is_new);
+/* An idle stack. Return: NULL if there is none. */
+struct filch__stack *filch__slab_take(struct filch__slab_class *of, filch_time now);
+
+/* BLANK -> reserved, for up to @max neighbours: nobody else takes them, and none of their memory is
+ * touched. Return: how many; 0 if none is blank. */
+unsigned filch__slab_reserve(struct filch__slab_class *of, unsigned max, filch_time now,
+                             struct filch__stack_slab **ret_slab, unsigned *ret_first);
+
+/* Reserved -> in use: the first touch of its memory, which is a page fault. Without the lock. */
+struct filch__stack *filch__slab_open(struct filch__stack_slab *slab, unsigned index);
+
+/* Reserved -> BLANK. */
+void filch__slab_unreserve(struct filch__slab_class *of, struct filch__stack_slab *slab,
+                           unsigned first, unsigned n);
 
 /* In use -> IDLE. @now may be 0: the stack was not used of late. */
 void filch__slab_give(struct filch__slab_class *of, struct filch__stack *stack, filch_time now);
