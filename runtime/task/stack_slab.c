@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "runtime/base/assert.h"
@@ -31,6 +32,10 @@
 #endif
 #ifndef MADV_GUARD_REMOVE
 #define MADV_GUARD_REMOVE 103
+#endif
+
+#ifndef PIDFD_SELF_THREAD
+#define PIDFD_SELF_THREAD (-10000)
 #endif
 
 #define GUARD FILCH__STACK_GUARD_BYTES
@@ -244,13 +249,31 @@ static bool put_guard(struct filch__stack_slab *slab, unsigned index)
     return true;
 }
 
+/* Many guards by one call, for kernels that allow it (6.14). Return: how many. */
+static unsigned put_guards_at_once(struct filch__stack_slab *slab, unsigned end)
+{
+    struct iovec guards[GUARD_BATCH];
+    unsigned n = end - slab->ready;
+    ssize_t done;
+
+    for (unsigned i = 0; i < n; i++)
+        guards[i] = (struct iovec){slab->memory + (slab->ready + i) * slab->stride, GUARD};
+    done = process_madvise(PIDFD_SELF_THREAD, guards, n, MADV_GUARD_INSTALL, 0);
+    return done > 0 ? (unsigned)((size_t)done / GUARD) : 0;
+}
+
 /* The next guards of an advised slab: at least one. */
 static void put_guards(struct filch__stack_slab *slab)
 {
     unsigned end = slab->ready + GUARD_BATCH;
+    unsigned done;
 
     if (end > slab->count)
         end = slab->count;
+    done = put_guards_at_once(slab, end);
+    slab->ready += done;
+    if (done)
+        return;
     if (!put_guard(slab, slab->ready)) {
         munlock(slab->memory, slab->count * slab->stride);
         if (!put_guard(slab, slab->ready))

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/uio.h>
 
 #include <criterion/criterion.h>
 
@@ -20,6 +21,10 @@ TestSuite(stack_refused, .timeout = 120);
 
 int __real_madvise(void *address, size_t bytes, int advice);
 int __wrap_madvise(void *address, size_t bytes, int advice);
+ssize_t __real_process_madvise(int process, const struct iovec *ranges, size_t n, int advice,
+                               unsigned flags);
+ssize_t __wrap_process_madvise(int process, const struct iovec *ranges, size_t n, int advice,
+                               unsigned flags);
 int __real_mprotect(void *address, size_t bytes, int access);
 int __wrap_mprotect(void *address, size_t bytes, int access);
 
@@ -31,6 +36,15 @@ int __wrap_madvise(void *address, size_t bytes, int advice)
 {
     if (!no_guard_advice || advice != GUARD_INSTALL)
         return __real_madvise(address, bytes, advice);
+    errno = EINVAL;
+    return -1;
+}
+
+ssize_t __wrap_process_madvise(int process, const struct iovec *ranges, size_t n, int advice,
+                               unsigned flags)
+{
+    if (!no_guard_advice)
+        return __real_process_madvise(process, ranges, n, advice, flags);
     errno = EINVAL;
     return -1;
 }
