@@ -20,9 +20,14 @@
  * closing, has set `data` to NULL; either way before the wake, which happens after the lock was
  * released.
  *
- * A waiter may belong to a select (sync/select.c): whoever takes it out must claim it, and passes it
- * over if it has lost to another case. So a list may hold waiters that are no longer there for
+ * A waiter may belong to a select (sync/select.c): whoever takes it out must claim it, and passes
+ * it over if it has lost to another case. So a list may hold waiters that are no longer there for
  * anything, and a select that finds the channel ready claims itself before it takes anything.
+ *
+ * A receiving future (sync/chan.h) has no buffer while it waits: `data` is NULL, and then the
+ * channel. Its message stays in the queue, reserved. So the invariants say: full with the reserved
+ * ones, empty without them. What a future collects or gives back may let several others go, one
+ * after the other, each with the lock taken anew: a newcomer may get in between.
  *
  * Rejected: a lock-free ring. The waiter lists need the lock in any case, and one uncontended
  * exchange per message is less than the two read-modify-writes per message of a bounded
@@ -42,6 +47,7 @@
 #include "runtime/task/task.h"
 #include "runtime/task/waiter.h"
 #include "sync/case.h"
+#include "sync/chan.h"
 
 #define CHAN_ELEM_BYTES_MAX 65536
 #define CHAN_SEGMENT_SLOTS 64
@@ -70,7 +76,8 @@ struct filch_chan {
 
     filch_spinlock lock; /* guards the rest */
     bool closed;
-    size_t count; /* messages queued, at most capacity */
+    size_t count;    /* messages queued, at most capacity */
+    size_t reserved; /* of these, for futures that were woken: sync/chan.h */
     struct position read;
     struct position write;
     struct segment *spare;
@@ -242,6 +249,14 @@ static int wait_unlock(filch_chan *chan, struct filch__list *list, enum filch__w
     return waiter.data ? 0 : -EPIPE;
 }
 
+/* @receiver, a future's, gets one of the messages. */
+static void reserve_locked(filch_chan *chan, struct filch__waiter *receiver)
+{
+    filch_assert_state(!receiver->data && chan->reserved < chan->count);
+    chan->reserved++;
+    receiver->data = chan;
+}
+
 enum attempt {
     ATTEMPT_DONE, /* *ret_result is the result */
     ATTEMPT_WAIT, /* no room, or no message */
@@ -273,10 +288,13 @@ static inline enum attempt send_locked(filch_chan *chan, const void *msg,
         if (!claim_self(self))
             return ATTEMPT_LOST;
         *ret_wake = waiter_pop(&chan->receivers);
-        if (*ret_wake)
+        if (*ret_wake && (*ret_wake)->data) {
             message_copy(chan, (*ret_wake)->data, msg);
-        else
+        } else {
             push_locked(chan, msg);
+            if (*ret_wake)
+                reserve_locked(chan, *ret_wake);
+        }
         return ATTEMPT_DONE;
     }
     *ret_result = -EPIPE;
@@ -289,7 +307,7 @@ static inline enum attempt recv_locked(filch_chan *chan, void *msg, struct filch
                                        struct filch__waiter **ret_wake,
                                        struct segment **ret_garbage, int *ret_result)
 {
-    if (chan->count == 0) {
+    if (chan->count == chan->reserved) {
         *ret_result = -EPIPE;
         if (!chan->closed)
             return ATTEMPT_WAIT;
@@ -537,6 +555,99 @@ static void chan_delist(filch_case *c, struct filch__waiter *waiter, bool won)
     filch_spinlock_lock(&chan->lock);
     if (!filch__waiter_was_taken(waiter))
         filch__list_remove(&waiter->link);
+    filch_spinlock_unlock(&chan->lock);
+}
+
+/* ---- in a future ---- */
+
+int filch__chan_send_enlist(filch_chan *chan, const void *msg, struct filch__waiter *waiter)
+{
+    filch_case c = {.object = chan, .data = (void *)(uintptr_t)msg};
+
+    return send_case(&c, waiter) == FILCH__ENLIST_WAITS ? -EAGAIN : c.result;
+}
+
+int filch__chan_recv_enlist(filch_chan *chan, void *msg, struct filch__waiter *waiter)
+{
+    struct filch__waiter *wake = NULL;
+    struct segment *garbage = NULL;
+    enum attempt attempt;
+    int result;
+
+    filch_spinlock_lock(&chan->lock);
+    attempt = recv_locked(chan, msg, NULL, &wake, &garbage, &result);
+    if (attempt == ATTEMPT_WAIT)
+        filch__list_push_back(&chan->receivers, &waiter->link);
+    filch_spinlock_unlock(&chan->lock);
+    settle(wake, garbage);
+    return attempt == ATTEMPT_WAIT ? -EAGAIN : result;
+}
+
+bool filch__chan_listen(filch_chan *chan, struct filch__future_waiter *waiter,
+                        const filch_waker *waker)
+{
+    filch_waker old = {0};
+    bool waits;
+
+    filch_spinlock_lock(&chan->lock);
+    waits = !filch__waiter_was_taken(&waiter->waiter);
+    if (waits)
+        old = filch__future_waiter_listen(waiter, waker);
+    filch_spinlock_unlock(&chan->lock);
+    filch_waker_drop(old);
+    return waits;
+}
+
+bool filch__chan_leave(filch_chan *chan, struct filch__future_waiter *waiter)
+{
+    bool waits;
+
+    filch_spinlock_lock(&chan->lock);
+    waits = !filch__waiter_was_taken(&waiter->waiter);
+    if (waits)
+        filch__list_remove(&waiter->waiter.link);
+    filch_spinlock_unlock(&chan->lock);
+    if (waits)
+        filch_waker_drop(waiter->waker);
+    return waits;
+}
+
+/* One of the things that have become possible, if any. Return: whom to wake. */
+static struct filch__waiter *advance_locked(filch_chan *chan, struct segment **ret_garbage)
+{
+    struct filch__waiter *waiter;
+
+    if (chan->count > chan->reserved && (waiter = waiter_pop(&chan->receivers))) {
+        if (waiter->data)
+            *ret_garbage = pop_locked(chan, waiter->data);
+        else
+            reserve_locked(chan, waiter);
+        return waiter;
+    }
+    if (chan->count < chan->capacity && !chan->closed && (waiter = waiter_pop(&chan->senders))) {
+        push_locked(chan, waiter->data);
+        return waiter;
+    }
+    return NULL;
+}
+
+void filch__chan_collect(filch_chan *chan, void *msg)
+{
+    struct filch__waiter *wake = NULL;
+    struct segment *garbage = NULL;
+
+    filch_spinlock_lock(&chan->lock);
+    chan->reserved--;
+    if (msg)
+        garbage = pop_locked(chan, msg);
+    do {
+        /* Outside of the lock, as on close. */
+        filch_spinlock_unlock(&chan->lock);
+        settle(wake, garbage);
+        garbage = NULL;
+        filch_spinlock_lock(&chan->lock);
+        wake = advance_locked(chan, &garbage);
+    } while (wake);
     filch_spinlock_unlock(&chan->lock);
 }
 

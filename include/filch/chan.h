@@ -4,6 +4,7 @@
 #define FILCH_CHAN_H
 
 #include <filch/base.h>
+#include <filch/future.h>
 #include <filch/select.h>
 
 FILCH_BEGIN_DECLS
@@ -82,6 +83,55 @@ FILCH_API filch_case filch_case_send(filch_chan *chan, const void *msg);
  * refuses.
  */
 FILCH_API filch_case filch_case_recv(filch_chan *chan, void *msg);
+
+/* A future that receives. The fields but base are private. */
+typedef struct filch_recv_future {
+    filch_future base;
+    filch_chan *chan;
+    void *msg;
+    uint32_t phase;
+    uint64_t private_words[9];
+} filch_recv_future;
+
+/**
+ * filch_recv_future_init() - a future that takes the oldest message
+ * @recv: caller's memory, which must stay where it is once polled, until it is ready or dropped
+ * @chan: borrowed, until it is ready or dropped
+ * @msg:  filled in the poll that is ready with result 0, and not before; elem_bytes
+ *
+ * Waits in line with tasks that receive. When its turn comes it is woken, and a message is kept for
+ * it, in the channel and at the cost of its capacity, until it is polled or dropped. Dropped before
+ * it was ready it has taken nothing: a message that was kept for it goes to the next receiver, in
+ * its place in the order. So a future whose turn has come should be polled or dropped soon.
+ * Its waker may be of any kind: it works in tasks, spawned futures and plain threads.
+ * Result: 0; -EPIPE (closed, and nothing left that is not kept for others).
+ * Thread-safety: any thread. Suspends: no. Return: 0; -EINVAL (NULL).
+ */
+FILCH_API FILCH_MUST_CHECK int filch_recv_future_init(filch_recv_future *recv, filch_chan *chan,
+                                                      void *msg);
+
+/* A future that sends. The fields but base are private. */
+typedef struct filch_send_future {
+    filch_future base;
+    filch_chan *chan;
+    const void *msg;
+    uint32_t phase;
+    uint64_t private_words[9];
+} filch_send_future;
+
+/**
+ * filch_send_future_init() - a future that puts a message in
+ * @send: caller's memory, which must stay where it is once polled, until it is ready or dropped
+ * @chan: borrowed, until it is ready or dropped
+ * @msg:  borrowed, as long; elem_bytes are copied when there is room
+ *
+ * Waits in line with tasks that send. Dropped before it was ready, its base.result tells what
+ * became of the message: 0: it had been sent already; -ECANCELED: it was not sent, and will not be;
+ * -EPIPE: not sent, the channel was closed. Result: 0; -EPIPE (closed); -ENOMEM (unbounded, no
+ * memory). Thread-safety: any thread. Suspends: no. Return: 0; -EINVAL (NULL).
+ */
+FILCH_API FILCH_MUST_CHECK int filch_send_future_init(filch_send_future *send, filch_chan *chan,
+                                                      const void *msg);
 
 FILCH_END_DECLS
 

@@ -2,9 +2,11 @@
 #ifndef FILCH_FILCH_H
 #define FILCH_FILCH_H
 
+#include <filch/async.h>
 #include <filch/base.h>
 #include <filch/blocking.h>
 #include <filch/chan.h>
+#include <filch/combine.h>
 #include <filch/future.h>
 #include <filch/local.h>
 #include <filch/log.h>

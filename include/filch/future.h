@@ -96,18 +96,41 @@ FILCH_API FILCH_MUST_CHECK int filch_future_spawn(filch_future *future, const fi
 typedef struct filch_sleep_future {
     filch_future base;
     filch_time until;
-    uint64_t private_words[8];
+    uint64_t private_words[7];
 } filch_sleep_future;
 
 /**
  * filch_sleep_future_init() - a future that becomes ready at @until, with result 0
  * @future: caller's memory, which must stay where it is once polled; NULL does nothing
  *
- * To be polled in a task or a spawned future; elsewhere, where nothing would wake it, it is ready
- * at once with result -EPERM. Whoever abandons it before it was ready calls base.drop, which takes
- * it out of the timers and frees nothing; a future that embeds it does that in its own drop.
+ * To be polled on a worker: in a task or a spawned future; elsewhere, and by a waker of nobody,
+ * nothing would wake it, so it is ready at once with result -EPERM. Whoever abandons it before it
+ * was ready calls base.drop, which takes it out of the timers and frees nothing; a future that
+ * embeds it does that in its own drop.
  */
 FILCH_API void filch_sleep_future_init(filch_sleep_future *future, filch_time until);
+
+/* A future that joins a task. The fields but base are private. */
+typedef struct filch_join_task_future {
+    filch_future base;
+    filch_task *task;
+    uint32_t phase;
+    uint64_t private_words[9];
+} filch_join_task_future;
+
+/**
+ * filch_join_task_future_init() - a future that is ready when a task has ended, with its result
+ * @join: caller's memory, which must stay where it is once polled, until it is ready or dropped
+ * @task: a handle; consumed when the future is ready, and not before: dropped earlier, the caller
+ *        still has it, may join it again, and must join or detach it
+ *
+ * Result: what the body returned; or, with the handle left alone: -EDEADLK (a task joins itself);
+ * -ESRCH (already joined or detached); -EBUSY (somebody else is joining it); -ECHILD (a task of the
+ * parent, in the child of a fork).
+ * Thread-safety: the owner of the handle. Suspends: no. Return: 0; -EINVAL (NULL).
+ */
+FILCH_API FILCH_MUST_CHECK int filch_join_task_future_init(filch_join_task_future *join,
+                                                           filch_task *task);
 
 FILCH_END_DECLS
 

@@ -2,8 +2,8 @@
  *
  * A task's waker is its control block and generation: cloning copies, dropping does nothing, and a
  * late wake is harmless (task/state.h). A plain thread's waker is a reference-counted parker on the
- * heap, because others may keep it longer than the thread lives. A waker without a target, all
- * zeroes, wakes nobody.
+ * heap, because others may keep it longer than the thread lives. A child's waker is its future's
+ * relay and its index (task/relay.h). A waker without a target, all zeroes, wakes nobody.
  */
 #include <filch/future.h>
 
@@ -11,9 +11,8 @@
 #include <stdlib.h>
 
 #include "runtime/base/futex.h"
+#include "runtime/task/relay.h"
 #include "runtime/task/task.h"
-
-#define THREAD_WAKER ((uint64_t)1 << 63)
 
 struct thread_parker {
     /* 0 or 1: woken since the last look. [parker-wake] release in wake, acquire in the wait. */
@@ -33,14 +32,14 @@ filch_waker filch_waker_clone(const filch_waker *waker)
 {
     if (!waker)
         return (filch_waker){0};
-    if (waker->key & THREAD_WAKER)
+    if (waker->key & FILCH__WAKER_THREAD)
         filch_fetch_add_relaxed(&((struct thread_parker *)waker->target)->references, 1);
     return *waker;
 }
 
 void filch_waker_drop(filch_waker waker)
 {
-    if (waker.key & THREAD_WAKER)
+    if (waker.key & FILCH__WAKER_THREAD)
         parker_unref(waker.target);
 }
 
@@ -50,8 +49,12 @@ void filch_waker_wake_by_ref(const filch_waker *waker)
 
     if (!waker || !waker->target)
         return;
-    if (!(waker->key & THREAD_WAKER)) {
+    if (!(waker->key & FILCH__WAKER_KINDS)) {
         filch__task_wake(waker->target, waker->key);
+        return;
+    }
+    if (waker->key & FILCH__WAKER_RELAY) {
+        filch__relay_wake(waker->target, waker->key);
         return;
     }
     parker = waker->target;
@@ -87,7 +90,7 @@ static int await_in_task(filch_future *future, struct filch__task *task, filch_t
 
 static int await_in_thread(filch_future *future, struct thread_parker *parker, filch_time until)
 {
-    filch_waker waker = {.target = parker, .key = THREAD_WAKER};
+    filch_waker waker = {.target = parker, .key = FILCH__WAKER_THREAD};
     filch_cx cx = {.waker = &waker};
     int r = 0;
 

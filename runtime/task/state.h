@@ -202,6 +202,12 @@ static inline bool filch__state_join_abandon(filch_atomic_u64 *state)
     }
 }
 
+/* A joiner that was woken leaves the end to another: afterwards a join finds the task done. */
+static inline void filch__state_join_undo(filch_atomic_u64 *state)
+{
+    filch_fetch_and_acq_rel(state, ~FILCH_TASK_JOINING); /* [task-result] */
+}
+
 enum filch__detach_result {
     FILCH_DETACH_STALE,
     FILCH_DETACH_BUSY,

@@ -448,6 +448,14 @@ int filch_future_spawn(filch_future *future, const filch_task_opts *opts, filch_
               : -EPERM;
 }
 
+int filch__task_collect(struct filch__task *task)
+{
+    int32_t result = task->result;
+
+    block_release(task);
+    return result;
+}
+
 int filch_task_join(filch_task *handle, int *ret_result, filch_time until)
 {
     struct filch__task *task = filch__handle_object(handle);
@@ -488,15 +496,12 @@ int filch__task_join_shielded(filch_task *handle)
 {
     struct filch__task *task = filch__handle_object(handle);
     struct filch__waiter waiter;
-    int32_t result;
 
     filch__waiter_init(&waiter, FILCH_WAIT_JOIN);
     if (filch__state_join_begin(&task->state, filch__handle_generation(handle), &task->joiner,
                                 &waiter) == FILCH_JOIN_WAIT)
         filch__waiter_wait_shielded(&waiter);
-    result = task->result;
-    block_release(task);
-    return result;
+    return filch__task_collect(task);
 }
 
 int filch_task_detach(filch_task *handle)

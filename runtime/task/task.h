@@ -160,6 +160,9 @@ void filch__task_start(struct filch__task *task);
  * happens to the caller meanwhile. The handle is consumed. */
 int filch__task_join_shielded(filch_task *handle);
 
+/* The result of a task that is DONE and whose handle is the caller's; ends handle and block. */
+int filch__task_collect(struct filch__task *task);
+
 /* The end of a body: result, scope, joiner, block. The caller must not touch @task afterwards. */
 void filch__task_finish(struct filch__task *task, int result);
 

@@ -163,20 +163,73 @@ void filch__waiter_wait_shielded(struct filch__waiter *waiter)
     }
 }
 
+/* [waiter-wake] The waiter may be gone after the store, the waker before it. */
+static void future_wake(struct filch__future_waiter *waiter)
+{
+    filch_waker waker = waiter->waker;
+
+    filch_store_release(&waiter->waiter.woken, 1); /* [waiter-wake] */
+    filch_waker_wake(waker);
+}
+
+static void thread_wake(struct filch__waiter *waiter)
+{
+    struct filch__waiter_group *group = waiter->group;
+
+    filch_store_release(&waiter->woken, 1); /* [waiter-wake]; the waiter may be gone from here on */
+    filch__futex_wake(&waiter->woken, 1);   /* only the address is used */
+    if (group)
+        filch__futex_wake(&group->winner, 1);
+}
+
 void filch__waiter_wake(struct filch__waiter *waiter)
 {
     struct filch__task *task = waiter->task;
-    struct filch__waiter_group *group = waiter->group;
-    uint64_t generation = waiter->generation;
+    uint32_t generation = waiter->generation;
 
-    filch_store_release(&waiter->woken, 1); /* [waiter-wake]; the waiter may be gone from here on */
     if (task) {
+        filch_store_release(&waiter->woken, 1); /* [waiter-wake]; it may be gone from here on */
         filch__task_wake(task, generation);
-        return;
+    } else if (generation == FILCH__WAITER_FUTURE) {
+        future_wake(filch_container_of(waiter, struct filch__future_waiter, waiter));
+    } else {
+        thread_wake(waiter);
     }
-    filch__futex_wake(&waiter->woken, 1); /* only the address is used */
-    if (group)
-        filch__futex_wake(&group->winner, 1);
+}
+
+void filch__future_waiter_init(struct filch__future_waiter *waiter, enum filch__wait reason,
+                               const filch_waker *waker)
+{
+    *waiter = (struct filch__future_waiter){
+        .waiter = {.generation = FILCH__WAITER_FUTURE, .reason = (uint16_t)reason},
+        .waker = filch_waker_clone(waker),
+    };
+    filch__list_init(&waiter->waiter.link);
+    filch_atomic_init(&waiter->waiter.woken, 0);
+}
+
+filch_waker filch__future_waiter_listen(struct filch__future_waiter *waiter,
+                                        const filch_waker *waker)
+{
+    filch_waker old = waiter->waker;
+
+    if (filch_waker_will_wake(&old, waker))
+        return (filch_waker){0};
+    waiter->waker = filch_waker_clone(waker);
+    return old;
+}
+
+void filch__future_waiter_release(struct filch__future_waiter *waiter)
+{
+    unsigned spins = 0;
+
+    /* As for a spin lock: the taker is between its unlock and its wake, or off the CPU. */
+    while (!filch_load_acquire(&waiter->waiter.woken)) { /* [waiter-wake] */
+        if (++spins % 64 == 0)
+            sched_yield();
+        else
+            filch_cpu_relax();
+    }
 }
 
 bool filch__waiter_group_claim(struct filch__waiter_group *group, uint32_t winner)

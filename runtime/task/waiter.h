@@ -27,11 +27,18 @@
  * its owner touches it from then on. A waiter that waits alone can always be claimed. The owner
  * takes the lock of each object once more before the group's frame goes, so a claim never meets a
  * group that is gone; and it claims the group itself to give up, or to take what it finds ready.
+ *
+ * Futures. A future's waiter lies in the future and ends in a call of its waker, which it owns: it
+ * has no task, and FILCH__WAITER_FUTURE for a generation. Its owner's poll exchanges the waker, and
+ * its drop takes it out, under the object's lock while it is in the list. Once it was taken out,
+ * the waker is the taker's; the future cannot suspend, so it waits for the taker to be done with it
+ * (filch__future_waiter_release()), some tens of instructions later.
  */
 #ifndef FILCH_TASK_WAITER_H
 #define FILCH_TASK_WAITER_H
 
 #include <filch/base.h>
+#include <filch/future.h>
 
 #include "runtime/base/atomic.h"
 #include "runtime/base/list.h"
@@ -111,6 +118,26 @@ void filch__waiter_join_group(struct filch__waiter *waiter, struct filch__waiter
  * shielded(). With @once, any wake of the task is enough. Return: 0; -ETIMEDOUT; -ECANCELED: with
  * nobody having won at that moment, so the owner must then claim the group, which may fail. */
 int filch__waiter_group_wait(struct filch__waiter_group *group, bool once, filch_time until);
+
+/* In generation, without a task: the waiter is that of a future. */
+#define FILCH__WAITER_FUTURE UINT32_MAX
+
+struct filch__future_waiter {
+    struct filch__waiter waiter;
+    filch_waker waker; /* owned, until it is taken out */
+};
+
+void filch__future_waiter_init(struct filch__future_waiter *waiter, enum filch__wait reason,
+                               const filch_waker *waker);
+
+/* Has another waker woken, from now on. Under the object's lock, and not taken out. Return: what
+ * the caller must drop after the unlock. */
+filch_waker filch__future_waiter_listen(struct filch__future_waiter *waiter,
+                                        const filch_waker *waker);
+
+/* It was taken out: waits until the taker has done with it. Without the object's lock. What was
+ * handed over is visible then. */
+void filch__future_waiter_release(struct filch__future_waiter *waiter);
 
 /* Has somebody taken it out of its list? Under the object's lock. */
 static inline bool filch__waiter_was_taken(const struct filch__waiter *waiter)

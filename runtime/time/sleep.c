@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "runtime/sched/worker.h"
+#include "runtime/task/relay.h"
 #include "runtime/task/task.h"
 #include "runtime/time/timers.h"
 
@@ -62,25 +63,30 @@ static bool sleep_is_over(filch_sleep_future *future, const struct filch__worker
             (!worker && future->until <= filch_now()));
 }
 
+/* A timer keeps the waker's words, so it must be one that need not be counted. */
+static bool can_wait(const filch_waker *waker)
+{
+    return waker && waker->target && !(waker->key & FILCH__WAKER_THREAD);
+}
+
 static filch_poll sleep_poll(filch_future *self, filch_cx *cx)
 {
     filch_sleep_future *future = (filch_sleep_future *)self;
     struct sleep_private *priv = sleep_private(future);
     struct filch__worker *worker = filch__worker_self();
 
-    (void)cx;
     if (sleep_is_over(future, worker)) {
         self->result = 0;
         return FILCH_READY;
     }
-    if (!worker) {
+    if (!worker || !can_wait(cx->waker)) {
         self->result = -EPERM;
         return FILCH_READY;
     }
     if (future->until != FILCH_NEVER) {
         priv->armed_for = future->until;
-        filch__timer_arm(&worker->timers, &priv->timer, future->until, worker->now,
-                         filch__task_current());
+        filch__timer_arm_waker(&worker->timers, &priv->timer, future->until, worker->now,
+                               cx->waker);
     }
     return FILCH_PENDING;
 }

@@ -3,6 +3,7 @@
  * comes late is harmless (task/state.h). */
 #include "runtime/time/timers.h"
 
+#include "runtime/task/relay.h"
 #include "runtime/task/task.h"
 
 #define DISTANCE_SHIFT 6
@@ -43,12 +44,20 @@ static filch_time round_up(filch_time when, filch_time now)
 void filch__timer_arm(struct filch__timers *timers, struct filch__timer *timer, filch_time when,
                       filch_time now, struct filch__task *task)
 {
+    filch_waker waker = {.target = task, .key = filch__task_generation(task)};
+
+    filch__timer_arm_waker(timers, timer, when, now, &waker);
+}
+
+void filch__timer_arm_waker(struct filch__timers *timers, struct filch__timer *timer,
+                            filch_time when, filch_time now, const filch_waker *waker)
+{
     filch_time next;
 
     when = round_up(when, now);
     timer->home = timers;
-    timer->task = task;
-    timer->generation = filch__task_generation(task);
+    timer->target = waker->target;
+    timer->key = waker->key;
     filch_spinlock_lock(&timers->lock);
     filch__wheel_insert(&timers->wheel, timer, when);
     next = filch_load_relaxed(&timers->next);
@@ -72,6 +81,14 @@ bool filch__timer_disarm(struct filch__timer *timer)
     return armed;
 }
 
+static void wake(const struct filch__timer *timer)
+{
+    if (timer->key & FILCH__WAKER_KINDS)
+        filch_waker_wake_by_ref(&(filch_waker){.target = timer->target, .key = timer->key});
+    else
+        filch__task_wake_back(timer->target, timer->key);
+}
+
 unsigned filch__timers_run(struct filch__timers *timers, filch_time now)
 {
     struct filch__list expired;
@@ -84,9 +101,7 @@ unsigned filch__timers_run(struct filch__timers *timers, filch_time now)
     filch_spinlock_lock(&timers->lock);
     filch__wheel_advance(&timers->wheel, now, &expired);
     for (; (link = filch__list_pop_front(&expired)); n++) {
-        struct filch__timer *timer = filch_container_of(link, struct filch__timer, link);
-
-        filch__task_wake_back(timer->task, timer->generation);
+        wake(filch_container_of(link, struct filch__timer, link));
     }
     filch_store_relaxed(&timers->next, filch__wheel_next(&timers->wheel));
     filch_spinlock_unlock(&timers->lock);

@@ -7,6 +7,8 @@
 #ifndef FILCH_TIME_TIMERS_H
 #define FILCH_TIME_TIMERS_H
 
+#include <filch/future.h>
+
 #include "runtime/base/spinlock.h"
 #include "runtime/time/wheel.h"
 
@@ -30,6 +32,10 @@ void filch__timer_init(struct filch__timer *timer);
  * may be a little out of date: it is used to round only. */
 void filch__timer_arm(struct filch__timers *timers, struct filch__timer *timer, filch_time when,
                       filch_time now, struct filch__task *task);
+
+/* The same with a waker, of a task or of a relay: a copy of it is woken. */
+void filch__timer_arm_waker(struct filch__timers *timers, struct filch__timer *timer,
+                            filch_time when, filch_time now, const filch_waker *waker);
 
 /* Takes a timer out. By its owner; afterwards nobody touches it. Return: false when it had fired,
  * or was never armed. */

@@ -20,11 +20,11 @@
 struct filch__timer {
     struct filch__list link;
     filch_time when; /* absolute ns */
-    /* For timers.h: the wheel it was last armed in (written by its owner only), and whom to wake.
-     */
+    /* For timers.h: the wheel it was last armed in (written by its owner only), and whom to wake: a
+     * waker's two words. */
     void *home;
-    void *task;
-    uint64_t generation;
+    void *target;
+    uint64_t key;
 };
 
 struct filch__wheel {

@@ -235,6 +235,87 @@ static void local_rows(void)
     ROW(filch_task_defer(NULL, NULL), -EINVAL);
 }
 
+static int map_nothing(int result, void *arg)
+{
+    (void)arg;
+    return result;
+}
+
+static filch_future *then_nothing(int result, void *arg)
+{
+    (void)result;
+    (void)arg;
+    return NULL;
+}
+
+static filch_poll poll_nothing(void *arg, filch_cx *cx, int *ret_result)
+{
+    (void)arg;
+    (void)cx;
+    *ret_result = 0;
+    return FILCH_READY;
+}
+
+static void combine_rows(void)
+{
+    filch_child child = {.future = &ready_future}, empty = {0}, bad = {.future = &no_poll};
+    filch_group_future group;
+    filch_timeout_future timeout;
+    filch_then_future then;
+    filch_map_future map;
+    filch_fn_future fn;
+    size_t too_many = (size_t)INT_MAX + 1;
+
+    ROW_VOID(filch_async_init(NULL, NULL));
+    ROW_VOID(filch_async_drop(NULL));
+    ROW_VOID(filch_ready_future_init(NULL, 0));
+    ROW_VOID(filch_pending_future_init(NULL));
+    ROW(filch_join_future_init(NULL, &child, 1), -EINVAL);
+    ROW(filch_join_future_init(&group, NULL, 1), -EINVAL);
+    ROW(filch_join_future_init(&group, &empty, 1), -EINVAL);
+    ROW(filch_join_future_init(&group, &bad, 1), -EINVAL);
+    ROW(filch_join_future_init(&group, &child, too_many), -EINVAL);
+    ROW(filch_join_future_init(&group, NULL, 0), 0);
+    ROW(filch_try_join_future_init(NULL, &child, 1), -EINVAL);
+    ROW(filch_try_join_future_init(&group, &empty, 1), -EINVAL);
+    ROW(filch_select_future_init(NULL, &child, 1, 0), -EINVAL);
+    ROW(filch_select_future_init(&group, &child, 0, 0), -EINVAL);
+    ROW(filch_select_future_init(&group, &child, 1, ~0u), -EINVAL);
+    ROW(filch_select_future_init(&group, &bad, 1, 0), -EINVAL);
+    ROW(filch_timeout_future_init(NULL, &ready_future, FILCH_NOW), -EINVAL);
+    ROW(filch_timeout_future_init(&timeout, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_timeout_future_init(&timeout, &no_poll, FILCH_NOW), -EINVAL);
+    ROW(filch_map_future_init(NULL, &ready_future, map_nothing, NULL), -EINVAL);
+    ROW(filch_map_future_init(&map, NULL, map_nothing, NULL), -EINVAL);
+    ROW(filch_map_future_init(&map, &ready_future, NULL, NULL), -EINVAL);
+    ROW(filch_then_future_init(NULL, &ready_future, then_nothing, NULL), -EINVAL);
+    ROW(filch_then_future_init(&then, &no_poll, then_nothing, NULL), -EINVAL);
+    ROW(filch_then_future_init(&then, &ready_future, NULL, NULL), -EINVAL);
+    ROW(filch_poll_fn_future_init(NULL, poll_nothing, NULL), -EINVAL);
+    ROW(filch_poll_fn_future_init(&fn, NULL, NULL), -EINVAL);
+    ROW(filch_lazy_future_init(NULL, nop, NULL), -EINVAL);
+    ROW(filch_lazy_future_init(&fn, NULL, NULL), -EINVAL);
+}
+
+static void object_future_rows(void)
+{
+    filch_join_task_future join_task;
+    filch_recv_future recv;
+    filch_send_future send;
+    int message = 0;
+
+    ROW(filch_join_task_future_init(NULL, stale.joined), -EINVAL);
+    ROW(filch_join_task_future_init(&join_task, NULL), -EINVAL);
+    ROW(filch_join_task_future_init(&join_task, stale.joined), 0);
+    ROW(filch_await(&join_task.base, FILCH_NOW), -ESRCH);
+    ROW(filch_join_task_future_init(&join_task, stale.detached), 0);
+    ROW(filch_await(&join_task.base, FILCH_NOW), -ESRCH);
+    ROW(filch_recv_future_init(NULL, NULL, &message), -EINVAL);
+    ROW(filch_recv_future_init(&recv, NULL, &message), -EINVAL);
+    ROW(filch_send_future_init(NULL, NULL, &message), -EINVAL);
+    ROW(filch_send_future_init(&send, NULL, &message), -EINVAL);
+}
+
 static void select_rows(void)
 {
     filch_case cases[2] = {filch_case_at(FILCH_NEVER), filch_case_at(FILCH_NEVER)};
@@ -388,6 +469,8 @@ static void same_everywhere(filch_runtime *rt)
     local_rows();
     chan_rows();
     select_rows();
+    combine_rows();
+    object_future_rows();
     listener_rows();
     tcp_rows();
 }

@@ -92,8 +92,8 @@ static void model_advance(struct model *model, uint64_t seed)
         uint64_t tick = (timer->when + TICK - 1) / TICK;
 
         /* An overdue one counts as of the tick at which it was put. */
-        if (tick < (uintptr_t)timer->task)
-            tick = (uintptr_t)timer->task;
+        if (tick < (uintptr_t)timer->target)
+            tick = (uintptr_t)timer->target;
         cr_assert(model->armed[timer - model->timer], "seed %lu: not armed", seed);
         cr_assert(timer->when <= model->now, "seed %lu: early", seed);
         cr_assert(tick >= tick_before, "seed %lu: out of order", seed);
@@ -144,7 +144,7 @@ static void model_step(struct model *model, uint64_t seed)
         else
             filch__wheel_insert(&wheel, timer, random_when(&model->seed, model->now));
         model->armed[i] = !model->armed[i];
-        timer->task = (struct filch__task *)(uintptr_t)wheel.tick; /* when it was put */
+        timer->target = (void *)(uintptr_t)wheel.tick; /* when it was put */
         cr_assert_eq(model->armed[i], is_armed(timer));
         return;
     }
