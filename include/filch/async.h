@@ -100,19 +100,20 @@ FILCH_END_DECLS
  * got; both are evaluated at each poll. (The anchor, an address of a label in static data, keeps
  * compilers from copying or inlining the function: positions in two copies would differ.) */
 #define FILCH_ASYNC_BEGIN(async_, cx_)                                                             \
-    filch_async *const FILCH__ASYNC = (async_);                                                    \
-    filch_cx *const filch__async_cx = (cx_);                                                       \
-    static const char *const filch__async_anchor __attribute__((used)) =                           \
-        FILCH__ASYNC_ADDRESS(filch__async_start);                                                  \
-    (void)filch__async_cx;                                                                         \
-    (void)filch__async_anchor;                                                                     \
-    FILCH__ASYNC_PEDANTIC_OFF                                                                      \
-    goto *(void *)(uintptr_t)(FILCH__ASYNC_ADDRESS(filch__async_start) +                           \
-                              (int32_t)FILCH__ASYNC->resume_at);                                   \
-    FILCH__ASYNC_PEDANTIC_ON                                                                       \
+    {                                                                                              \
+        filch_async *const FILCH__ASYNC = (async_);                                                \
+        filch_cx *const filch__async_cx = (cx_);                                                   \
+        static const char *const filch__async_anchor __attribute__((used)) =                       \
+            FILCH__ASYNC_ADDRESS(filch__async_start);                                              \
+        (void)filch__async_cx;                                                                     \
+        (void)filch__async_anchor;                                                                 \
+        FILCH__ASYNC_PEDANTIC_OFF                                                                  \
+        goto *(void *)(uintptr_t)(FILCH__ASYNC_ADDRESS(filch__async_start) +                       \
+                                  (int32_t)FILCH__ASYNC->resume_at);                               \
+        FILCH__ASYNC_PEDANTIC_ON                                                                   \
     filch__async_over:                                                                             \
-    filch__async_polled_again(FILCH__ASYNC);                                                       \
-    filch__async_start : {                                                                         \
+        filch__async_polled_again(FILCH__ASYNC);                                                   \
+    filch__async_start:                                                                            \
         (void)0
 
 /* Computed gotos are an extension that __extension__ cannot mark. */
