@@ -9,7 +9,7 @@
 
 #define PARKED 10000u
 
-/* Sleepers of mem_task and mem_future. Static, because they sleep on until the shutdown. */
+/* Sleepers of the mem rows. Static, because they sleep on until the shutdown. */
 static struct bench_latch arrived;
 static filch_poll (*sleep_poll)(filch_future *self, filch_cx *cx);
 static void (*sleep_drop)(filch_future *self);
@@ -57,6 +57,38 @@ static int spawn_future(void)
     return filch_future_spawn(&future->base, NULL, NULL);
 }
 
+/* A future that awaits the sleep, as a user writes it. */
+struct async_sleeper {
+    filch_async async;
+    filch_sleep_future nap;
+};
+
+static filch_poll async_sleeper_poll(filch_future *self, filch_cx *cx)
+{
+    struct async_sleeper *sleeper = (struct async_sleeper *)self;
+
+    FILCH_ASYNC_BEGIN(&sleeper->async, cx);
+    filch_sleep_future_init(&sleeper->nap, wake_time());
+    bench_latch_down(&arrived); /* some of them are a poll away from sleeping */
+    FILCH_AWAIT(&sleeper->nap.base);
+    FILCH_ASYNC_END;
+}
+
+static void async_sleeper_drop(filch_future *self)
+{
+    filch_async_drop(self);
+    free(self);
+}
+
+static int spawn_async(void)
+{
+    struct async_sleeper *sleeper = bench_alloc(sizeof *sleeper);
+
+    filch_async_init(&sleeper->async, async_sleeper_poll);
+    sleeper->async.base.drop = async_sleeper_drop;
+    return filch_future_spawn(&sleeper->async.base, NULL, NULL);
+}
+
 /* Memory is the difference of the process's before and after, all allocators and stacks included.
  */
 static bool sleepers(filch_runtime *rt, int (*spawn)(void), double *ret_value)
@@ -87,6 +119,11 @@ static bool mem_task(filch_runtime *rt, double *ret_value)
 static bool mem_future(filch_runtime *rt, double *ret_value)
 {
     return sleepers(rt, spawn_future, ret_value);
+}
+
+static bool mem_async(filch_runtime *rt, double *ret_value)
+{
+    return sleepers(rt, spawn_async, ret_value);
 }
 
 struct parking {
@@ -139,6 +176,7 @@ int main(int argc, char **argv)
     static const struct bench benches[] = {
         {"mem_task", "ns/task", mem_task, BENCH_COLD, "create"},
         {"mem_future", "ns/task", mem_future, BENCH_COLD, "create"},
+        {"mem_async", "ns/task", mem_async, BENCH_COLD, "create"},
         {"idle_cpu", "CPU-ms/10s", idle_cpu, BENCH_COLD | BENCH_OUTSIDE, "cpu"},
     };
 

@@ -51,10 +51,10 @@ FILCH_BEGIN_DECLS
 
 /* First member of every future that is written with these macros. */
 typedef struct filch_async {
+    /* Its private_word is where to go on: 0 at the beginning. */
     filch_future base;
-    /* Private: what is being awaited, or NULL; and where to go on, 0 at the beginning. */
+    /* Private: what is being awaited, or NULL. */
     filch_future *awaited;
-    uint32_t resume_at;
 } filch_async;
 
 /**
@@ -93,7 +93,7 @@ FILCH_END_DECLS
 #define FILCH__ASYNC this_must_stand_between_FILCH_ASYNC_BEGIN_and_FILCH_ASYNC_END
 
 #define FILCH__ASYNC_SUSPEND_AT(label)                                                             \
-    (FILCH__ASYNC->resume_at =                                                                     \
+    (FILCH__ASYNC->base.private_word =                                                             \
          (uint32_t)(FILCH__ASYNC_ADDRESS(label) - FILCH__ASYNC_ADDRESS(filch__async_start)))
 
 /* Begins the part of a poll function that may await. @async_ is the filch_async, @cx_ what the poll
@@ -109,7 +109,7 @@ FILCH_END_DECLS
         (void)filch__async_anchor;                                                                 \
         FILCH__ASYNC_PEDANTIC_OFF                                                                  \
         goto *(void *)(uintptr_t)(FILCH__ASYNC_ADDRESS(filch__async_start) +                       \
-                                  (int32_t)FILCH__ASYNC->resume_at);                               \
+                                  (int32_t)FILCH__ASYNC->base.private_word);                       \
         FILCH__ASYNC_PEDANTIC_ON                                                                   \
     filch__async_over:                                                                             \
         filch__async_polled_again(FILCH__ASYNC);                                                   \

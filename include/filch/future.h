@@ -44,6 +44,8 @@ struct filch_future {
     /* Set by poll before FILCH_READY: what a join of the spawned future, or filch_await(), returns.
      */
     int result;
+    /* Private to the futures of this library; 0 at first. */
+    uint32_t private_word;
 };
 
 /**
@@ -96,7 +98,7 @@ FILCH_API FILCH_MUST_CHECK int filch_future_spawn(filch_future *future, const fi
 typedef struct filch_sleep_future {
     filch_future base;
     filch_time until;
-    uint64_t private_words[7];
+    uint64_t private_words[6];
 } filch_sleep_future;
 
 /**

@@ -105,6 +105,7 @@ TASK_BENCHES = (
     + _benches("idle", "bench_idle", [
         Spec("mem_task", MEMORY, GO, "1M tasks in a 600 s sleep: to create, and memory of each"),
         Spec("mem_future", MEMORY, TOKIO + ASIO, "the same with futures"),
+        Spec("mem_async", MEMORY, (), "the same with futures that await a sleep (async.h)"),
         Spec("idle_cpu", {"cpu": "CPU ms/10 s", "switches": "per 10 s"}, TOKIO[:1] + GO + ASIO,
             "10k parked tasks for 10 s: CPU time and context switches"),
     ])
