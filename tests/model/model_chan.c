@@ -22,6 +22,19 @@ bool filch__waiter_group_claim(struct filch__waiter_group *group, uint32_t winne
     return filch_cas_relaxed(&group->winner, &nobody, winner);
 }
 
+/* Futures: their waiters have no wakers here. */
+filch_waker filch__future_waiter_listen(struct filch__future_waiter *waiter,
+                                        const filch_waker *waker)
+{
+    (void)waiter;
+    return *waker;
+}
+
+void filch_waker_drop(filch_waker waker)
+{
+    (void)waker;
+}
+
 bool filch__task_cancelled(struct filch__task *task)
 {
     (void)task;
