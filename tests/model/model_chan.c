@@ -158,6 +158,24 @@ static void receives_all(void)
         received[message]++;
 }
 
+/* A future that is polled once, and dropped at any moment afterwards. */
+static void future_is_dropped(void)
+{
+    struct filch__future_waiter waiter = {0};
+    int message;
+    int r;
+
+    filch__waiter_init(&waiter.waiter, FILCH_WAIT_CHAN_RECV);
+    waiter.waiter.data = NULL;
+    r = filch__chan_recv_enlist(chan, &message, &waiter.waiter);
+    if (r == 0)
+        received[message]++;
+    if (r != -EAGAIN || filch__chan_leave(chan, &waiter))
+        return;
+    filch__waiter_wait_shielded(&waiter.waiter);
+    filch__chan_collect(chan, NULL);
+}
+
 static void closes(void)
 {
     filch_chan_close(chan);
@@ -173,6 +191,7 @@ static void nothing_lost(void)
         missing += sent[i] - received[i];
     }
     xp_assert((size_t)missing == chan->count);
+    xp_assert(chan->reserved == 0);
 }
 
 static void all_received(void)
@@ -201,6 +220,13 @@ int main(int argc, char **argv)
         {"a waiting receiver gives up",
          3,
          {receives_or_gives_up, sends_0, receives_or_gives_up},
+         reset,
+         nothing_lost,
+         4,
+         false},
+        {"a receiving future is dropped",
+         3,
+         {future_is_dropped, sends_0, receives_or_gives_up},
          reset,
          nothing_lost,
          4,
