@@ -3,6 +3,7 @@
 #define FILCH_FILCH_H
 
 #include <filch/async.h>
+#include <filch/barrier.h>
 #include <filch/base.h>
 #include <filch/blocking.h>
 #include <filch/chan.h>
@@ -10,11 +11,14 @@
 #include <filch/future.h>
 #include <filch/local.h>
 #include <filch/log.h>
+#include <filch/notify.h>
 #include <filch/runtime.h>
 #include <filch/scope.h>
 #include <filch/select.h>
+#include <filch/semaphore.h>
 #include <filch/task.h>
 #include <filch/tcp.h>
 #include <filch/time.h>
+#include <filch/waitgroup.h>
 
 #endif

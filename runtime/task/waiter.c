@@ -38,6 +38,18 @@ const char *filch__wait_name(enum filch__wait reason)
         return "close";
     case FILCH_WAIT_SELECT:
         return "select";
+    case FILCH_WAIT_SEMAPHORE:
+        return "semaphore";
+    case FILCH_WAIT_NOTIFY:
+        return "notification";
+    case FILCH_WAIT_BARRIER:
+        return "barrier";
+    case FILCH_WAIT_WAITGROUP:
+        return "wait group";
+    case FILCH_WAIT_LIMITER:
+        return "rate limiter";
+    case FILCH_WAIT_DELAY_QUEUE:
+        return "delay queue";
     case FILCH_WAIT_RUNNING:
         return "running";
     }

@@ -101,6 +101,79 @@ static void base_and_time_rows(void)
     ROW(filch_interval_tick(&interval, FILCH_NOW), -ETIMEDOUT);
 }
 
+static void counting_rows(void)
+{
+    filch_semaphore semaphore = FILCH_SEMAPHORE_INIT(0);
+    filch_notify notify = FILCH_NOTIFY_INIT;
+    filch_notified notified = FILCH_NOTIFIED_INIT;
+    filch_barrier barrier = FILCH_BARRIER_INIT(2);
+    filch_waitgroup group = FILCH_WAITGROUP_INIT(0);
+    filch_gate gate = FILCH_GATE_INIT;
+    filch_permit permit = {0};
+    filch_case none;
+
+    ROW(filch_semaphore_init(NULL, 1), -EINVAL);
+    ROW(filch_semaphore_init(&semaphore, FILCH_SEMAPHORE_MAX + 1), -EINVAL);
+    ROW_VOID(filch_semaphore_fini(NULL));
+    ROW(filch_semaphore_acquire(NULL, 1, FILCH_NOW), -EINVAL);
+    ROW(filch_semaphore_acquire(&semaphore, 0, FILCH_NOW), -EINVAL);
+    ROW(filch_semaphore_acquire(&semaphore, FILCH_SEMAPHORE_MAX + 1, FILCH_NOW), -EINVAL);
+    ROW(filch_semaphore_try_acquire(NULL, 1), -EINVAL);
+    ROW(filch_semaphore_try_acquire(&semaphore, 0), -EINVAL);
+    ROW(filch_semaphore_release(NULL, 1), -EINVAL);
+    ROW(filch_semaphore_release(&semaphore, UINT64_MAX), -EINVAL);
+    ROW(filch_semaphore_forget(NULL, 1), 0);
+    ROW(filch_semaphore_available(NULL), 0);
+    ROW(filch_semaphore_close(NULL), -EINVAL);
+    ROW(filch_semaphore_is_closed(NULL), false);
+    none = filch_case_acquire(NULL, 1);
+    ROW(filch_select(&none, 1, 0, FILCH_NOW), -EINVAL);
+    none = filch_case_acquire(&semaphore, 0);
+    ROW(filch_select(&none, 1, 0, FILCH_NOW), -EINVAL);
+    ROW(filch_permit_acquire(NULL, 1, FILCH_NOW).result, -EINVAL);
+    ROW_VOID(filch_permit_release(NULL));
+    ROW_VOID(filch_permit_release(&permit));
+
+    ROW_VOID(filch_notify_init(NULL));
+    ROW_VOID(filch_notify_fini(NULL));
+    ROW(filch_notify_one(NULL), -EINVAL);
+    ROW(filch_notify_all(NULL), -EINVAL);
+    ROW(filch_notify_wait(NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_notify_prepare(NULL, &notified), -EINVAL);
+    ROW(filch_notify_prepare(&notify, NULL), -EINVAL);
+    ROW(filch_notified_wait(NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_notified_wait(&notified, FILCH_NOW), -EINVAL);
+    ROW_VOID(filch_notified_abandon(NULL));
+    ROW_VOID(filch_notified_abandon(&notified));
+    none = filch_case_notified(NULL);
+    ROW(filch_select(&none, 1, 0, FILCH_NOW), -EINVAL);
+
+    ROW(filch_barrier_init(NULL, 1), -EINVAL);
+    ROW(filch_barrier_init(&barrier, 0), -EINVAL);
+    ROW_VOID(filch_barrier_fini(NULL));
+    ROW(filch_barrier_wait(NULL, FILCH_NOW), -EINVAL);
+
+    ROW(filch_waitgroup_init(NULL, 0), -EINVAL);
+    ROW(filch_waitgroup_init(&group, 99), -EINVAL);
+    ROW_VOID(filch_waitgroup_fini(NULL));
+    ROW(filch_waitgroup_add(NULL, 1), -EINVAL);
+    ROW(filch_waitgroup_add(&group, UINT64_MAX), -EOVERFLOW);
+    ROW(filch_waitgroup_done(NULL), -EINVAL);
+    ROW(filch_waitgroup_done(&group), -EINVAL);
+    ROW(filch_waitgroup_close(NULL), -EINVAL);
+    ROW(filch_waitgroup_wait(NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_waitgroup_count(NULL), 0);
+    none = filch_case_waitgroup(NULL);
+    ROW(filch_select(&none, 1, 0, FILCH_NOW), -EINVAL);
+    ROW_VOID(filch_gate_init(NULL));
+    ROW_VOID(filch_gate_fini(NULL));
+    ROW(filch_gate_enter(NULL), -EINVAL);
+    ROW(filch_gate_leave(NULL), -EINVAL);
+    ROW(filch_gate_leave(&gate), -EINVAL);
+    ROW(filch_gate_close(NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_gate_is_closed(NULL), false);
+}
+
 static void runtime_rows(filch_runtime *rt)
 {
     filch_runtime_opts too_many = {.workers = 257};
@@ -462,6 +535,7 @@ static void tcp_rows(void)
 static void same_everywhere(filch_runtime *rt)
 {
     base_and_time_rows();
+    counting_rows();
     runtime_rows(rt);
     task_handle_rows();
     scope_null_rows();

@@ -1,0 +1,326 @@
+/* Notifications: a word of three states, and a list of those who wait.
+ *
+ *     EMPTY --notify one--> PERMIT --wait--> EMPTY          without the lock
+ *     EMPTY --wait--> WAITING                               under the lock
+ *     WAITING --notify, nobody is left--> EMPTY             under the lock
+ *     WAITING --notify one, all have lost--> PERMIT         under the lock
+ *
+ * Invariants, true whenever the lock is free:
+ *   [waiting]    WAITING <=> the list is not empty;
+ *   [no-both]    so there is no permit while somebody waits, but those whose select was decided.
+ *
+ * Check-then-wait. filch_notify_one() is always a read-modify-write of the word, or a section of
+ * the lock, and filch_notify_all() always a section of the lock; so is putting a waiter down:
+ *
+ *     waiter: puts itself down; looks at the condition
+ *     other:  makes the condition true; notifies
+ *
+ * Whichever of the two comes second in the order of the word, or of the lock, sees the other one's
+ * step: the waiter sees the condition, or it is woken. [notify]
+ *
+ * A waiter's `data`, when it was woken, is by whom: BY_ONE is passed on by a waiter that abandons.
+ */
+#include <filch/notify.h>
+
+#include <limits.h>
+
+#include "runtime/base/assert.h"
+#include "sync/wait_list.h"
+
+enum {
+    EMPTY,
+    PERMIT,
+    WAITING,
+};
+
+enum {
+    BY_ALL,
+    BY_ONE,
+};
+
+struct notify {
+    /* [notify] acq_rel: what was done before notify_one() is visible to who takes the permit. From
+     * and to WAITING only under the lock. */
+    filch_atomic_u32 state;
+    filch_spinlock lock;
+    struct filch__list waiters; /* guarded by the lock */
+};
+
+struct notified {
+    struct notify *notify; /* NULL: not prepared */
+    uint64_t has_permit;   /* it was there at once; the waiter is not in use */
+    struct filch__waiter waiter;
+};
+
+#ifndef FILCH_MODEL
+_Static_assert(sizeof(struct notify) == sizeof(filch_notify), "it is the private words");
+_Static_assert(sizeof(struct notified) <= sizeof(filch_notified), "it is the private words");
+_Static_assert(_Alignof(struct notify) <= _Alignof(filch_notify), "it is the private words");
+_Static_assert(_Alignof(struct notified) <= _Alignof(filch_notified), "it is the private words");
+#endif
+
+static struct notify *notify_of(filch_notify *notify)
+{
+    return (struct notify *)(void *)notify;
+}
+
+static bool take_permit(struct notify *n)
+{
+    uint32_t state = PERMIT;
+
+    return filch_load_relaxed(&n->state) == PERMIT &&   /* the swap decides */
+           filch_cas_acq_rel(&n->state, &state, EMPTY); /* [notify] */
+}
+
+/* Under the lock: takes the permit, or puts @waiter down. @self: @waiter, if it is in a select.
+ * @waiter may be NULL: only looks. */
+static enum filch__enlist enlist_locked(struct notify *n, struct filch__waiter *waiter,
+                                        struct filch__waiter *self)
+{
+    uint32_t state = filch_load_relaxed(&n->state); /* the swap decides */
+
+    filch__wait_list_ready(&n->waiters);
+    while (state != WAITING) {
+        if (state == PERMIT) {
+            /* It may be gone before it is taken: a select would have claimed itself for nothing. So
+             * the word is made one that only the lock changes first. */
+            if (!filch_cas_acq_rel(&n->state, &state, WAITING)) /* [notify] */
+                continue;
+            if (!filch__wait_claim_self(self)) {
+                filch_store_release(&n->state, PERMIT); /* [notify] */
+                return FILCH__ENLIST_LOST;
+            }
+            filch_store_release(&n->state, EMPTY); /* [notify] */
+            return FILCH__ENLIST_TAKEN;
+        }
+        if (!waiter || filch_cas_acq_rel(&n->state, &state, WAITING)) /* [notify] */
+            break;
+    }
+    if (waiter)
+        filch__list_push_back(&n->waiters, &waiter->link);
+    return FILCH__ENLIST_WAITS;
+}
+
+static enum filch__enlist enlist(struct notify *n, struct filch__waiter *waiter,
+                                 struct filch__waiter *self)
+{
+    enum filch__enlist done;
+
+    filch_spinlock_lock(&n->lock);
+    done = enlist_locked(n, waiter, self);
+    filch_spinlock_unlock(&n->lock);
+    return done;
+}
+
+/* [waiting] */
+static void settle_locked(struct notify *n)
+{
+    if (filch__list_is_empty(&n->waiters))
+        filch_store_release(&n->state, EMPTY); /* [notify] */
+}
+
+/* Return: false: somebody has taken it out before. */
+static bool leave(struct notify *n, struct filch__waiter *waiter)
+{
+    bool waited;
+
+    filch_spinlock_lock(&n->lock);
+    waited = !filch__waiter_was_taken(waiter);
+    if (waited) {
+        filch__list_remove(&waiter->link);
+        settle_locked(n);
+    }
+    filch_spinlock_unlock(&n->lock);
+    return waited;
+}
+
+static int wait_enlisted(struct notify *n, struct filch__waiter *waiter, filch_time until)
+{
+    int r = filch__waiter_wait(waiter, until);
+
+    if (r < 0) {
+        if (leave(n, waiter))
+            return r;
+        filch__waiter_wait_shielded(waiter);
+    }
+    return 0;
+}
+
+/* Stores the permit. Return: false: somebody waits, or one should look under the lock. */
+static bool store_permit(struct notify *n)
+{
+    uint32_t state = filch_load_relaxed(&n->state); /* the swap decides */
+
+    /* Also from PERMIT to PERMIT: who takes it must see what was done before this one. */
+    while (state != WAITING)
+        if (filch_cas_weak_acq_rel(&n->state, &state, PERMIT)) /* [notify] */
+            return true;
+    return false;
+}
+
+static void notify_one(struct notify *n)
+{
+    struct filch__waiter *waiter = NULL;
+
+    if (store_permit(n))
+        return;
+    filch_spinlock_lock(&n->lock);
+    if (!store_permit(n)) {
+        waiter = filch__wait_list_pop(&n->waiters);
+        if (waiter)
+            settle_locked(n);
+        else
+            filch_store_release(&n->state, PERMIT); /* [notify] */
+    }
+    filch_spinlock_unlock(&n->lock);
+    if (waiter)
+        filch__waiter_wake_with(waiter, BY_ONE);
+}
+
+void filch_notify_init(filch_notify *notify)
+{
+    if (!notify)
+        return;
+    filch_atomic_init(&notify_of(notify)->state, EMPTY);
+    filch_spinlock_init(&notify_of(notify)->lock);
+    filch__list_init(&notify_of(notify)->waiters);
+}
+
+void filch_notify_fini(filch_notify *notify)
+{
+    if (notify)
+        filch_assert(filch_load_relaxed(&notify_of(notify)->state) != WAITING);
+}
+
+int filch_notify_one(filch_notify *notify)
+{
+    if (!notify)
+        return -EINVAL;
+    notify_one(notify_of(notify));
+    return 0;
+}
+
+int filch_notify_all(filch_notify *notify)
+{
+    struct notify *n = notify_of(notify);
+    struct filch__woken woken = {0};
+    struct filch__waiter *waiter;
+    int count = 0;
+
+    if (!notify)
+        return -EINVAL;
+    filch_spinlock_lock(&n->lock);
+    filch__wait_list_ready(&n->waiters);
+    while ((waiter = filch__wait_list_pop(&n->waiters))) {
+        filch__woken_add(&woken, waiter);
+        count += count < INT_MAX;
+    }
+    if (filch_load_relaxed(&n->state) == WAITING) /* only the lock changes it then */
+        settle_locked(n);
+    filch_spinlock_unlock(&n->lock);
+    filch__woken_wake(&woken, BY_ALL);
+    return count;
+}
+
+int filch_notify_wait(filch_notify *notify, filch_time until)
+{
+    struct filch__waiter waiter;
+
+    if (!notify)
+        return -EINVAL;
+    if (take_permit(notify_of(notify))) {
+        filch__coop_inline();
+        return 0;
+    }
+    if (until == FILCH_NOW)
+        return enlist(notify_of(notify), NULL, NULL) == FILCH__ENLIST_TAKEN ? 0
+                                                                            : filch__wait_give_up();
+    filch__waiter_init(&waiter, FILCH_WAIT_NOTIFY);
+    if (enlist(notify_of(notify), &waiter, NULL) == FILCH__ENLIST_TAKEN)
+        return 0;
+    return wait_enlisted(notify_of(notify), &waiter, until);
+}
+
+static struct notified *notified_of(filch_notified *notified)
+{
+    return (struct notified *)(void *)notified;
+}
+
+int filch_notify_prepare(filch_notify *notify, filch_notified *notified)
+{
+    struct notified *d = notified_of(notified);
+
+    if (!notify || !notified)
+        return -EINVAL;
+    if (d->notify)
+        return d->notify == notify_of(notify) ? 0 : -EINVAL;
+    d->notify = notify_of(notify);
+    filch__waiter_init(&d->waiter, FILCH_WAIT_NOTIFY);
+    d->has_permit = enlist(d->notify, &d->waiter, NULL) == FILCH__ENLIST_TAKEN;
+    return 0;
+}
+
+int filch_notified_wait(filch_notified *notified, filch_time until)
+{
+    struct notified *d = notified_of(notified);
+    struct notify *n;
+
+    if (!notified || !d->notify)
+        return -EINVAL;
+    n = d->notify;
+    d->notify = NULL;
+    if (d->has_permit) {
+        filch__coop_inline();
+        return 0;
+    }
+    return wait_enlisted(n, &d->waiter, until);
+}
+
+void filch_notified_abandon(filch_notified *notified)
+{
+    struct notified *d = notified_of(notified);
+    bool pass_on;
+
+    if (!notified || !d->notify)
+        return;
+    pass_on = d->has_permit;
+    if (!pass_on && !leave(d->notify, &d->waiter)) {
+        filch__waiter_wait_shielded(&d->waiter); /* it comes at once */
+        pass_on = filch__waiter_outcome(&d->waiter) == BY_ONE;
+    }
+    if (pass_on)
+        notify_one(d->notify);
+    d->notify = NULL;
+}
+
+/* ---- in a select ---- */
+
+static bool notified_try(filch_case *c)
+{
+    c->result = 0;
+    return take_permit(c->object);
+}
+
+static enum filch__enlist notified_enlist(filch_case *c, struct filch__waiter *waiter)
+{
+    c->result = 0;
+    return enlist(c->object, waiter, waiter);
+}
+
+static void notified_delist(filch_case *c, struct filch__waiter *waiter, bool won)
+{
+    if (!won)
+        (void)leave(c->object, waiter);
+}
+
+static const struct filch__case_ops notified_ops = {
+    .try_now = notified_try,
+    .enlist = notified_enlist,
+    .delist = notified_delist,
+    .reason = FILCH_WAIT_NOTIFY,
+};
+
+filch_case filch_case_notified(filch_notify *notify)
+{
+    return (filch_case){.ops = notify ? &notified_ops : NULL, .object = notify};
+}
