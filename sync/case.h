@@ -6,6 +6,8 @@
 #ifndef FILCH_SYNC_CASE_H
 #define FILCH_SYNC_CASE_H
 
+#include <limits.h>
+
 #include <filch/select.h>
 
 #include "runtime/task/waiter.h"
@@ -26,8 +28,15 @@ struct filch__case_ops {
      * @c->result. Otherwise takes the object's lock, and the waiter out of the list if it is still
      * there; who stood behind it may be able to go now. */
     void (*delist)(filch_case *c, struct filch__waiter *waiter, bool won);
+    /* After FILCH__ENLIST_WAITS: when the case may have become ready by itself, for the select to
+     * look again. NULL: never. */
+    filch_time (*when)(filch_case *c);
     enum filch__wait reason;
 };
+
+/* As a result, set by delist() of a case that has won: it was called, but nothing was handed over;
+ * the select begins anew. No error has this value. */
+#define FILCH__CASE_AGAIN INT_MIN
 
 static inline struct filch__waiter *filch__case_waiter(filch_case *c)
 {

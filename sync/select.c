@@ -28,6 +28,7 @@
  * Read first: runtime/task/waiter.h, sync/case.h.
  */
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #include <filch/select.h>
@@ -39,6 +40,7 @@
 #include "sync/case.h"
 
 #define NONE UINT32_MAX
+#define AGAIN INT_MIN /* as a result: begin anew */
 
 /* One select, in its owner's frame. */
 struct select {
@@ -77,10 +79,16 @@ static void time_delist(filch_case *c, struct filch__waiter *waiter, bool won)
     (void)won;
 }
 
+static filch_time time_when(filch_case *c)
+{
+    return c->number;
+}
+
 static const struct filch__case_ops time_ops = {
     .try_now = time_try,
     .enlist = time_enlist,
     .delist = time_delist,
+    .when = time_when,
     .reason = FILCH_WAIT_SLEEP,
 };
 
@@ -147,11 +155,11 @@ static void enlist(struct select *select)
 
         filch__waiter_init(waiter, c->ops->reason);
         filch__waiter_join_group(waiter, &select->group, select->order[i]);
-        if (c->ops == &time_ops && c->number < select->first_time)
-            select->first_time = c->number;
         switch (c->ops->enlist(c, waiter)) {
         case FILCH__ENLIST_WAITS:
             select->enlisted++;
+            if (c->ops->when && c->ops->when(c) < select->first_time)
+                select->first_time = c->ops->when(c);
             break;
         case FILCH__ENLIST_TAKEN:
             select->taken = select->order[i];
@@ -177,7 +185,8 @@ static unsigned delist(struct select *select, uint32_t winner)
     return winner - 1;
 }
 
-/* A time has come: the caller's, or that of the earliest case. */
+/* A time has come: the caller's, or that of the earliest case. Return: AGAIN: of a case that has to
+ * be looked at. */
 static int due_case(struct select *select)
 {
     for (unsigned i = 0; i < select->count; i++) {
@@ -188,14 +197,15 @@ static int due_case(struct select *select)
             return select->order[i];
         }
     }
-    return -ETIMEDOUT;
+    return AGAIN;
 }
 
-/* Return: an index, or an error. */
+/* Return: an index, an error, or AGAIN. */
 static int wait(struct select *select)
 {
     filch_time until = select->first_time < select->until ? select->first_time : select->until;
     int r = filch__waiter_group_wait(&select->group, false, until);
+    unsigned won;
 
     if (r < 0 && filch__waiter_group_claim(&select->group, FILCH__GROUP_OWNER)) {
         (void)delist(select, 0);
@@ -203,7 +213,8 @@ static int wait(struct select *select)
             return due_case(select);
         return r;
     }
-    return (int)delist(select, filch_load_relaxed(&select->group.winner)); /* [group-claim] */
+    won = delist(select, filch_load_relaxed(&select->group.winner)); /* [group-claim] */
+    return select->cases[won].result == FILCH__CASE_AGAIN ? AGAIN : (int)won;
 }
 
 static bool is_valid(const filch_case *cases, size_t count)
@@ -225,30 +236,40 @@ static int give_up(void)
     return task && filch__task_cancelled(task) ? -ECANCELED : -ETIMEDOUT;
 }
 
+/* Return: an index, an error, or AGAIN. */
+static int select_once(struct select *select)
+{
+    select->enlisted = 0;
+    select->taken = NONE;
+    select->first_time = FILCH_NEVER;
+    if (look(select)) {
+        filch__coop_inline();
+        return (int)select->taken;
+    }
+    if (select->until == FILCH_NOW)
+        return give_up();
+    filch__waiter_group_init(&select->group);
+    enlist(select);
+    if (select->taken != NONE) {
+        (void)delist(select, 0);
+        return (int)select->taken;
+    }
+    return wait(select);
+}
+
 int filch_select(filch_case *cases, size_t count, unsigned flags, filch_time until)
 {
     struct select select;
+    int r;
 
     if (!is_valid(cases, count) || flags & ~(unsigned)FILCH_SELECT_ORDERED)
         return -EINVAL;
     select.cases = cases;
     select.count = (unsigned)count;
-    select.enlisted = 0;
-    select.taken = NONE;
     select.until = until;
-    select.first_time = FILCH_NEVER;
     shuffle(&select, flags);
-    if (look(&select)) {
-        filch__coop_inline();
-        return (int)select.taken;
-    }
-    if (until == FILCH_NOW)
-        return give_up();
-    filch__waiter_group_init(&select.group);
-    enlist(&select);
-    if (select.taken != NONE) {
-        (void)delist(&select, 0);
-        return (int)select.taken;
-    }
-    return wait(&select);
+    do
+        r = select_once(&select);
+    while (r == AGAIN);
+    return r;
 }
