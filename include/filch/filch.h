@@ -8,7 +8,9 @@
 #include <filch/blocking.h>
 #include <filch/chan.h>
 #include <filch/combine.h>
+#include <filch/delay_queue.h>
 #include <filch/future.h>
+#include <filch/limiter.h>
 #include <filch/local.h>
 #include <filch/log.h>
 #include <filch/notify.h>

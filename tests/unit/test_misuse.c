@@ -174,6 +174,51 @@ static void counting_rows(void)
     ROW(filch_gate_is_closed(NULL), false);
 }
 
+static void timed_counting_rows(void)
+{
+    filch_limiter limiter;
+    filch_delay_queue queue = FILCH_DELAY_QUEUE_INIT;
+    filch_delay_item item = {0}, *taken = NULL;
+    filch_case none;
+
+    ROW(filch_limiter_init(NULL, 1, 1, 1), -EINVAL);
+    ROW(filch_limiter_init(&limiter, 0, 1, 1), -EINVAL);
+    ROW(filch_limiter_init(&limiter, 1, 0, 1), -EINVAL);
+    ROW(filch_limiter_init(&limiter, 1, 1, 0), -EINVAL);
+    ROW(filch_limiter_init(&limiter, 1, 1, 1), 0);
+    ROW_VOID(filch_limiter_fini(NULL));
+    ROW(filch_limiter_acquire(NULL, 1, FILCH_NOW), -EINVAL);
+    ROW(filch_limiter_acquire(&limiter, 0, FILCH_NOW), -EINVAL);
+    ROW(filch_limiter_acquire(&limiter, 2, FILCH_NOW), -EINVAL);
+    ROW(filch_limiter_try_acquire(NULL, 1), -EINVAL);
+    ROW(filch_limiter_try_acquire(&limiter, 2), -EINVAL);
+    ROW(filch_limiter_delay(NULL, 1) == FILCH_NEVER, true);
+    ROW(filch_limiter_delay(&limiter, 0) == FILCH_NEVER, true);
+    ROW(filch_limiter_set_rate(NULL, 1, 1), -EINVAL);
+    ROW(filch_limiter_set_rate(&limiter, 0, 1), -EINVAL);
+    ROW(filch_limiter_set_rate(&limiter, 1, 0), -EINVAL);
+
+    ROW_VOID(filch_delay_queue_init(NULL));
+    ROW_VOID(filch_delay_queue_fini(NULL));
+    ROW(filch_delay_queue_insert(NULL, &item, 1), -EINVAL);
+    ROW(filch_delay_queue_insert(&queue, NULL, 1), -EINVAL);
+    ROW(filch_delay_queue_remove(NULL, &item), -EINVAL);
+    ROW(filch_delay_queue_remove(&queue, NULL), -EINVAL);
+    ROW(filch_delay_queue_remove(&queue, &item), -ESRCH);
+    ROW(filch_delay_queue_reset(NULL, &item, 1), -EINVAL);
+    ROW(filch_delay_queue_reset(&queue, NULL, 1), -EINVAL);
+    ROW(filch_delay_queue_reset(&queue, &item, 1), -ESRCH);
+    ROW(filch_delay_queue_next(NULL, &taken, FILCH_NOW), -EINVAL);
+    ROW(filch_delay_queue_next(&queue, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_delay_queue_close(NULL), -EINVAL);
+    ROW(filch_delay_queue_len(NULL), 0);
+    none = filch_case_delay(NULL, &taken);
+    ROW(filch_select(&none, 1, 0, FILCH_NOW), -EINVAL);
+    none = filch_case_delay(&queue, NULL);
+    ROW(filch_select(&none, 1, 0, FILCH_NOW), -EINVAL);
+    ROW(taken == NULL, true);
+}
+
 static void runtime_rows(filch_runtime *rt)
 {
     filch_runtime_opts too_many = {.workers = 257};
@@ -536,6 +581,7 @@ static void same_everywhere(filch_runtime *rt)
 {
     base_and_time_rows();
     counting_rows();
+    timed_counting_rows();
     runtime_rows(rt);
     task_handle_rows();
     scope_null_rows();
