@@ -90,10 +90,11 @@ static enum filch__enlist enlist_locked(struct notify *n, struct filch__waiter *
                 filch_store_release(&n->state, PERMIT); /* [notify] */
                 return FILCH__ENLIST_LOST;
             }
-            filch_store_release(&n->state, EMPTY); /* [notify] */
+            filch_store_relaxed(&n->state, EMPTY); /* publishes nothing: who notifies does */
             return FILCH__ENLIST_TAKEN;
         }
-        if (!waiter || filch_cas_acq_rel(&n->state, &state, WAITING)) /* [notify] */
+        /* Relaxed: nothing was notified that is still to be taken. */
+        if (!waiter || filch_cas_relaxed(&n->state, &state, WAITING))
             break;
     }
     if (waiter)
@@ -116,7 +117,7 @@ static enum filch__enlist enlist(struct notify *n, struct filch__waiter *waiter,
 static void settle_locked(struct notify *n)
 {
     if (filch__list_is_empty(&n->waiters))
-        filch_store_release(&n->state, EMPTY); /* [notify] */
+        filch_store_relaxed(&n->state, EMPTY); /* publishes nothing: who notifies does */
 }
 
 /* Return: false: somebody has taken it out before. */

@@ -64,7 +64,7 @@ static void unlock_thaw(struct waitgroup *g, uint64_t state)
 {
     if (!filch__list_is_empty(&g->waiters))
         state |= WAITERS;
-    filch_store_release(&g->state, state); /* [done] */
+    filch_store_relaxed(&g->state, state); /* whoever takes over from it has the lock */
     filch_spinlock_unlock(&g->lock);
 }
 
@@ -141,7 +141,8 @@ int filch_waitgroup_add(filch_waitgroup *group, uint64_t n)
         uint64_t more = state;
 
         r = add_to(&more, n);
-        if (r < 0 || filch_cas_weak_acq_rel(&g->state, &state, more)) /* [done] */
+        /* Relaxed: it publishes nothing, and what done() has published stays so. */
+        if (r < 0 || filch_cas_weak_relaxed(&g->state, &state, more))
             return r;
     }
     state = lock_freeze(g);

@@ -1,0 +1,202 @@
+/* Description: notifications (sync/notify.c): the permit against those who wait, give up, abandon;
+ * check-then-wait against one and all. No notification lost or doubled. */
+#include "sync/notify.c"
+
+#include "tests/model/model_waiter.h"
+
+static struct notify model_notify;
+static int woken;
+static uint32_t payload;
+static filch_atomic_u32 condition;
+
+#define NOTIFY ((filch_notify *)(void *)&model_notify)
+
+static void reset(void)
+{
+    filch_notify_init(NOTIFY);
+    filch_atomic_init(&condition, 0);
+    woken = 0;
+}
+
+static void waits(void)
+{
+    xp_assert(filch_notify_wait(NOTIFY, FILCH_NEVER) == 0);
+    woken++;
+}
+
+static void waits_and_reads(void)
+{
+    waits();
+    filch_plain_read(&payload);
+}
+
+static void writes_and_notifies(void)
+{
+    filch_plain_write(&payload);
+    filch_notify_one(NOTIFY);
+}
+
+static void waits_or_gives_up(void)
+{
+    if (filch_notify_wait(NOTIFY, 1) == 0)
+        woken++;
+}
+
+static void prepares_and_abandons(void)
+{
+    struct notified notified = {0};
+
+    filch_notify_prepare(NOTIFY, (filch_notified *)(void *)&notified);
+    filch_notified_abandon((filch_notified *)(void *)&notified);
+}
+
+/* A select that another case has won. */
+static void has_lost(void)
+{
+    struct filch__waiter_group group;
+    struct filch__waiter waiter;
+
+    filch_atomic_init(&group.winner, FILCH__GROUP_OWNER);
+    filch__waiter_init(&waiter, FILCH_WAIT_NOTIFY);
+    waiter.group = &group;
+    waiter.index = 0;
+    if (enlist(&model_notify, &waiter, &waiter) == FILCH__ENLIST_WAITS)
+        (void)leave(&model_notify, &waiter);
+}
+
+static void notifies_one(void)
+{
+    filch_notify_one(NOTIFY);
+}
+
+static void notifies_two(void)
+{
+    filch_notify_one(NOTIFY);
+    filch_notify_one(NOTIFY);
+}
+
+/* The condition itself is relaxed: the notification has to order it. */
+static void checks_then_waits(void)
+{
+    struct notified notified = {0};
+
+    filch_notify_prepare(NOTIFY, (filch_notified *)(void *)&notified);
+    if (filch_load_relaxed(&condition)) {
+        filch_notified_abandon((filch_notified *)(void *)&notified);
+        return;
+    }
+    xp_assert(filch_notified_wait((filch_notified *)(void *)&notified, FILCH_NEVER) == 0);
+    xp_assert(filch_load_relaxed(&condition));
+}
+
+static void makes_true_and_notifies_all(void)
+{
+    filch_store_relaxed(&condition, 1);
+    filch_notify_all(NOTIFY);
+}
+
+static void makes_true_and_notifies_one(void)
+{
+    filch_store_relaxed(&condition, 1);
+    filch_notify_one(NOTIFY);
+}
+
+static uint64_t state(void)
+{
+    return xp_peek(&model_notify.state.location);
+}
+
+static void woken_once_or_stored(void)
+{
+    xp_assert(state() != WAITING);
+    xp_assert(woken + (state() == PERMIT) == 1);
+}
+
+static void all_woken(void)
+{
+    xp_assert(woken == 1 && state() == EMPTY);
+}
+
+/* Two permits may have become one. */
+static void at_least_one(void)
+{
+    xp_assert(state() != WAITING);
+    xp_assert(woken + (state() == PERMIT) >= 1 && woken <= 2);
+}
+
+static void nobody_waits(void)
+{
+    xp_assert(state() != WAITING);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct xp_model models[] = {
+        {"one against a wait",
+         2,
+         {waits_and_reads, writes_and_notifies},
+         reset,
+         all_woken,
+         6,
+         false},
+        {"one against two that give up",
+         3,
+         {waits_or_gives_up, notifies_one, waits_or_gives_up},
+         reset,
+         woken_once_or_stored,
+         3,
+         false},
+        {"one who abandons passes on",
+         3,
+         {prepares_and_abandons, notifies_one, waits},
+         reset,
+         all_woken,
+         3,
+         false},
+        {"one who has lost takes nothing",
+         3,
+         {has_lost, writes_and_notifies, waits_and_reads},
+         reset,
+         all_woken,
+         3,
+         false},
+        {"two against two that give up",
+         3,
+         {waits_or_gives_up, notifies_two, waits_or_gives_up},
+         reset,
+         at_least_one,
+         2,
+         false},
+        {"check, then wait, for all",
+         3,
+         {checks_then_waits, makes_true_and_notifies_all, checks_then_waits},
+         reset,
+         nobody_waits,
+         2,
+         false},
+        {"check, then wait, for one",
+         2,
+         {checks_then_waits, makes_true_and_notifies_one},
+         reset,
+         nobody_waits,
+         6,
+         false},
+        {"one and all",
+         3,
+         {waits_or_gives_up, makes_true_and_notifies_all, notifies_one},
+         reset,
+         nobody_waits,
+         3,
+         false},
+    };
+    static const struct xp_excuse excuses[] = {
+        {"filch__waiter_wait load_acquire -> relaxed",
+         "a waiter that gives up looks again under the lock"},
+        {"take_permit cas_acq_rel -> acquire", "it publishes nothing"},
+        {"enlist_locked cas_acq_rel -> acquire", "it publishes nothing"},
+        {"store_permit cas_weak_acq_rel -> release", "it takes nothing over"},
+    };
+
+    return xp_main(argc, argv, models, (int)(sizeof models / sizeof models[0]), excuses,
+                   (int)(sizeof excuses / sizeof excuses[0]));
+}
