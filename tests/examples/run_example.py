@@ -24,6 +24,7 @@ OUTPUT = {
     "current_thread": "first call\nbackground: 1\nnothing runs here\n"
                       "second call\nbackground: 2\nbackground: 3\n",
     "mpsc": "received: Hello from task\n",
+    "rate_limit": "served: 12\nmore than 3 at a time: no\nfaster than 50 per second: no\n",
 }
 
 HELLO = b"Hello, World!"

@@ -93,6 +93,11 @@ TASK_BENCHES = (
         Spec("mutex_4", "ns/op", TOKIO + GO, "4 tasks, one mutex, 1M locks each, 50 ns inside"),
         Spec("select_4", "ns/msg", TOKIO + GO, "one task selects over 4 channels, 4M messages"),
     ])
+    + _benches("counts", "bench_counts", [
+        Spec("semaphore", "ns/op", TOKIO + GO, "4 tasks, 2 permits, 1M acquire and release each"),
+        Spec("semaphore_1", "ns/op", TOKIO + GO, "1 task, 1 permit, 1M acquire and release"),
+        Spec("notify", "ns/round trip", TOKIO + GO, "2 tasks notify each other 300k times"),
+    ])
     + _benches("time", "bench_timers", [
         Spec("timers", "CPU ns/timer", TOKIO + GO + UV + ASIO, "1M futures sleep 0-999 ms"),
         Spec("timers_tasks", "CPU ns/timer", TOKIO + GO, "1M tasks sleep 0-999 ms",

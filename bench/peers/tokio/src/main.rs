@@ -3,6 +3,7 @@
 //! terminated. The workloads are those of filch's own benchmark programs, name for name.
 
 mod channels;
+mod counts;
 mod echo;
 mod idle;
 mod tasks;
@@ -75,6 +76,9 @@ const BENCHES: &[(&str, &str, Bench)] = &[
     ("umpsc_8p", "ns/msg", channels::umpsc_8p),
     ("mpmc_4x4", "ns/msg", channels::mpmc_4x4),
     ("mutex_4", "ns/op", channels::mutex_4),
+    ("semaphore", "ns/op", counts::semaphore),
+    ("semaphore_1", "ns/op", counts::semaphore_1),
+    ("notify", "ns/round-trip", counts::notify),
     ("select_4", "ns/msg", channels::select_4),
     ("spawn_wake", "us", tasks::spawn_wake),
     ("timer_error", "us", timers::timer_error),
