@@ -45,8 +45,8 @@ typedef _Atomic(void *) filch_atomic_ptr;
 #define filch_exchange_acq_rel(p, v) atomic_exchange_explicit((p), (v), memory_order_acq_rel)
 #define filch_exchange_seq_cst(p, v) atomic_exchange_explicit((p), (v), memory_order_seq_cst)
 
-/* On failure *expected is refreshed, with acquire for acq_rel, relaxed for relaxed, seq_cst for
- * seq_cst. Weak may fail spuriously: use it in loops. */
+/* On failure *expected is refreshed, with acquire for acquire and acq_rel, relaxed for relaxed and
+ * release, seq_cst for seq_cst. Weak may fail spuriously: use it in loops. */
 #define filch_cas_weak_relaxed(p, expected, v)                                                     \
     atomic_compare_exchange_weak_explicit((p), (expected), (v), memory_order_relaxed,              \
                                           memory_order_relaxed)
@@ -58,6 +58,12 @@ typedef _Atomic(void *) filch_atomic_ptr;
                                           memory_order_seq_cst)
 #define filch_cas_relaxed(p, expected, v)                                                          \
     atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_relaxed,            \
+                                            memory_order_relaxed)
+#define filch_cas_acquire(p, expected, v)                                                          \
+    atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acquire,            \
+                                            memory_order_acquire)
+#define filch_cas_release(p, expected, v)                                                          \
+    atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_release,            \
                                             memory_order_relaxed)
 #define filch_cas_acq_rel(p, expected, v)                                                          \
     atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acq_rel,            \
@@ -71,6 +77,7 @@ typedef _Atomic(void *) filch_atomic_ptr;
 #define filch_fetch_add_acq_rel(p, v) atomic_fetch_add_explicit((p), (v), memory_order_acq_rel)
 #define filch_fetch_add_seq_cst(p, v) atomic_fetch_add_explicit((p), (v), memory_order_seq_cst)
 #define filch_fetch_sub_relaxed(p, v) atomic_fetch_sub_explicit((p), (v), memory_order_relaxed)
+#define filch_fetch_sub_release(p, v) atomic_fetch_sub_explicit((p), (v), memory_order_release)
 #define filch_fetch_sub_acq_rel(p, v) atomic_fetch_sub_explicit((p), (v), memory_order_acq_rel)
 #define filch_fetch_sub_seq_cst(p, v) atomic_fetch_sub_explicit((p), (v), memory_order_seq_cst)
 #define filch_fetch_or_acq_rel(p, v) atomic_fetch_or_explicit((p), (v), memory_order_acq_rel)

@@ -316,6 +316,23 @@ bool filch__task_cancelled(struct filch__task *task)
            filch_load_relaxed(&rt->stopping);
 }
 
+#if FILCH_ASSERTS >= 2
+filch_atomic_ptr filch__task_end_hook;
+
+static void call_end_hook(struct filch__task *task)
+{
+    void *hook = filch_load_acquire(&filch__task_end_hook); /* [end-hook] */
+
+    if (hook)
+        ((void (*)(struct filch__task *))(uintptr_t)hook)(task);
+}
+#else
+static inline void call_end_hook(struct filch__task *task)
+{
+    (void)task;
+}
+#endif
+
 void filch__task_finish(struct filch__task *task, int result)
 {
     struct filch_runtime *rt = filch_load_relaxed(&task->rt);
@@ -323,6 +340,7 @@ void filch__task_finish(struct filch__task *task, int result)
 
     if (task->has_locals)
         filch__locals_end(task);
+    call_end_hook(task);
     if (flags & FILCH_TASK_COPIED)
         free(task->arg);
     if (filch__task_has_stack(task))

@@ -90,6 +90,12 @@ _Static_assert(offsetof(struct filch__task, timer) == 128, "and a wait with a de
 
 extern struct filch__pool filch__task_pool;
 
+#if FILCH_ASSERTS >= 2
+/* void (*)(struct filch__task *): called at each task's end, once set; for sync/owner.c, which
+ * looks whether it has left a lock locked. [end-hook] release there -> acquire in finish(). */
+extern filch_atomic_ptr filch__task_end_hook;
+#endif
+
 /* The running task; NULL outside of tasks. Read it anew after each suspension: never cached across
  * one. */
 struct filch__task *filch__task_current(void);

@@ -50,6 +50,14 @@ const char *filch__wait_name(enum filch__wait reason)
         return "rate limiter";
     case FILCH_WAIT_DELAY_QUEUE:
         return "delay queue";
+    case FILCH_WAIT_MUTEX:
+        return "mutex";
+    case FILCH_WAIT_RWLOCK:
+        return "read/write lock";
+    case FILCH_WAIT_COND:
+        return "condition";
+    case FILCH_WAIT_ONCE:
+        return "once";
     case FILCH_WAIT_RUNNING:
         return "running";
     }

@@ -62,6 +62,10 @@ enum filch__wait {
     FILCH_WAIT_WAITGROUP,
     FILCH_WAIT_LIMITER,
     FILCH_WAIT_DELAY_QUEUE,
+    FILCH_WAIT_MUTEX,
+    FILCH_WAIT_RWLOCK,
+    FILCH_WAIT_COND,
+    FILCH_WAIT_ONCE,
     FILCH_WAIT_RUNNING, /* of a job: none, it is on a thread */
 };
 
