@@ -8,13 +8,17 @@
 #include <filch/blocking.h>
 #include <filch/chan.h>
 #include <filch/combine.h>
+#include <filch/cond.h>
 #include <filch/delay_queue.h>
 #include <filch/future.h>
 #include <filch/limiter.h>
 #include <filch/local.h>
 #include <filch/log.h>
+#include <filch/mutex.h>
 #include <filch/notify.h>
+#include <filch/once.h>
 #include <filch/runtime.h>
+#include <filch/rwlock.h>
 #include <filch/scope.h>
 #include <filch/select.h>
 #include <filch/semaphore.h>

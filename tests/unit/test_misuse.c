@@ -434,6 +434,71 @@ static void object_future_rows(void)
     ROW(filch_send_future_init(&send, NULL, &message), -EINVAL);
 }
 
+static int make_nothing(void *arg, void **ret_value)
+{
+    (void)arg;
+    (void)ret_value;
+    return 0;
+}
+
+static void lock_rows(void)
+{
+    filch_mutex mutex = FILCH_MUTEX_INIT;
+    filch_mutex *no_mutex = NULL;
+    filch_rwlock rwlock = FILCH_RWLOCK_INIT;
+    filch_cond cond = FILCH_COND_INIT;
+    filch_once once = FILCH_ONCE_INIT;
+    filch_once_cell cell = FILCH_ONCE_CELL_INIT;
+    filch_case broken;
+    void *value = NULL;
+
+    ROW_VOID(filch_mutex_init(NULL));
+    ROW_VOID(filch_mutex_fini(NULL));
+    ROW(filch_mutex_lock(NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_mutex_lock_shielded(NULL), -EINVAL);
+    ROW_VOID(filch__mutex_leave(&no_mutex));
+    ROW(filch_mutex_try_lock(NULL), -EINVAL);
+    ROW(filch_mutex_unlock(NULL), -EINVAL);
+    ROW(filch_mutex_unlock(&mutex), -EPERM);
+    ROW(filch_mutex_guard(&mutex) == &mutex, 1);
+    ROW(filch_mutex_try_lock(&mutex), -EBUSY);
+    ROW(filch_mutex_lock(&mutex, FILCH_NOW), -ETIMEDOUT);
+    ROW(filch_mutex_unlock(&mutex), 0);
+    filch_mutex_fini(&mutex);
+    broken = filch_case_lock(NULL);
+    ROW(filch_select(&broken, 1, 0, FILCH_NOW), -EINVAL);
+    ROW_VOID(filch_rwlock_init(NULL));
+    ROW_VOID(filch_rwlock_fini(NULL));
+    ROW(filch_rwlock_read(NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_rwlock_write(NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_rwlock_try_read(NULL), -EINVAL);
+    ROW(filch_rwlock_try_write(NULL), -EINVAL);
+    ROW(filch_rwlock_unlock(NULL), -EINVAL);
+    ROW(filch_rwlock_unlock(&rwlock), -EPERM);
+    ROW(filch_rwlock_downgrade(NULL), -EINVAL);
+    ROW(filch_rwlock_downgrade(&rwlock), -EPERM);
+    broken = filch_case_read_lock(NULL);
+    ROW(filch_select(&broken, 1, 0, FILCH_NOW), -EINVAL);
+    broken = filch_case_write_lock(NULL);
+    ROW(filch_select(&broken, 1, 0, FILCH_NOW), -EINVAL);
+    ROW_VOID(filch_cond_init(NULL));
+    ROW_VOID(filch_cond_fini(NULL));
+    ROW(filch_cond_wait(NULL, &mutex, FILCH_NEVER), -EINVAL);
+    ROW(filch_cond_wait(&cond, NULL, FILCH_NEVER), -EINVAL);
+    ROW(filch_cond_wait(&cond, &mutex, FILCH_NEVER), -EPERM);
+    ROW(filch_cond_signal(NULL), -EINVAL);
+    ROW(filch_cond_broadcast(NULL), -EINVAL);
+    ROW_VOID(filch_once_init(NULL));
+    ROW_VOID(filch_once_fini(NULL));
+    ROW(filch_once_do(NULL, nop, NULL, FILCH_NEVER), -EINVAL);
+    ROW(filch_once_do(&once, NULL, NULL, FILCH_NEVER), -EINVAL);
+    ROW(filch_once_is_done(NULL), 0);
+    ROW(filch_once_cell_get(NULL, make_nothing, NULL, &value, FILCH_NEVER), -EINVAL);
+    ROW(filch_once_cell_get(&cell, NULL, NULL, &value, FILCH_NEVER), -EINVAL);
+    ROW(filch_once_cell_get(&cell, make_nothing, NULL, NULL, FILCH_NEVER), -EINVAL);
+    ROW(filch_once_cell_peek(NULL) == NULL, 1);
+}
+
 static void select_rows(void)
 {
     filch_case cases[2] = {filch_case_at(FILCH_NEVER), filch_case_at(FILCH_NEVER)};
@@ -589,6 +654,7 @@ static void same_everywhere(filch_runtime *rt)
     local_rows();
     chan_rows();
     select_rows();
+    lock_rows();
     combine_rows();
     object_future_rows();
     listener_rows();

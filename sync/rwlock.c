@@ -1,0 +1,387 @@
+/* The read/write lock: one word for those who can have it at once, a list for those who wait.
+ *
+ * The word: WRITER, WAITERS (the list is not empty), and the number of readers above.
+ *
+ *     read     readers + 1, while neither WRITER nor WAITERS       one compare-and-swap
+ *     write    0 -> WRITER
+ *     unlock   readers - 1, or WRITER -> 0; with WAITERS, who has left nobody behind grants
+ *
+ * Grant, under the spin lock: from the front of the list, a writer if the lock is free, readers as
+ * long as nobody writes; each is taken out, claimed, and has the lock before it is woken. It is
+ * also done when a waiter leaves the list, as those behind it may be able to go then.
+ *
+ * Invariants:
+ *   [queue]    WAITERS is set and cleared under the spin lock; while it is set, the lock is taken
+ *              there only, so nobody overtakes;
+ *   [no-stall] WAITERS is set only with WRITER or readers in the same word: so whoever leaves last
+ *              sees it, and grants. With the spin lock free the front of the list cannot go;
+ *   [rw-hand-over] unlock releases, lock acquires; a grant acquires on behalf of those it wakes.
+ *   [last]     as in mutex.c: fini() takes the spin lock.
+ *
+ * Read first: sync/mutex.c, which is simpler in its list and harder in its word.
+ */
+#include <filch/rwlock.h>
+#include <filch/time.h>
+
+#include "runtime/base/assert.h"
+#include "runtime/base/spinlock.h"
+#include "sync/case.h"
+#include "sync/lock_wait.h"
+
+#define WRITER 1u
+#define WAITERS 2u
+#define READER 4u
+#define READERS (~3u)
+
+#ifdef FILCH_MODEL
+#define SPINS 0
+#else
+#define SPINS 5
+#endif
+
+struct rwlock {
+    filch_atomic_u32 word;
+    filch_spinlock spin;
+    struct filch__list waiters;
+};
+
+#ifndef FILCH_MODEL
+_Static_assert(sizeof(struct rwlock) == sizeof(filch_rwlock), "the public struct is this one");
+#endif
+
+/* What a waiter wants, in its `data`. */
+static char wants_read, wants_write;
+
+static inline struct rwlock *of(filch_rwlock *lock)
+{
+    return (struct rwlock *)(void *)lock;
+}
+
+/* What must not be in the word for @want, and what it adds. */
+static inline uint32_t obstacle(const char *want)
+{
+    return want == &wants_read ? WRITER : WRITER | READERS;
+}
+
+static inline uint32_t share(const char *want)
+{
+    return want == &wants_read ? READER : WRITER;
+}
+
+/* Takes it unless @obstacles are in the word. */
+static inline bool take(struct rwlock *l, const char *want, uint32_t obstacles)
+{
+    uint32_t word = filch_load_relaxed(&l->word);
+
+    while (!(word & obstacles))
+        if (filch_cas_acquire(&l->word, &word, word + share(want))) /* [rw-hand-over] */
+            return true;
+    return false;
+}
+
+static inline bool take_now(struct rwlock *l, const char *want)
+{
+    return take(l, want, obstacle(want) | WAITERS); /* [queue] */
+}
+
+static bool take_soon(struct rwlock *l, const char *want)
+{
+    for (unsigned i = 0; i < SPINS; i++) {
+        for (unsigned pause = 2u << i; pause > 0; pause--)
+            filch_cpu_relax();
+        if (take_now(l, want))
+            return true;
+    }
+    return false;
+}
+
+static void lock_spin(struct rwlock *l)
+{
+    filch_spinlock_lock(&l->spin);
+    filch__lock_list_ready(&l->waiters);
+}
+
+/* Gives it to those in front who can have it; they are put into @woken. */
+static void grant_locked(struct rwlock *l, struct filch__lock_woken *woken)
+{
+    struct filch__waiter *waiter;
+
+    while ((waiter = filch__lock_front(&l->waiters))) {
+        const char *want = waiter->data;
+
+        if (!take(l, want, obstacle(want)))
+            break;
+        filch__list_remove(&waiter->link);
+        if (filch__waiter_claim(waiter)) {
+            filch__lock_granted(waiter);
+            filch__lock_woken_add(woken, waiter);
+        } else {
+            /* As if it had never been taken: relaxed, as nothing was done with it. */
+            filch_fetch_sub_relaxed(&l->word, share(want));
+        }
+    }
+    if (filch__list_is_empty(&l->waiters) && filch_load_relaxed(&l->word) & WAITERS)
+        filch_fetch_sub_relaxed(&l->word, WAITERS); /* [queue] */
+}
+
+static void grant_unlock(struct rwlock *l)
+{
+    struct filch__lock_woken woken = {NULL, NULL};
+
+    grant_locked(l, &woken);
+    filch_spinlock_unlock(&l->spin); /* [last] */
+    filch__lock_wake_all(&woken, NULL);
+}
+
+/* Gives up what the caller has, @mine. */
+static void leave(struct rwlock *l, uint32_t mine)
+{
+    uint32_t word = mine;
+
+    while (!(word & WAITERS))
+        if (filch_cas_release(&l->word, &word, word - mine)) /* [rw-hand-over] */
+            return;
+    /* Under the spin lock, so that the lock's memory stays until the grant is done: with WAITERS
+     * nobody else takes it meanwhile, but those who wait may be many. */
+    lock_spin(l);
+    filch_fetch_sub_release(&l->word, mine); /* [rw-hand-over] */
+    grant_unlock(l);
+}
+
+/* Takes it, or joins the list: which sets WAITERS beside an obstacle [no-stall]. */
+static bool take_or_enlist(struct rwlock *l, struct filch__waiter *waiter)
+{
+    uint32_t word = filch_load_relaxed(&l->word);
+
+    for (;;) {
+        bool can = !(word & (obstacle(waiter->data) | WAITERS));
+
+        if (filch_cas_acquire(&l->word, &word, /* [rw-hand-over] */
+                              can ? word + share(waiter->data) : word | WAITERS)) {
+            if (!can)
+                filch__list_push_back(&l->waiters, &waiter->link);
+            return can;
+        }
+    }
+}
+
+/* With the spin lock held, which it releases. */
+static void delist_unlock(struct rwlock *l, struct filch__waiter *waiter)
+{
+    filch__list_remove(&waiter->link);
+    grant_unlock(l);
+}
+
+/* After enlisting. Return: 0: we have it; or an error. */
+static int wait_in_list(struct rwlock *l, struct filch__waiter *waiter, filch_time until)
+{
+    int r = filch__waiter_wait(waiter, until);
+
+    if (r == 0)
+        return 0;
+    lock_spin(l);
+    if (!filch__waiter_was_taken(waiter)) {
+        delist_unlock(l, waiter);
+        return r;
+    }
+    filch_spinlock_unlock(&l->spin);
+    filch__waiter_wait_shielded(waiter);
+    return 0;
+}
+
+__attribute__((noinline)) static int lock_slow(struct rwlock *l, const char *want, filch_time until,
+                                               const void *place)
+{
+    struct filch__lock_waiter self;
+    int r = 0;
+
+    if (take_soon(l, want)) {
+        filch__owner_took(l, place);
+        return 0;
+    }
+    filch__waiter_init(&self.waiter, FILCH_WAIT_RWLOCK);
+    self.waiter.data = (void *)(uintptr_t)want;
+    self.is_noted = false;
+    lock_spin(l);
+    if (take_or_enlist(l, &self.waiter)) {
+        filch_spinlock_unlock(&l->spin);
+        filch__owner_took(l, place);
+        return 0;
+    }
+    if (until == FILCH_NEVER || filch__owner_has(l)) {
+        r = filch__owner_waits(&self.owner_wait, l, place);
+        self.is_noted = r == 0;
+    }
+    if (r < 0) {
+        delist_unlock(l, &self.waiter);
+        filch__owner_report(&self.owner_wait, "read/write lock");
+        return r;
+    }
+    filch_spinlock_unlock(&l->spin);
+    r = wait_in_list(l, &self.waiter, until);
+    if (self.is_noted)
+        filch__owner_stops(&self.owner_wait);
+    else if (r == 0)
+        filch__owner_took(l, place);
+    return r;
+}
+
+static inline int lock(struct rwlock *l, const char *want, filch_time until, const void *place)
+{
+    filch__coop_inline();
+    if (take_now(l, want)) {
+        filch__owner_took(l, place);
+        return 0;
+    }
+    if (until == FILCH_NOW)
+        return filch__lock_give_up();
+    return lock_slow(l, want, until, place);
+}
+
+/* ---- public ---- */
+
+void filch_rwlock_init(filch_rwlock *lock)
+{
+    if (!lock)
+        return;
+    filch_atomic_init(&of(lock)->word, 0);
+    filch_spinlock_init(&of(lock)->spin);
+    filch__list_init(&of(lock)->waiters);
+}
+
+void filch_rwlock_fini(filch_rwlock *lock)
+{
+    uint32_t word;
+
+    if (!lock)
+        return;
+    lock_spin(of(lock)); /* [last] */
+    filch_assert(filch__list_is_empty(&of(lock)->waiters) &&
+                 "a lock is ended that others wait for");
+    word = filch_load_relaxed(&of(lock)->word);
+    filch_assert(word == 0 && "a lock is ended that is locked");
+    (void)word;
+    filch_spinlock_unlock(&of(lock)->spin);
+}
+
+int filch_rwlock_read(filch_rwlock *rwlock, filch_time until)
+{
+    return rwlock ? lock(of(rwlock), &wants_read, until, __builtin_return_address(0)) : -EINVAL;
+}
+
+int filch_rwlock_write(filch_rwlock *rwlock, filch_time until)
+{
+    return rwlock ? lock(of(rwlock), &wants_write, until, __builtin_return_address(0)) : -EINVAL;
+}
+
+int filch_rwlock_try_read(filch_rwlock *lock)
+{
+    if (!lock)
+        return -EINVAL;
+    if (!take_now(of(lock), &wants_read))
+        return -EBUSY;
+    filch__owner_took(of(lock), __builtin_return_address(0));
+    return 0;
+}
+
+int filch_rwlock_try_write(filch_rwlock *lock)
+{
+    if (!lock)
+        return -EINVAL;
+    if (!take_now(of(lock), &wants_write))
+        return -EBUSY;
+    filch__owner_took(of(lock), __builtin_return_address(0));
+    return 0;
+}
+
+int filch_rwlock_unlock(filch_rwlock *lock)
+{
+    uint32_t word;
+
+    if (!lock)
+        return -EINVAL;
+    word = filch_load_relaxed(&of(lock)->word); /* relaxed: the caller's share is in it */
+    if (!(word & (WRITER | READERS)))
+        return -EPERM;
+    filch__owner_leaves(of(lock));
+    leave(of(lock), word & WRITER ? WRITER : READER);
+    return 0;
+}
+
+int filch_rwlock_downgrade(filch_rwlock *lock)
+{
+    struct rwlock *l = of(lock);
+
+    if (!lock)
+        return -EINVAL;
+    if (!(filch_load_relaxed(&l->word) & WRITER)) /* relaxed: the caller's own */
+        return -EPERM;
+    lock_spin(l);
+    filch_fetch_add_release(&l->word, READER - WRITER); /* [rw-hand-over] */
+    grant_unlock(l);
+    return 0;
+}
+
+/* ---- in a select ---- */
+
+static bool case_try(filch_case *c)
+{
+    if (!take_now(c->object, c->data))
+        return false;
+    filch__owner_took(c->object, __builtin_return_address(0));
+    c->result = 0;
+    return true;
+}
+
+static enum filch__enlist case_enlist(filch_case *c, struct filch__waiter *waiter)
+{
+    struct rwlock *l = c->object;
+
+    waiter->data = c->data;
+    lock_spin(l);
+    if (!take_or_enlist(l, waiter)) {
+        filch_spinlock_unlock(&l->spin);
+        return FILCH__ENLIST_WAITS;
+    }
+    filch_spinlock_unlock(&l->spin);
+    if (!filch__waiter_claim(waiter)) {
+        leave(l, share(c->data));
+        return FILCH__ENLIST_LOST;
+    }
+    filch__owner_took(l, __builtin_return_address(0));
+    c->result = 0;
+    return FILCH__ENLIST_TAKEN;
+}
+
+static void case_delist(filch_case *c, struct filch__waiter *waiter, bool won)
+{
+    struct rwlock *l = c->object;
+
+    if (won) {
+        filch__owner_took(l, __builtin_return_address(0));
+        c->result = 0;
+        return;
+    }
+    lock_spin(l);
+    if (!filch__waiter_was_taken(waiter))
+        delist_unlock(l, waiter);
+    else
+        filch_spinlock_unlock(&l->spin);
+}
+
+static const struct filch__case_ops rwlock_ops = {
+    .try_now = case_try,
+    .enlist = case_enlist,
+    .delist = case_delist,
+    .reason = FILCH_WAIT_RWLOCK,
+};
+
+filch_case filch_case_read_lock(filch_rwlock *lock)
+{
+    return (filch_case){.ops = lock ? &rwlock_ops : NULL, .object = lock, .data = &wants_read};
+}
+
+filch_case filch_case_write_lock(filch_rwlock *lock)
+{
+    return (filch_case){.ops = lock ? &rwlock_ops : NULL, .object = lock, .data = &wants_write};
+}
