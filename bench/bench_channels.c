@@ -2,6 +2,7 @@
  * of channels. */
 #include "bench/bench.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -165,6 +166,87 @@ static bool mpmc_4x4(filch_runtime *rt, double *ret_value)
     return run_flow(4, 4, 128, ret_value);
 }
 
+#define MUTEX_TASKS 4
+#define MUTEX_LOCKS 1000000u
+#define MUTEX_ROUNDS 30 /* about 50 ns */
+
+static struct {
+    filch_mutex mutex;
+    filch_rwlock rwlock;
+    uint64_t locks;
+    uint64_t state;
+} shared = {.mutex = FILCH_MUTEX_INIT, .rwlock = FILCH_RWLOCK_INIT};
+
+static uint64_t work(uint64_t x)
+{
+    for (int i = 0; i < MUTEX_ROUNDS; i++) {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+    }
+    return x;
+}
+
+static bool run_lockers(filch_fn locker, uint64_t want_locks, double *ret_value)
+{
+    filch_time start = filch_now();
+
+    shared.locks = 0;
+    shared.state = 1;
+    {
+        FILCH_SCOPE(lockers);
+        for (int i = 0; i < MUTEX_TASKS; i++)
+            BENCH_OK(filch_scope_spawn(&lockers, locker, NULL));
+        BENCH_OK(filch_scope_join(&lockers, FILCH_NEVER));
+    }
+    *ret_value = (double)(filch_now() - start) / (MUTEX_TASKS * (double)MUTEX_LOCKS);
+    return shared.locks == want_locks && shared.state != 0;
+}
+
+static int mutex_locker(void *arg)
+{
+    (void)arg;
+    for (unsigned i = 0; i < MUTEX_LOCKS; i++) {
+        BENCH_OK(filch_mutex_lock(&shared.mutex, FILCH_NEVER));
+        shared.locks++;
+        shared.state = work(shared.state);
+        (void)filch_mutex_unlock(&shared.mutex);
+    }
+    return 0;
+}
+
+static bool mutex_4(filch_runtime *rt, double *ret_value)
+{
+    (void)rt;
+    return run_lockers(mutex_locker, MUTEX_TASKS * (uint64_t)MUTEX_LOCKS, ret_value);
+}
+
+/* One write in 64; the readers do the same work, each on a copy. */
+static int rwlock_locker(void *arg)
+{
+    uint64_t sum = 0;
+
+    (void)arg;
+    for (unsigned i = 0; i < MUTEX_LOCKS; i++) {
+        if (i % 64 == 0) {
+            BENCH_OK(filch_rwlock_write(&shared.rwlock, FILCH_NEVER));
+            shared.locks++;
+            shared.state = work(shared.state);
+        } else {
+            BENCH_OK(filch_rwlock_read(&shared.rwlock, FILCH_NEVER));
+            sum |= work(shared.state);
+        }
+        (void)filch_rwlock_unlock(&shared.rwlock);
+    }
+    return sum ? 0 : -EIO;
+}
+
+static bool rwlock_4(filch_runtime *rt, double *ret_value)
+{
+    (void)rt;
+    return run_lockers(rwlock_locker, MUTEX_TASKS * (uint64_t)(MUTEX_LOCKS / 64), ret_value);
+}
+
 int main(int argc, char **argv)
 {
     static const struct bench benches[] = {
@@ -175,6 +257,8 @@ int main(int argc, char **argv)
         {"umpsc_1p", "ns/msg", umpsc_1p, 0, NULL},
         {"umpsc_8p", "ns/msg", umpsc_8p, 0, NULL},
         {"mpmc_4x4", "ns/msg", mpmc_4x4, 0, NULL},
+        {"mutex_4", "ns/op", mutex_4, 0, NULL},
+        {"rwlock_4", "ns/op", rwlock_4, 0, NULL},
     };
 
     return bench_main(argc, argv, benches, (int)(sizeof benches / sizeof benches[0]));

@@ -91,6 +91,7 @@ TASK_BENCHES = (
         Spec("umpsc_8p", "ns/msg", TOKIO + GO, "unbounded, 8 producers, 5M messages"),
         Spec("mpmc_4x4", "ns/msg", TOKIO + GO, "bounded(128), 4 producers, 4 consumers"),
         Spec("mutex_4", "ns/op", TOKIO + GO, "4 tasks, one mutex, 1M locks each, 50 ns inside"),
+        Spec("rwlock_4", "ns/op", (), "4 tasks, one read/write lock, 1M locks each, one in 64 writes"),
         Spec("select_4", "ns/msg", TOKIO + GO, "one task selects over 4 channels, 4M messages"),
     ])
     + _benches("counts", "bench_counts", [
