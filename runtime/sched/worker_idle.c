@@ -17,6 +17,14 @@
  *            0 --filch__monitor_pass(), busy--> 1 --at the end of its visit-------------> 0
  *
  * The duty is a lock: who holds it writes the others' tick_seen. [monitor-duty]
+ * A worker that goes to park just then finds it taken, and nobody would have it afterwards. So it
+ * says that it sleeps before it tries, and who passes looks for sleepers after he gave it up:
+ *
+ *     goes to park                         passes                               [monitor-left]
+ *     1 idle: sleeps (seq_cst)             1 duty = 0 (seq_cst)
+ *     2 duty: 0 -> 1? (seq_cst) no: park   2 a sleeper, and nobody searches? (seq_cst) wake it
+ *
+ * One of them sees the other; whoever is woken for nothing takes the duty as it parks again.
  *
  * Slices: a worker whose tasks ran for more than 30 us each, at most of its last looks at the
  * clock, calls another one for what it queues, at once, as that would wait for longer than the call
@@ -236,7 +244,7 @@ static bool monitor_take_duty(struct filch_runtime *rt)
 {
     uint32_t free_word = 0;
 
-    return filch_cas_acq_rel(&rt->monitor, &free_word, 1); /* [monitor-duty] */
+    return filch_cas_seq_cst(&rt->monitor, &free_word, 1); /* [monitor-duty] [monitor-left] */
 }
 
 static void monitor_give_duty(struct filch_runtime *rt)
@@ -250,11 +258,12 @@ void filch__monitor_pass(struct filch__worker *worker)
 
     /* Relaxed: an old time only makes a visit early or late. */
     if (!filch__monitor_is_missing(rt) || worker->now < filch_load_relaxed(&rt->monitor_due) ||
-        !monitor_take_duty(rt))
+        filch__idle_running(&rt->idle) < rt->workers || !monitor_take_duty(rt))
         return;
     (void)monitor_visit(worker);
     filch_store_relaxed(&rt->monitor_due, worker->now + worker->monitor_ns);
-    monitor_give_duty(rt);
+    filch_store_seq_cst(&rt->monitor, 0); /* [monitor-duty] [monitor-left] */
+    filch__runtime_notify(rt);
 }
 
 static bool spin_is_worth_it(struct filch__worker *worker)
