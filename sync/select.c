@@ -25,16 +25,24 @@
  * One object may be in several cases, also with both of its ends: the second one may pop the first
  * one's waiter, whose claim fails, as the group is taken.
  *
+ * Polled cases (futures) hand nothing over: they say that it is worth while to poll again. So a
+ * wake without a winner, or in a plain thread FILCH__GROUP_POLL, ends the round: the owner claims
+ * the group, delists, and begins anew. A future is polled by the look only, when nobody can have
+ * won: if it is ready it wins, so it is never finished in vain.
+ *
+ * The order of a look begins anywhere and goes either way round: of any two cases each comes first
+ * as often as the other, without an array to shuffle.
+ *
  * Read first: runtime/task/waiter.h, sync/case.h.
  */
 #include <errno.h>
-#include <string.h>
 
 #include <filch/select.h>
 #include <filch/time.h>
 
 #include "runtime/base/assert.h"
 #include "runtime/sched/worker.h"
+#include "runtime/task/parker.h"
 #include "runtime/task/task.h"
 #include "sync/case.h"
 
@@ -44,12 +52,16 @@
 struct select {
     filch_case *cases;
     unsigned count;
-    unsigned enlisted;     /* of `order` */
-    unsigned taken;        /* the case that the owner found ready; or NONE */
-    filch_time until;      /* of the caller */
-    filch_time first_time; /* the earliest time that is a case; or FILCH_NEVER */
+    unsigned start;               /* the case that is looked at first */
+    bool backward;                /* and which one next */
+    bool timed;                   /* some case is a time */
+    bool polled;                  /* some case is a future */
+    unsigned enlisted;            /* how many, in that order */
+    unsigned taken;               /* the case that the owner found ready; or NONE */
+    filch_time until;             /* of the caller */
+    filch_time first_time;        /* the earliest time that is a case; or FILCH_NEVER */
+    struct filch__parker *parker; /* of a plain thread with polled cases; else NULL */
     struct filch__waiter_group group;
-    uint8_t order[FILCH_SELECT_MAX];
 };
 
 /* ---- times ---- */
@@ -62,15 +74,15 @@ static bool time_try(filch_case *c)
     return true;
 }
 
-/* Nobody hands a time over: the owner's wait ends with it. */
-static enum filch__enlist time_enlist(filch_case *c, struct filch__waiter *waiter)
+/* Nobody hands it over: the owner's wait ends with it, or never. */
+static enum filch__enlist no_enlist(filch_case *c, struct filch__waiter *waiter)
 {
     (void)c;
     (void)waiter;
     return FILCH__ENLIST_WAITS;
 }
 
-static void time_delist(filch_case *c, struct filch__waiter *waiter, bool won)
+static void no_delist(filch_case *c, struct filch__waiter *waiter, bool won)
 {
     (void)c;
     (void)waiter;
@@ -79,8 +91,8 @@ static void time_delist(filch_case *c, struct filch__waiter *waiter, bool won)
 
 static const struct filch__case_ops time_ops = {
     .try_now = time_try,
-    .enlist = time_enlist,
-    .delist = time_delist,
+    .enlist = no_enlist,
+    .delist = no_delist,
     .reason = FILCH_WAIT_SLEEP,
 };
 
@@ -89,49 +101,110 @@ filch_case filch_case_at(filch_time time)
     return (filch_case){.ops = &time_ops, .number = time};
 }
 
+/* ---- cases that are switched off ---- */
+
+static bool never(filch_case *c)
+{
+    (void)c;
+    return false;
+}
+
+static const struct filch__case_ops disabled_ops = {
+    .try_now = never,
+    .enlist = no_enlist,
+    .delist = no_delist,
+    .reason = FILCH_WAIT_SELECT,
+};
+
+filch_case filch_case_if(bool enabled, filch_case c)
+{
+    if (!enabled)
+        c.ops = &disabled_ops;
+    return c;
+}
+
+/* ---- futures ---- */
+
+static bool future_try(filch_case *c)
+{
+    filch_future *future = c->object;
+    struct filch__task *task = filch__task_current();
+    filch_waker waker = task ? (filch_waker){.target = task, .key = filch__task_generation(task)}
+                             : filch__parker_waker(c->data);
+    filch_cx cx = {.waker = &waker};
+
+    if (future->poll(future, &cx) != FILCH_READY)
+        return false;
+    c->result = future->result;
+    return true;
+}
+
+static const struct filch__case_ops future_ops = {
+    .try_now = future_try,
+    .enlist = no_enlist,
+    .delist = no_delist,
+    .reason = FILCH_WAIT_FUTURE,
+};
+
+filch_case filch_case_future(filch_future *future)
+{
+    return (filch_case){.ops = future && future->poll ? &future_ops : NULL, .object = future};
+}
+
 /* ---- the phases ---- */
 
 /* Not in line: a task's thread changes, and its variables with it. */
-__attribute__((noinline)) static uint32_t next_random(void)
+__attribute__((noinline)) static uint32_t *random_of_thread(void)
 {
     static _Thread_local uint32_t state;
 
     if (!state)
         state = (uint32_t)filch_now() | 1;
-    state ^= state << 13;
-    state ^= state >> 17;
-    state ^= state << 5;
-    return state;
+    return &state;
 }
 
-/* In which order the cases are looked at: each is as likely to come before each other. */
-static void shuffle(struct select *select, unsigned flags)
+static uint32_t next_random(void)
 {
-    for (unsigned i = 0; i < select->count; i++)
-        select->order[i] = (uint8_t)i;
+    struct filch__worker *worker = filch__worker_self();
+    uint32_t *state = worker ? &worker->random : random_of_thread();
+    uint32_t x = *state;
+
+    x ^= x << 13;
+    x ^= x >> 17;
+    x ^= x << 5;
+    return *state = x;
+}
+
+static void choose_order(struct select *select, unsigned flags)
+{
+    uint32_t random;
+
+    select->start = 0;
+    select->backward = false;
     if (flags & FILCH_SELECT_ORDERED)
         return;
-    for (unsigned i = select->count; i > 1; i--) {
-        unsigned other = (unsigned)(((uint64_t)next_random() * i) >> 32);
-        uint8_t here = select->order[i - 1];
-
-        select->order[i - 1] = select->order[other];
-        select->order[other] = here;
-    }
+    random = next_random();
+    select->backward = random & 1;
+    select->start = (unsigned)(((uint64_t)(random >> 1) * select->count) >> 31);
 }
 
-static filch_case *case_of(struct select *select, unsigned place)
+/* Which case has this place in the order? */
+static unsigned index_of(const struct select *select, unsigned place)
 {
-    return &select->cases[select->order[place]];
+    unsigned index =
+        select->backward ? select->start + select->count - place : select->start + place;
+
+    return index < select->count ? index : index - select->count;
 }
 
 static bool look(struct select *select)
 {
     for (unsigned i = 0; i < select->count; i++) {
-        filch_case *c = case_of(select, i);
+        unsigned index = index_of(select, i);
+        filch_case *c = &select->cases[index];
 
         if (c->ops->try_now(c)) {
-            select->taken = select->order[i];
+            select->taken = index;
             return true;
         }
     }
@@ -141,20 +214,20 @@ static bool look(struct select *select)
 /* Stops as soon as anybody has won. */
 static void enlist(struct select *select)
 {
+    select->enlisted = 0;
     for (unsigned i = 0; i < select->count; i++) {
-        filch_case *c = case_of(select, i);
+        unsigned index = index_of(select, i);
+        filch_case *c = &select->cases[index];
         struct filch__waiter *waiter = filch__case_waiter(c);
 
         filch__waiter_init(waiter, c->ops->reason);
-        filch__waiter_join_group(waiter, &select->group, select->order[i]);
-        if (c->ops == &time_ops && c->number < select->first_time)
-            select->first_time = c->number;
+        filch__waiter_join_group(waiter, &select->group, index);
         switch (c->ops->enlist(c, waiter)) {
         case FILCH__ENLIST_WAITS:
             select->enlisted++;
             break;
         case FILCH__ENLIST_TAKEN:
-            select->taken = select->order[i];
+            select->taken = index;
             return;
         case FILCH__ENLIST_LOST:
             return;
@@ -162,62 +235,105 @@ static void enlist(struct select *select)
     }
 }
 
-/* Out of all lists. Return: the index of the case that has won. */
-static unsigned delist(struct select *select, uint32_t winner)
+/* Out of all lists. @winner: the group's word. */
+static void delist(struct select *select, uint32_t winner)
 {
     for (unsigned i = 0; i < select->enlisted; i++) {
-        filch_case *c = case_of(select, i);
+        unsigned index = index_of(select, i);
+        filch_case *c = &select->cases[index];
         struct filch__waiter *waiter = filch__case_waiter(c);
-        bool won = winner == 1 + (uint32_t)select->order[i];
+        bool won = winner == 1 + (uint32_t)index;
 
         if (won)
             filch__waiter_wait_shielded(waiter);
         c->ops->delist(c, waiter, won); /* [no-orphan] */
     }
-    return winner - 1;
 }
 
 /* A time has come: the caller's, or that of the earliest case. */
 static int due_case(struct select *select)
 {
     for (unsigned i = 0; i < select->count; i++) {
-        filch_case *c = case_of(select, i);
+        filch_case *c = &select->cases[index_of(select, i)];
 
         if (c->ops == &time_ops && c->number == select->first_time) {
             c->result = 0;
-            return select->order[i];
+            return (int)index_of(select, i);
         }
     }
     return -ETIMEDOUT;
 }
 
-/* Return: an index, or an error. */
-static int wait(struct select *select)
+/* Nobody has won: @error is why the owner has stopped to wait, 0 for a wake. *ret_again: begin
+ * anew. Return: an index, or an error. */
+static int give_up(struct select *select, int error, bool *ret_again)
 {
-    filch_time until = select->first_time < select->until ? select->first_time : select->until;
-    int r = filch__waiter_group_wait(&select->group, false, until);
+    *ret_again = error == 0;
+    if (error == -ETIMEDOUT && select->first_time <= select->until)
+        return due_case(select);
+    /* As filch_await() does: what is ready is preferred. */
+    for (unsigned i = 0; error && select->polled && i < select->count; i++) {
+        filch_case *c = &select->cases[index_of(select, i)];
 
-    if (r < 0 && filch__waiter_group_claim(&select->group, FILCH__GROUP_OWNER)) {
-        (void)delist(select, 0);
-        if (r == -ETIMEDOUT && select->first_time <= select->until)
-            return due_case(select);
-        return r;
+        if (c->ops == &future_ops && future_try(c))
+            return (int)index_of(select, i);
     }
-    return (int)delist(select, filch_load_relaxed(&select->group.winner)); /* [group-claim] */
+    return error;
 }
 
-static bool is_valid(const filch_case *cases, size_t count)
+/* Return: an index, or an error, unless *ret_again. */
+static int wait(struct select *select, bool *ret_again)
 {
-    if (!cases || count == 0 || count > FILCH_SELECT_MAX)
-        return false;
-    for (size_t i = 0; i < count; i++)
-        if (!cases[i].ops)
-            return false;
-    return true;
+    filch_time until = select->first_time < select->until ? select->first_time : select->until;
+    uint32_t winner;
+    int r = 0;
+
+    if (!select->parker || filch__parker_attach(select->parker, &select->group))
+        r = filch__waiter_group_wait(&select->group, select->polled, until);
+    if (select->parker)
+        filch__parker_detach(select->parker);
+    winner = filch_load_relaxed(&select->group.winner); /* [group-claim] */
+    if (winner == 0 && filch__waiter_group_claim(&select->group, FILCH__GROUP_OWNER))
+        winner = FILCH__GROUP_OWNER;
+    else if (winner == 0)
+        winner = filch_load_relaxed(&select->group.winner); /* [group-claim] */
+    delist(select, winner);
+    if (winner < FILCH__GROUP_POLL)
+        return (int)(winner - 1);
+    return give_up(select, winner == FILCH__GROUP_POLL ? 0 : r, ret_again);
+}
+
+/* What is there to wait for? Return: 0; -EINVAL: a case that is none, or all are switched off. */
+static int survey(struct select *select)
+{
+    bool enabled = false;
+
+    select->timed = select->polled = false;
+    for (unsigned i = 0; i < select->count; i++) {
+        const struct filch__case_ops *ops = select->cases[i].ops;
+
+        if (!ops)
+            return -EINVAL;
+        enabled |= ops != &disabled_ops;
+        select->timed |= ops == &time_ops;
+        select->polled |= ops == &future_ops;
+    }
+    return enabled ? 0 : -EINVAL;
+}
+
+static void find_first_time(struct select *select)
+{
+    select->first_time = FILCH_NEVER;
+    for (unsigned i = 0; select->timed && i < select->count; i++) {
+        const filch_case *c = &select->cases[i];
+
+        if (c->ops == &time_ops && c->number < select->first_time)
+            select->first_time = c->number;
+    }
 }
 
 /* Nothing could be done and the caller does not wait. */
-static int give_up(void)
+static int nothing_now(void)
 {
     struct filch__task *task = filch__task_current();
 
@@ -225,30 +341,65 @@ static int give_up(void)
     return task && filch__task_cancelled(task) ? -ECANCELED : -ETIMEDOUT;
 }
 
+/* Rounds, until somebody has won or the owner gives up. */
+static int run(struct select *select)
+{
+    bool again;
+    int r;
+
+    do {
+        again = false;
+        select->taken = NONE;
+        if (select->parker)
+            filch__parker_reset(select->parker); /* before the polls: no wake is missed */
+        if (look(select)) {
+            filch__coop_inline();
+            return (int)select->taken;
+        }
+        if (select->until == FILCH_NOW)
+            return nothing_now();
+        find_first_time(select);
+        filch__waiter_group_init(&select->group);
+        enlist(select);
+        if (select->taken != NONE) {
+            delist(select, 0);
+            return (int)select->taken;
+        }
+        r = wait(select, &again);
+    } while (again);
+    return r;
+}
+
+/* Futures in a plain thread need something that outlives this call for their wakers. */
+static int run_in_thread(struct select *select)
+{
+    int r;
+
+    select->parker = filch__parker_new();
+    if (!select->parker)
+        return -ENOMEM;
+    for (unsigned i = 0; i < select->count; i++)
+        if (select->cases[i].ops == &future_ops)
+            select->cases[i].data = select->parker;
+    r = run(select);
+    filch__parker_unref(select->parker);
+    return r;
+}
+
 int filch_select(filch_case *cases, size_t count, unsigned flags, filch_time until)
 {
     struct select select;
 
-    if (!is_valid(cases, count) || flags & ~(unsigned)FILCH_SELECT_ORDERED)
+    if (!cases || count == 0 || count > FILCH_SELECT_MAX || flags & ~(unsigned)FILCH_SELECT_ORDERED)
         return -EINVAL;
     select.cases = cases;
     select.count = (unsigned)count;
-    select.enlisted = 0;
-    select.taken = NONE;
     select.until = until;
-    select.first_time = FILCH_NEVER;
-    shuffle(&select, flags);
-    if (look(&select)) {
-        filch__coop_inline();
-        return (int)select.taken;
-    }
-    if (until == FILCH_NOW)
-        return give_up();
-    filch__waiter_group_init(&select.group);
-    enlist(&select);
-    if (select.taken != NONE) {
-        (void)delist(&select, 0);
-        return (int)select.taken;
-    }
-    return wait(&select);
+    select.parker = NULL;
+    if (survey(&select) < 0)
+        return -EINVAL;
+    choose_order(&select, flags);
+    if (select.polled && !filch__task_current())
+        return run_in_thread(&select);
+    return run(&select);
 }

@@ -202,6 +202,25 @@ static inline bool filch__state_join_abandon(filch_atomic_u64 *state)
     }
 }
 
+/* A look without joining: DONE means that the caller, the owner of the handle, owns the block. */
+static inline enum filch__join_result filch__state_join_look(filch_atomic_u64 *state,
+                                                             uint64_t generation)
+{
+    uint64_t word = filch_load_acquire(state); /* [task-result] */
+
+    if (filch__state_generation(word) != generation || !(word & FILCH_TASK_HANDLE))
+        return FILCH_JOIN_STALE;
+    if (word & FILCH_TASK_JOINING)
+        return FILCH_JOIN_BUSY;
+    return word & FILCH_TASK_DONE ? FILCH_JOIN_DONE : FILCH_JOIN_WAIT;
+}
+
+/* After an abandon that came too late, when the wake has come: the handle can be joined again. */
+static inline void filch__state_join_undo(filch_atomic_u64 *state)
+{
+    filch_fetch_and_acq_rel(state, ~FILCH_TASK_JOINING);
+}
+
 enum filch__detach_result {
     FILCH_DETACH_STALE,
     FILCH_DETACH_BUSY,

@@ -484,6 +484,60 @@ int filch_task_join(filch_task *handle, int *ret_result, filch_time until)
     return 0;
 }
 
+static int join_answer(enum filch__join_result result)
+{
+    switch (result) {
+    case FILCH_JOIN_STALE:
+        return -ESRCH;
+    case FILCH_JOIN_BUSY:
+        return -EBUSY;
+    case FILCH_JOIN_DONE:
+        return 0;
+    case FILCH_JOIN_WAIT:
+        break;
+    }
+    return -EAGAIN;
+}
+
+int filch__task_join_look(filch_task *handle)
+{
+    struct filch__task *task = filch__handle_object(handle);
+
+    if (handle == filch_task_self())
+        return -EDEADLK;
+    return join_answer(filch__state_join_look(&task->state, filch__handle_generation(handle)));
+}
+
+int filch__task_join_begin(filch_task *handle, struct filch__waiter *waiter)
+{
+    struct filch__task *task = filch__handle_object(handle);
+    uint64_t generation = filch__handle_generation(handle);
+
+    if (filch__task_generation(task) == generation && filch__task_was_forked(task))
+        return -ECHILD;
+    return join_answer(filch__state_join_begin(&task->state, generation, &task->joiner, waiter));
+}
+
+int filch__task_join_take(filch_task *handle, int *ret_result)
+{
+    struct filch__task *task = filch__handle_object(handle);
+
+    if (ret_result)
+        *ret_result = task->result;
+    block_release(task);
+    return 0;
+}
+
+void filch__task_join_abandon(filch_task *handle, struct filch__waiter *waiter)
+{
+    struct filch__task *task = filch__handle_object(handle);
+
+    if (filch__state_join_abandon(&task->state))
+        return;
+    filch__waiter_wait_shielded(waiter);
+    filch__state_join_undo(&task->state);
+}
+
 int filch__task_join_shielded(filch_task *handle)
 {
     struct filch__task *task = filch__handle_object(handle);

@@ -160,6 +160,15 @@ void filch__task_start(struct filch__task *task);
  * happens to the caller meanwhile. The handle is consumed. */
 int filch__task_join_shielded(filch_task *handle);
 
+/* The steps of a join, for a select. Look: 0 (done, to be taken); -EAGAIN (not yet); what
+ * filch_task_join() says at once. Begin: the same, and with -EAGAIN the task's end claims @waiter
+ * and wakes it. Take: consumes the handle; returns 0. Abandon: after begin's -EAGAIN; waits for the
+ * wake if it is under way. */
+int filch__task_join_look(filch_task *handle);
+int filch__task_join_begin(filch_task *handle, struct filch__waiter *waiter);
+int filch__task_join_take(filch_task *handle, int *ret_result);
+void filch__task_join_abandon(filch_task *handle, struct filch__waiter *waiter);
+
 /* The end of a body: result, scope, joiner, block. The caller must not touch @task afterwards. */
 void filch__task_finish(struct filch__task *task, int result);
 

@@ -66,6 +66,8 @@ struct filch__waiter_group {
 };
 
 #define FILCH__GROUP_OWNER UINT32_MAX
+/* A future of an owner that is a plain thread is to be polled again: nobody has won. */
+#define FILCH__GROUP_POLL (UINT32_MAX - 1)
 
 struct filch__waiter {
     struct filch__list link;  /* guarded by the object's lock */
