@@ -4,6 +4,7 @@
 
 #include <filch/base.h>
 #include <filch/blocking.h>
+#include <filch/cancel.h>
 #include <filch/chan.h>
 #include <filch/future.h>
 #include <filch/local.h>

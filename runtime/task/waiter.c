@@ -38,6 +38,8 @@ const char *filch__wait_name(enum filch__wait reason)
         return "close";
     case FILCH_WAIT_SELECT:
         return "select";
+    case FILCH_WAIT_TOKEN:
+        return "cancellation token";
     case FILCH_WAIT_RUNNING:
         return "running";
     }

@@ -49,6 +49,7 @@ enum filch__wait {
     FILCH_WAIT_ACCEPT,
     FILCH_WAIT_CLOSE,
     FILCH_WAIT_SELECT,
+    FILCH_WAIT_TOKEN,
     FILCH_WAIT_RUNNING, /* of a job: none, it is on a thread */
 };
 

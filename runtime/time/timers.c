@@ -3,10 +3,13 @@
  * comes late is harmless (task/state.h). */
 #include "runtime/time/timers.h"
 
+#include "runtime/task/block.h"
 #include "runtime/task/task.h"
 
 #define DISTANCE_SHIFT 6
 #define COARSEST_SHIFT 20
+/* In a timer's generation, which has 16 bits. */
+#define OF_BLOCK ((uint64_t)1 << 63)
 /* 146 years after boot. The kernel adds the present time to a span, in 63 bits. */
 #define FARTHEST ((filch_time)1 << 62)
 
@@ -40,21 +43,33 @@ static filch_time round_up(filch_time when, filch_time now)
     return (when + grain - 1) & ~(grain - 1);
 }
 
-void filch__timer_arm(struct filch__timers *timers, struct filch__timer *timer, filch_time when,
-                      filch_time now, struct filch__task *task)
+static void arm(struct filch__timers *timers, struct filch__timer *timer, filch_time when,
+                filch_time now, struct filch__task *task, uint64_t flag)
 {
     filch_time next;
 
     when = round_up(when, now);
     timer->home = timers;
     timer->task = task;
-    timer->generation = filch__task_generation(task);
+    timer->generation = filch__task_generation(task) | flag;
     filch_spinlock_lock(&timers->lock);
     filch__wheel_insert(&timers->wheel, timer, when);
     next = filch_load_relaxed(&timers->next);
     if (when < next)
         filch_store_relaxed(&timers->next, when);
     filch_spinlock_unlock(&timers->lock);
+}
+
+void filch__timer_arm(struct filch__timers *timers, struct filch__timer *timer, filch_time when,
+                      filch_time now, struct filch__task *task)
+{
+    arm(timers, timer, when, now, task, 0);
+}
+
+void filch__timer_arm_block(struct filch__timers *timers, struct filch__timer *timer,
+                            filch_time when, filch_time now, struct filch__task *task)
+{
+    arm(timers, timer, when, now, task, OF_BLOCK);
 }
 
 bool filch__timer_disarm(struct filch__timer *timer)
@@ -86,7 +101,10 @@ unsigned filch__timers_run(struct filch__timers *timers, filch_time now)
     for (; (link = filch__list_pop_front(&expired)); n++) {
         struct filch__timer *timer = filch_container_of(link, struct filch__timer, link);
 
-        filch__task_wake_back(timer->task, timer->generation);
+        if (timer->generation & OF_BLOCK)
+            filch__block_fire(timer, timer->generation & ~OF_BLOCK);
+        else
+            filch__task_wake_back(timer->task, timer->generation);
     }
     filch_store_relaxed(&timers->next, filch__wheel_next(&timers->wheel));
     filch_spinlock_unlock(&timers->lock);

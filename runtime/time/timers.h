@@ -31,6 +31,10 @@ void filch__timer_init(struct filch__timer *timer);
 void filch__timer_arm(struct filch__timers *timers, struct filch__timer *timer, filch_time when,
                       filch_time now, struct filch__task *task);
 
+/* The same, and what happens at @when is filch__block_fire(@timer), under the wheel's lock. */
+void filch__timer_arm_block(struct filch__timers *timers, struct filch__timer *timer,
+                            filch_time when, filch_time now, struct filch__task *task);
+
 /* Takes a timer out. By its owner; afterwards nobody touches it. Return: false when it had fired,
  * or was never armed. */
 bool filch__timer_disarm(struct filch__timer *timer);

@@ -277,7 +277,7 @@ static void detach(void)
 
 static void cancel(void)
 {
-    if (filch__state_cancel(&state, 0) == FILCH_CANCEL_QUEUE)
+    if (filch__state_cancel(&state, 0, -ECANCELED) == FILCH_CANCEL_QUEUE)
         enqueue();
 }
 
