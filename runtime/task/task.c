@@ -183,8 +183,10 @@ int filch__task_new(struct filch_runtime *rt, enum filch__kind kind, filch_fn fn
     if (opts && (r = use_opts(task, rt, opts)) < 0)
         goto fail_block;
     filch__state_spawn(&task->state, with_handle);
-    if (opts && opts->token && (r = filch__token_bind(opts->token, task)) < 0)
+    if (opts && opts->token && filch__token_bind(opts->token, task) < 0) {
+        r = -ENOMEM;
         goto fail_opts;
+    }
     if (worker)
         filch_counter_add(&worker->stats.spawned, 1);
     else
