@@ -459,7 +459,8 @@ static void settle(struct filch__waiter *wake, struct segment *garbage)
 {
     if (wake)
         filch__waiter_wake(wake);
-    free(garbage);
+    if (garbage)
+        free(garbage);
 }
 
 static enum filch__enlist enlisted(enum attempt attempt)

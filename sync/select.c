@@ -46,18 +46,15 @@
 #include "runtime/task/task.h"
 #include "sync/case.h"
 
-#define NONE UINT32_MAX
-
 /* One select, in its owner's frame. */
 struct select {
     filch_case *cases;
     unsigned count;
     unsigned start;               /* the case that is looked at first */
-    bool backward;                /* and which one next */
+    unsigned step;                /* to the next one, modulo count: 1, or count - 1 */
+    unsigned enlisted;            /* how many, in that order */
     bool timed;                   /* some case is a time */
     bool polled;                  /* some case is a future */
-    unsigned enlisted;            /* how many, in that order */
-    unsigned taken;               /* the case that the owner found ready; or NONE */
     filch_time until;             /* of the caller */
     filch_time first_time;        /* the earliest time that is a case; or FILCH_NEVER */
     struct filch__parker *parker; /* of a plain thread with polled cases; else NULL */
@@ -180,43 +177,45 @@ static void choose_order(struct select *select, unsigned flags)
     uint32_t random;
 
     select->start = 0;
-    select->backward = false;
+    select->step = 1;
     if (flags & FILCH_SELECT_ORDERED)
         return;
     random = next_random();
-    select->backward = random & 1;
     select->start = (unsigned)(((uint64_t)(random >> 1) * select->count) >> 31);
+    if (random & 1)
+        select->step = select->count - 1;
 }
 
-/* Which case has this place in the order? */
-static unsigned index_of(const struct select *select, unsigned place)
+static unsigned next_index(const struct select *select, unsigned index)
 {
-    unsigned index =
-        select->backward ? select->start + select->count - place : select->start + place;
-
+    index += select->step;
     return index < select->count ? index : index - select->count;
 }
 
-static bool look(struct select *select)
+/* Return: the index of a case that was done; -EAGAIN: there is none; -EINVAL: one that is no case.
+ */
+static int look(const struct select *select)
 {
-    for (unsigned i = 0; i < select->count; i++) {
-        unsigned index = index_of(select, i);
+    unsigned index = select->start;
+
+    for (unsigned left = select->count; left; left--) {
         filch_case *c = &select->cases[index];
 
-        if (c->ops->try_now(c)) {
-            select->taken = index;
-            return true;
-        }
+        if (!c->ops)
+            return -EINVAL;
+        if (c->ops->try_now(c))
+            return (int)index;
+        index = next_index(select, index);
     }
-    return false;
+    return -EAGAIN;
 }
 
-/* Stops as soon as anybody has won. */
-static void enlist(struct select *select)
+/* Stops as soon as anybody has won. Return: the index of a case that was found ready; -EAGAIN. */
+static int enlist(struct select *select)
 {
-    select->enlisted = 0;
-    for (unsigned i = 0; i < select->count; i++) {
-        unsigned index = index_of(select, i);
+    unsigned index = select->start;
+
+    for (select->enlisted = 0; select->enlisted < select->count; select->enlisted++) {
         filch_case *c = &select->cases[index];
         struct filch__waiter *waiter = filch__case_waiter(c);
 
@@ -224,22 +223,23 @@ static void enlist(struct select *select)
         filch__waiter_join_group(waiter, &select->group, index);
         switch (c->ops->enlist(c, waiter)) {
         case FILCH__ENLIST_WAITS:
-            select->enlisted++;
             break;
         case FILCH__ENLIST_TAKEN:
-            select->taken = index;
-            return;
+            return (int)index;
         case FILCH__ENLIST_LOST:
-            return;
+            return -EAGAIN;
         }
+        index = next_index(select, index);
     }
+    return -EAGAIN;
 }
 
 /* Out of all lists. @winner: the group's word. */
 static void delist(struct select *select, uint32_t winner)
 {
-    for (unsigned i = 0; i < select->enlisted; i++) {
-        unsigned index = index_of(select, i);
+    unsigned index = select->start;
+
+    for (unsigned left = select->enlisted; left; left--, index = next_index(select, index)) {
         filch_case *c = &select->cases[index];
         struct filch__waiter *waiter = filch__case_waiter(c);
         bool won = winner == 1 + (uint32_t)index;
@@ -251,14 +251,14 @@ static void delist(struct select *select, uint32_t winner)
 }
 
 /* A time has come: the caller's, or that of the earliest case. */
-static int due_case(struct select *select)
+static int due_case(const struct select *select)
 {
     for (unsigned i = 0; i < select->count; i++) {
-        filch_case *c = &select->cases[index_of(select, i)];
+        filch_case *c = &select->cases[i];
 
         if (c->ops == &time_ops && c->number == select->first_time) {
             c->result = 0;
-            return (int)index_of(select, i);
+            return (int)i;
         }
     }
     return -ETIMEDOUT;
@@ -273,10 +273,10 @@ static int give_up(struct select *select, int error, bool *ret_again)
         return due_case(select);
     /* As filch_await() does: what is ready is preferred. */
     for (unsigned i = 0; error && select->polled && i < select->count; i++) {
-        filch_case *c = &select->cases[index_of(select, i)];
+        filch_case *c = &select->cases[i];
 
         if (c->ops == &future_ops && future_try(c))
-            return (int)index_of(select, i);
+            return (int)i;
     }
     return error;
 }
@@ -341,31 +341,29 @@ static int nothing_now(void)
     return task && filch__task_cancelled(task) ? -ECANCELED : -ETIMEDOUT;
 }
 
-/* Rounds, until somebody has won or the owner gives up. */
-static int run(struct select *select)
+/* Rounds, until somebody has won or the owner gives up. @looked: at all cases, just now. */
+static int run(struct select *select, bool looked)
 {
     bool again;
     int r;
 
     do {
         again = false;
-        select->taken = NONE;
         if (select->parker)
             filch__parker_reset(select->parker); /* before the polls: no wake is missed */
-        if (look(select)) {
-            filch__coop_inline();
-            return (int)select->taken;
-        }
+        r = looked ? -EAGAIN : look(select);
+        looked = false;
+        if (r != -EAGAIN)
+            return r;
         if (select->until == FILCH_NOW)
             return nothing_now();
         find_first_time(select);
         filch__waiter_group_init(&select->group);
-        enlist(select);
-        if (select->taken != NONE) {
+        r = enlist(select);
+        if (r >= 0)
             delist(select, 0);
-            return (int)select->taken;
-        }
-        r = wait(select, &again);
+        else
+            r = wait(select, &again);
     } while (again);
     return r;
 }
@@ -381,25 +379,38 @@ static int run_in_thread(struct select *select)
     for (unsigned i = 0; i < select->count; i++)
         if (select->cases[i].ops == &future_ops)
             select->cases[i].data = select->parker;
-    r = run(select);
+    r = run(select, false);
     filch__parker_unref(select->parker);
     return r;
+}
+
+/* Nothing could be done by a task's first look, or it is no task. */
+__attribute__((noinline)) static int select_slowly(struct select *select, bool looked)
+{
+    if (survey(select) < 0)
+        return -EINVAL;
+    select->parker = NULL;
+    if (select->polled && !filch__task_current())
+        return run_in_thread(select);
+    return run(select, looked);
 }
 
 int filch_select(filch_case *cases, size_t count, unsigned flags, filch_time until)
 {
     struct select select;
+    int r;
 
     if (!cases || count == 0 || count > FILCH_SELECT_MAX || flags & ~(unsigned)FILCH_SELECT_ORDERED)
         return -EINVAL;
     select.cases = cases;
     select.count = (unsigned)count;
     select.until = until;
-    select.parker = NULL;
-    if (survey(&select) < 0)
-        return -EINVAL;
     choose_order(&select, flags);
-    if (select.polled && !filch__task_current())
-        return run_in_thread(&select);
-    return run(&select);
+    if (!filch__task_current())
+        return select_slowly(&select, false);
+    r = look(&select);
+    if (r == -EAGAIN)
+        return select_slowly(&select, true);
+    filch__coop_inline();
+    return r;
 }
