@@ -304,6 +304,18 @@ static void select_rows(void)
     ROW(filch_select(&broken, 1, 0, FILCH_NOW), -EINVAL);
     broken = filch_case_token(NULL);
     ROW(filch_select(&broken, 1, 0, FILCH_NOW), -EINVAL);
+    broken = filch_case_readable(NULL);
+    ROW(filch_select(&broken, 1, 0, FILCH_NOW), -EINVAL);
+    broken = filch_case_writable(NULL);
+    ROW(filch_select(&broken, 1, 0, FILCH_NOW), -EINVAL);
+    broken = filch_case_acceptable(NULL);
+    ROW(filch_select(&broken, 1, 0, FILCH_NOW), -EINVAL);
+    broken = filch_case_readable(stale.conn);
+    ROW(filch_select_result(&broken, 1, 0, &message, FILCH_NOW), 0);
+    ROW(message, -EBADF);
+    broken = filch_case_acceptable(stale.listener);
+    ROW(filch_select_result(&broken, 1, 0, &message, FILCH_NOW), 0);
+    ROW(message, -EBADF);
     broken = filch_case_if(false, cases[0]);
     ROW(filch_select(&broken, 1, 0, FILCH_NOW), -EINVAL);
     broken = filch_case_join(stale.joined, NULL);
