@@ -147,9 +147,12 @@ static bool ref_unless_zero(filch_token *token)
 /* A loop: a long line of parents may end with the last child. */
 void filch_token_unref(filch_token *token)
 {
-    while (token && filch_fetch_sub_acq_rel(&token->refs, 1) == 1) { /* [token-refs] */
+    while (token) {
         filch_token *parent = token->parent;
 
+        filch_plain_read(&token->parent);
+        if (filch_fetch_sub_acq_rel(&token->refs, 1) != 1) /* [token-refs] */
+            return;
         filch_assert(filch__list_is_empty(&token->waiters) && filch__list_is_empty(&token->hooks) &&
                      filch__list_is_empty(&token->children));
         if (parent) {
