@@ -293,9 +293,5 @@ int main(int argc, char **argv)
          3,
          false},
     };
-    static const struct xp_excuse excuses[] = {
-        {"none", "none"},
-    };
-
-    return xp_main(argc, argv, models, (int)(sizeof models / sizeof models[0]), excuses, 0);
+    return xp_main(argc, argv, models, (int)(sizeof models / sizeof models[0]), NULL, 0);
 }
