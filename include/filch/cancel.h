@@ -234,15 +234,15 @@ static inline void filch_block_leave(filch_block *block)
     for (filch_block block __attribute__((cleanup(filch_block_leave))),                            \
          *once = enter(&block, (time));                                                            \
          once; once = NULL)
-#define FILCH__BLOCK_LINE(enter, time, line)                                                       \
-    FILCH__BLOCK_NAMED(enter, time, filch__block_##line, filch__once_##line)
-#define FILCH__BLOCK(enter, time, line) FILCH__BLOCK_LINE(enter, time, line)
+#define FILCH__BLOCK_COUNTED(enter, time, number)                                                  \
+    FILCH__BLOCK_NAMED(enter, time, filch__block_##number, filch__once_##number)
+#define FILCH__BLOCK(enter, time, number) FILCH__BLOCK_COUNTED(enter, time, number)
 
 /* The statement or block that follows has a deadline, or a shield. It may be left in any way
  * (break leaves it, and not a loop around it). Outside of tasks, where nothing is cancelled, it
  * simply runs. */
-#define FILCH_DEADLINE(time) FILCH__BLOCK(filch_deadline_enter, time, __LINE__)
-#define FILCH_SHIELD(time) FILCH__BLOCK(filch_shield_enter, time, __LINE__)
+#define FILCH_DEADLINE(time) FILCH__BLOCK(filch_deadline_enter, time, __COUNTER__)
+#define FILCH_SHIELD(time) FILCH__BLOCK(filch_shield_enter, time, __COUNTER__)
 
 FILCH_END_DECLS
 

@@ -233,15 +233,19 @@ static inline enum filch__wake_result filch__state_unshield(filch_atomic_u64 *st
     uint64_t old = filch_load_relaxed(state);
 
     for (;;) {
-        uint64_t word;
+        bool in_force = filch__state_shield(old) == level;
+        uint64_t word = old;
 
-        if (filch__state_generation(old) != generation || old & FILCH_TASK_DONE ||
-            filch__state_shield(old) != level)
+        if (filch__state_generation(old) != generation || old & FILCH_TASK_DONE)
             return FILCH_WAKE_NOTHING;
-        word = filch__state_woken(filch__state_standing(old, standing));
-        word |= old & (FILCH_TASK_OVERDUE | FILCH_TASK_CANCEL); /* of blocks within */
-        if (filch_cas_weak_acq_rel(state, &old, word))          /* [task-park], [block-settle] */
-            return old & FILCH_TASK_PARKED ? FILCH_WAKE_QUEUE : FILCH_WAKE_NOTHING;
+        if (in_force) {
+            word = filch__state_woken(filch__state_standing(old, standing));
+            word |= old & (FILCH_TASK_OVERDUE | FILCH_TASK_CANCEL); /* of blocks within */
+        }
+        /* Also when there is nothing to change: the runner, whose store comes after this, or was
+         * not seen here, looks at the clock again. */
+        if (filch_cas_weak_acq_rel(state, &old, word)) /* [task-park], [block-settle] */
+            return in_force && old & FILCH_TASK_PARKED ? FILCH_WAKE_QUEUE : FILCH_WAKE_NOTHING;
     }
 }
 
