@@ -20,8 +20,8 @@
  * closing, has set `data` to NULL; either way before the wake, which happens after the lock was
  * released.
  *
- * A waiter may belong to a select (sync/select.c): whoever takes it out must claim it, and passes it
- * over if it has lost to another case. So a list may hold waiters that are no longer there for
+ * A waiter may belong to a select (sync/select.c): whoever takes it out must claim it, and passes
+ * it over if it has lost to another case. So a list may hold waiters that are no longer there for
  * anything, and a select that finds the channel ready claims itself before it takes anything.
  *
  * Rejected: a lock-free ring. The waiter lists need the lock in any case, and one uncontended
@@ -501,7 +501,9 @@ static bool send_try(filch_case *c)
     return send_case(c, NULL) == FILCH__ENLIST_TAKEN;
 }
 
-static enum filch__enlist recv_case(filch_case *c, struct filch__waiter *self)
+/* In line, for a select whose first look finds something. */
+__attribute__((always_inline)) static inline enum filch__enlist
+recv_case(filch_case *c, struct filch__waiter *self)
 {
     filch_chan *chan = c->object;
     struct filch__waiter *wake = NULL;
@@ -520,6 +522,11 @@ static enum filch__enlist recv_case(filch_case *c, struct filch__waiter *self)
     if (attempt == ATTEMPT_DONE)
         c->result = result;
     return enlisted(attempt);
+}
+
+static enum filch__enlist recv_enlist(filch_case *c, struct filch__waiter *self)
+{
+    return recv_case(c, self);
 }
 
 static bool recv_try(filch_case *c)
@@ -550,7 +557,7 @@ static const struct filch__case_ops send_ops = {
 
 static const struct filch__case_ops recv_ops = {
     .try_now = recv_try,
-    .enlist = recv_case,
+    .enlist = recv_enlist,
     .delist = chan_delist,
     .reason = FILCH_WAIT_CHAN_RECV,
 };

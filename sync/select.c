@@ -160,19 +160,14 @@ __attribute__((noinline)) static uint32_t *random_of_thread(void)
     return &state;
 }
 
-static uint32_t next_random(void)
+/* Not good, but fair and quick: one multiplication. The upper bits are used. */
+static uint32_t next_random(uint32_t *state)
 {
-    struct filch__worker *worker = filch__worker_self();
-    uint32_t *state = worker ? &worker->random : random_of_thread();
-    uint32_t x = *state;
-
-    x ^= x << 13;
-    x ^= x >> 17;
-    x ^= x << 5;
-    return *state = x;
+    return *state *= 747796405u;
 }
 
-static void choose_order(struct select *select, unsigned flags)
+/* @worker: the caller's; NULL: a plain thread. */
+static void choose_order(struct select *select, struct filch__worker *worker, unsigned flags)
 {
     uint32_t random;
 
@@ -180,9 +175,9 @@ static void choose_order(struct select *select, unsigned flags)
     select->step = 1;
     if (flags & FILCH_SELECT_ORDERED)
         return;
-    random = next_random();
-    select->start = (unsigned)(((uint64_t)(random >> 1) * select->count) >> 31);
-    if (random & 1)
+    random = next_random(worker ? &worker->random : random_of_thread());
+    select->start = (unsigned)(((uint64_t)random * select->count) >> 32);
+    if (random & 0x10000)
         select->step = select->count - 1;
 }
 
@@ -397,6 +392,7 @@ __attribute__((noinline)) static int select_slowly(struct select *select, bool l
 
 int filch_select(filch_case *cases, size_t count, unsigned flags, filch_time until)
 {
+    struct filch__worker *worker = filch__worker_self();
     struct select select;
     int r;
 
@@ -405,8 +401,8 @@ int filch_select(filch_case *cases, size_t count, unsigned flags, filch_time unt
     select.cases = cases;
     select.count = (unsigned)count;
     select.until = until;
-    choose_order(&select, flags);
-    if (!filch__task_current())
+    choose_order(&select, worker, flags);
+    if (!worker || !worker->current)
         return select_slowly(&select, false);
     r = look(&select);
     if (r == -EAGAIN)
