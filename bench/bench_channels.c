@@ -247,6 +247,58 @@ static bool rwlock_4(filch_runtime *rt, double *ret_value)
     return run_lockers(rwlock_locker, MUTEX_TASKS * (uint64_t)(MUTEX_LOCKS / 64), ret_value);
 }
 
+#define SELECT_CHANNELS 4
+#define SELECT_EACH 1000000u
+
+static int feeder(void *arg)
+{
+    filch_chan *chan = arg;
+
+    for (uint64_t i = 0; i < SELECT_EACH; i++)
+        BENCH_OK(filch_chan_send(chan, &i, FILCH_NEVER));
+    filch_chan_close(chan);
+    return 0;
+}
+
+/* One task takes from four channels, until each of them is closed and empty. */
+static bool select_4(filch_runtime *rt, double *ret_value)
+{
+    filch_chan *chan[SELECT_CHANNELS];
+    filch_case cases[SELECT_CHANNELS];
+    uint64_t value, sum = 0, n = 0;
+    filch_time start = filch_now();
+    unsigned open = SELECT_CHANNELS;
+
+    (void)rt;
+    {
+        FILCH_SCOPE(feeders);
+        for (unsigned i = 0; i < SELECT_CHANNELS; i++) {
+            BENCH_OK(filch_chan_new(8, 128, &chan[i]));
+            BENCH_OK(filch_scope_spawn(&feeders, feeder, chan[i]));
+            cases[i] = filch_case_recv(chan[i], &value);
+        }
+        while (open) {
+            int i = filch_select(cases, SELECT_CHANNELS, 0, FILCH_NEVER);
+
+            if (i < 0)
+                return false;
+            if (cases[i].result < 0) {
+                cases[i] = filch_case_if(false, cases[i]);
+                open--;
+                continue;
+            }
+            sum += value;
+            n++;
+        }
+        BENCH_OK(filch_scope_join(&feeders, FILCH_NEVER));
+    }
+    *ret_value = (double)(filch_now() - start) / (double)n;
+    for (unsigned i = 0; i < SELECT_CHANNELS; i++)
+        filch_chan_unref(chan[i]);
+    return n == SELECT_CHANNELS * (uint64_t)SELECT_EACH &&
+           sum == SELECT_CHANNELS * ((uint64_t)SELECT_EACH * (SELECT_EACH - 1) / 2);
+}
+
 int main(int argc, char **argv)
 {
     static const struct bench benches[] = {
@@ -259,6 +311,7 @@ int main(int argc, char **argv)
         {"mpmc_4x4", "ns/msg", mpmc_4x4, 0, NULL},
         {"mutex_4", "ns/op", mutex_4, 0, NULL},
         {"rwlock_4", "ns/op", rwlock_4, 0, NULL},
+        {"select_4", "ns/msg", select_4, 0, NULL},
     };
 
     return bench_main(argc, argv, benches, (int)(sizeof benches / sizeof benches[0]));

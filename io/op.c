@@ -22,7 +22,7 @@ void filch__op_finish(struct filch__op *op, int res)
     filch__task_wake_back(task, generation);
 }
 
-static void cancel_and_wait(struct filch__op *op)
+void filch__op_cancel_and_wait(struct filch__op *op)
 {
     filch_time pause = CANCEL_PAUSE_MIN;
 
@@ -45,7 +45,7 @@ int filch__op_wait(struct filch__op *op, filch_time until)
     while (!filch_load_acquire(&op->done)) { /* [op-done] */
         reason = filch__park(until, FILCH_WAIT_IO);
         if (reason < 0) {
-            cancel_and_wait(op);
+            filch__op_cancel_and_wait(op);
             break;
         }
     }

@@ -44,6 +44,9 @@ struct io_uring_sqe *filch__op_begin(struct filch__op *op, struct filch__lane **
  * for that reason; -EINTR if it gave it up for a reason of its own: nothing was done, try again. */
 int filch__op_wait(struct filch__op *op, filch_time until);
 
+/* Asks the kernel to end a staged op of the running task until it has. What it did stays done. */
+void filch__op_cancel_and_wait(struct filch__op *op);
+
 /* Waits until a descriptor is ready, in a task. Return: 0; -ETIMEDOUT; -ECANCELED; -EINTR (try
  * again); another error of poll. */
 int filch__op_poll(int fd, short events, filch_time until);

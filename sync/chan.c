@@ -477,7 +477,8 @@ static void settle(struct filch__waiter *wake, struct segment *garbage)
 {
     if (wake)
         filch__waiter_wake(wake);
-    free(garbage);
+    if (garbage)
+        free(garbage);
 }
 
 static enum filch__enlist enlisted(enum attempt attempt)
@@ -518,7 +519,9 @@ static bool send_try(filch_case *c)
     return send_case(c, NULL) == FILCH__ENLIST_TAKEN;
 }
 
-static enum filch__enlist recv_case(filch_case *c, struct filch__waiter *self)
+/* In line, for a select whose first look finds something. */
+__attribute__((always_inline)) static inline enum filch__enlist
+recv_case(filch_case *c, struct filch__waiter *self)
 {
     filch_chan *chan = c->object;
     struct filch__waiter *wake = NULL;
@@ -537,6 +540,11 @@ static enum filch__enlist recv_case(filch_case *c, struct filch__waiter *self)
     if (attempt == ATTEMPT_DONE)
         c->result = result;
     return enlisted(attempt);
+}
+
+static enum filch__enlist recv_enlist(filch_case *c, struct filch__waiter *self)
+{
+    return recv_case(c, self);
 }
 
 static bool recv_try(filch_case *c)
@@ -660,7 +668,7 @@ static const struct filch__case_ops send_ops = {
 
 static const struct filch__case_ops recv_ops = {
     .try_now = recv_try,
-    .enlist = recv_case,
+    .enlist = recv_enlist,
     .delist = chan_delist,
     .reason = FILCH_WAIT_CHAN_RECV,
 };

@@ -6,6 +6,7 @@
 #include <filch/barrier.h>
 #include <filch/base.h>
 #include <filch/blocking.h>
+#include <filch/cancel.h>
 #include <filch/chan.h>
 #include <filch/combine.h>
 #include <filch/cond.h>

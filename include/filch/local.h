@@ -6,8 +6,16 @@
  *     struct request *r = filch_local_get(&request_key);
  *
  * "Task" is here whatever has a handle: a task, a spawned future (in its poll and drop), a blocking
- * job. A plain thread has no locals: set and defer refuse (-EPERM), get finds nothing. Children do
- * not inherit them. A future that is awaited, not spawned, uses those of the task that awaits it.
+ * job. A plain thread has no locals: set and defer refuse (-EPERM), get finds nothing. A future
+ * that is awaited, not spawned, uses those of the task that awaits it.
+ *
+ * What is to follow a request down its tree of tasks (an id, a trace, a user) is inherited:
+ *
+ *     static filch_local trace_key = FILCH_LOCAL_INHERITED_INIT(trace_unref, trace_ref);
+ *
+ * A task that is spawned into a scope begins with what the function makes of its spawner's value at
+ * that moment: another reference, a copy, or the same pointer where it outlives both. Other tasks
+ * begin with nothing.
  *
  * Destructors and deferred calls share one stack: when the body has returned, whatever made it
  * return (its own end, cancel, shutdown), they run in the reverse order of the first set or the
@@ -28,12 +36,21 @@ FILCH_BEGIN_DECLS
 typedef struct filch_local {
     void (*destroy)(void *value);
     uint64_t private_word;
+    void *(*inherit)(void *value);
 } filch_local;
 
 /* @destroy is called with each task's value that is not NULL; may be NULL. */
 #define FILCH_LOCAL_INIT(destroy)                                                                  \
     {                                                                                              \
-        (destroy), 0                                                                               \
+        (destroy), 0, NULL                                                                         \
+    }
+
+/* The same, and children in a scope inherit it: @inherit is called in the spawner with its value
+ * that is not NULL, must not suspend, and returns the child's value, which @destroy ends as any
+ * other; NULL: none. */
+#define FILCH_LOCAL_INHERITED_INIT(destroy, inherit)                                               \
+    {                                                                                              \
+        (destroy), 0, (inherit)                                                                    \
     }
 
 /**
@@ -44,6 +61,16 @@ typedef struct filch_local {
  * Thread-safety: any thread. Suspends: no. Return: 0; -ENOMEM; -EINVAL (NULL).
  */
 FILCH_API FILCH_MUST_CHECK int filch_local_new(void (*destroy)(void *value), filch_local **ret_key);
+
+/**
+ * filch_local_new_inherited() - the same as FILCH_LOCAL_INHERITED_INIT() at run time
+ * @inherit: NULL: not inherited
+ *
+ * Thread-safety: any thread. Suspends: no. Return: 0; -ENOMEM; -EINVAL (NULL @ret_key).
+ */
+FILCH_API FILCH_MUST_CHECK int filch_local_new_inherited(void (*destroy)(void *value),
+                                                         void *(*inherit)(void *value),
+                                                         filch_local **ret_key);
 
 /**
  * filch_local_free() - free a key of filch_local_new()

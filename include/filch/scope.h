@@ -25,7 +25,7 @@ FILCH_BEGIN_DECLS
 
 /* Lives in the caller's frame. The fields are private. */
 typedef struct filch_scope {
-    uint64_t private_words[12];
+    uint64_t private_words[14];
 } filch_scope;
 
 enum filch_scope_flags {

@@ -71,6 +71,9 @@ typedef struct filch_task_opts {
     bool pinned;
     /* Which worker a pinned task gets: 1 to filch_stats.workers; 0: the next one in turn. */
     unsigned worker;
+    /* The task is cancelled when this is; a reference is kept while it lives. NULL: none. See
+     * <filch/cancel.h>. Not for futures. */
+    struct filch_token *token;
 } filch_task_opts;
 
 /**

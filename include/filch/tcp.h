@@ -19,6 +19,7 @@
 #include <sys/uio.h>
 
 #include <filch/base.h>
+#include <filch/select.h>
 
 FILCH_BEGIN_DECLS
 
@@ -305,6 +306,28 @@ FILCH_API int filch_tcp_peer_addr(filch_tcp *conn, char *ret_text);
  * never a cancellation point. Return: 0; -EBADF (already closed).
  */
 FILCH_API int filch_tcp_close(filch_tcp *conn);
+
+/**
+ * filch_case_readable() - a connection with something to read, as a case of a select
+ *
+ * Also when the peer has ended its side, or the connection is broken: filch_tcp_read() tells. The
+ * case takes nothing; another reader may be faster. Of a plain thread it is looked at only: a
+ * select that would wait in it ends with `result` -EPERM.
+ *
+ * `result`: 0; -ECANCELED (it was closed meanwhile); -EBADF (closed); -ENOMEM; -EPERM.
+ */
+FILCH_API filch_case filch_case_readable(filch_tcp *conn);
+
+/** filch_case_writable() - a connection with room for something to write; otherwise the same. */
+FILCH_API filch_case filch_case_writable(filch_tcp *conn);
+
+/**
+ * filch_case_acceptable() - a listener with a connection, or with something to say
+ *
+ * The winner should call filch_listener_accept(): it is told instead of another who waits there.
+ * Otherwise as filch_case_readable().
+ */
+FILCH_API filch_case filch_case_acceptable(filch_listener *listener);
 
 FILCH_END_DECLS
 

@@ -145,9 +145,15 @@ int filch_listener_adopt(int fd, filch_listener **ret_listener)
 
 static struct filch__waiter *pop_waiter_locked(filch_listener *listener)
 {
-    struct filch__list *link = filch__list_pop_front(&listener->waiters);
+    struct filch__list *link;
 
-    return link ? filch_container_of(link, struct filch__waiter, link) : NULL;
+    while ((link = filch__list_pop_front(&listener->waiters))) {
+        struct filch__waiter *waiter = filch_container_of(link, struct filch__waiter, link);
+
+        if (filch__waiter_claim(waiter))
+            return waiter;
+    }
+    return NULL;
 }
 
 /* What an end of the accept means. */
@@ -438,6 +444,53 @@ int filch_listener_accept(filch_listener *handle, filch_tcp **ret_conn, filch_ti
     if (r == 0)
         filch__coop();
     return r;
+}
+
+/* Nothing is taken for it, so that nothing can be lost; in a pause accept() knows what to do. */
+static bool is_ready_locked(const filch_listener *listener)
+{
+    return listener->count || listener->error || (!listener->armed && listener->backoff_until);
+}
+
+bool filch__listener_is_ready(struct filch__fd *object)
+{
+    filch_listener *listener = filch_container_of(object, filch_listener, fd);
+    bool ready;
+
+    filch_spinlock_lock(&listener->lock);
+    ready = is_ready_locked(listener);
+    filch_spinlock_unlock(&listener->lock);
+    return ready;
+}
+
+int filch__listener_enlist(struct filch__fd *object, struct filch__waiter *waiter)
+{
+    filch_listener *listener = filch_container_of(object, filch_listener, fd);
+    bool ready, arms = false;
+
+    filch_spinlock_lock(&listener->lock);
+    ready = is_ready_locked(listener) || filch__fd_is_closing(object);
+    if (!ready) {
+        filch__list_push_back(&listener->waiters, &waiter->link);
+        arms = claim_arming_locked(listener);
+    }
+    filch_spinlock_unlock(&listener->lock);
+    if (arms)
+        arm(listener);
+    return ready;
+}
+
+void filch__listener_delist(struct filch__fd *object, struct filch__waiter *waiter)
+{
+    filch_listener *listener = filch_container_of(object, filch_listener, fd);
+    struct filch__waiter *next = NULL;
+
+    filch_spinlock_lock(&listener->lock);
+    if (!filch__waiter_was_taken(waiter))
+        leave_locked(listener, waiter, &next);
+    filch_spinlock_unlock(&listener->lock);
+    if (next)
+        filch__waiter_wake(next);
 }
 
 static int local_name(int fd, struct sockaddr *addr, socklen_t *bytes)

@@ -37,6 +37,13 @@ bool filch__option_lingers(int fd);
 /* A handle for a connected socket. @lingers: its close may wait. Return: 0; -ENOMEM. */
 int filch__tcp_wrap(int fd, bool lingers, filch_tcp **ret_conn);
 
+/* For a select: @waiter is told when there may be something to accept; afterwards @waiter leaves.
+ * Return: 0; 1: there may be now. Task only, as a user of the listener. */
+int filch__listener_enlist(struct filch__fd *object, struct filch__waiter *waiter);
+void filch__listener_delist(struct filch__fd *object, struct filch__waiter *waiter);
+/* Is there something in the listener's own queue? */
+bool filch__listener_is_ready(struct filch__fd *object);
+
 /* May the caller suspend in an op? */
 bool filch__in_stackful_task(void);
 

@@ -11,8 +11,9 @@
  * when a key is first set; numbers are consecutive, so with up to eight keys each has a bucket of
  * its own.
  *
- * Only the task itself touches its stack. `has_locals` in the block's first line, which the end of
- * a body reads anyway, says whether there is one.
+ * Only the task itself touches its stack, and before it is queued its spawner, who gives it what is
+ * inherited. `extras` in the block's first line, which the end of a body reads anyway, says whether
+ * there is one.
  */
 #include <filch/local.h>
 
@@ -31,12 +32,14 @@ struct entry {
     uint64_t key; /* 0: a deferred call */
     void *value;  /* or the argument */
     void (*fn)(void *);
-    uint32_t older; /* in the bucket */
+    void *(*inherit)(void *value); /* NULL: it is not inherited */
+    uint32_t older;                /* in the bucket */
 };
 
 struct filch__locals {
     uint32_t count;
     uint32_t room;
+    uint32_t inheritable; /* entries with `inherit` */
     uint32_t bucket[BUCKETS];
     struct entry entry[];
 };
@@ -47,6 +50,7 @@ struct local_key {
     /* 0: not used yet. Written once, by whoever sets it first; relaxed, because it is only a number
      * and each task looks up what it has stored itself. */
     filch_atomic_u64 number;
+    void *(*inherit)(void *value);
 };
 
 _Static_assert(sizeof(struct local_key) == sizeof(filch_local), "the private word is the number");
@@ -79,7 +83,7 @@ static struct filch__task *self(void)
 /* Room for one more. Return: NULL: no memory. */
 static struct filch__locals *make_room(struct filch__task *task)
 {
-    struct filch__locals *old = task->has_locals ? task->locals : NULL;
+    struct filch__locals *old = task->extras & FILCH_EXTRA_LOCALS ? task->locals : NULL;
     struct filch__locals *locals;
     uint32_t room;
 
@@ -92,15 +96,17 @@ static struct filch__locals *make_room(struct filch__task *task)
     locals->room = room;
     if (!old) {
         locals->count = 0;
+        locals->inheritable = 0;
         for (int i = 0; i < BUCKETS; i++)
             locals->bucket[i] = NO_ENTRY;
     }
     task->locals = locals;
-    task->has_locals = true;
+    task->extras |= FILCH_EXTRA_LOCALS;
     return locals;
 }
 
-static int push(struct filch__task *task, uint64_t key, void *value, void (*fn)(void *))
+static int push(struct filch__task *task, uint64_t key, void *value, void (*fn)(void *),
+                void *(*inherit)(void *))
 {
     struct filch__locals *locals = make_room(task);
     struct entry *entry;
@@ -108,21 +114,23 @@ static int push(struct filch__task *task, uint64_t key, void *value, void (*fn)(
     if (!locals)
         return -ENOMEM;
     entry = &locals->entry[locals->count];
-    *entry = (struct entry){.key = key, .value = value, .fn = fn, .older = NO_ENTRY};
+    *entry =
+        (struct entry){.key = key, .value = value, .fn = fn, .inherit = inherit, .older = NO_ENTRY};
     if (key) {
         entry->older = locals->bucket[key % BUCKETS];
         locals->bucket[key % BUCKETS] = locals->count;
     }
     locals->count++;
+    locals->inheritable += inherit != NULL;
     return 0;
 }
 
-static struct entry *find(struct filch__task *task, uint64_t key)
+static struct entry *find(const struct filch__task *task, uint64_t key)
 {
     struct filch__locals *locals = task->locals;
     uint32_t i;
 
-    if (!task->has_locals)
+    if (!(task->extras & FILCH_EXTRA_LOCALS))
         return NULL;
     for (i = locals->bucket[key % BUCKETS]; i != NO_ENTRY; i = locals->entry[i].older)
         if (locals->entry[i].key == key)
@@ -137,16 +145,49 @@ void filch__locals_end(struct filch__task *task)
         struct filch__locals *locals = task->locals;
         struct entry entry = locals->entry[--locals->count];
 
+        locals->inheritable -= entry.inherit != NULL;
         if (entry.key)
             locals->bucket[entry.key % BUCKETS] = entry.older;
         if (entry.fn && (!entry.key || entry.value))
             entry.fn(entry.value);
     }
     free(task->locals);
-    task->has_locals = false;
+    task->extras &= ~(uint32_t)FILCH_EXTRA_LOCALS;
+}
+
+int filch__task_defer(struct filch__task *task, void (*fn)(void *arg), void *arg)
+{
+    return push(task, 0, arg, fn, NULL);
+}
+
+int filch__locals_inherit(const struct filch__task *self, struct filch__task *child)
+{
+    uint32_t left = self->locals->inheritable;
+
+    for (uint32_t i = 0; left; i++) {
+        const struct entry *entry = &self->locals->entry[i];
+        void *value;
+
+        if (!entry->inherit)
+            continue;
+        left--;
+        value = entry->value ? entry->inherit(entry->value) : NULL;
+        if (value && push(child, entry->key, value, entry->fn, entry->inherit) < 0) {
+            if (entry->fn)
+                entry->fn(value);
+            return -ENOMEM;
+        }
+    }
+    return 0;
 }
 
 int filch_local_new(void (*destroy)(void *value), filch_local **ret_key)
+{
+    return filch_local_new_inherited(destroy, NULL, ret_key);
+}
+
+int filch_local_new_inherited(void (*destroy)(void *value), void *(*inherit)(void *value),
+                              filch_local **ret_key)
 {
     filch_local *key;
 
@@ -155,7 +196,7 @@ int filch_local_new(void (*destroy)(void *value), filch_local **ret_key)
     key = malloc(sizeof *key);
     if (!key)
         return -ENOMEM;
-    *key = (filch_local)FILCH_LOCAL_INIT(destroy);
+    *key = (filch_local)FILCH_LOCAL_INHERITED_INIT(destroy, inherit);
     *ret_key = key;
     return 0;
 }
@@ -176,7 +217,7 @@ int filch_local_set(filch_local *key, void *value)
         return -EPERM;
     entry = find(task, number_of(key_of(key)));
     if (!entry)
-        return push(task, number_of(key_of(key)), value, key->destroy);
+        return push(task, number_of(key_of(key)), value, key->destroy, key->inherit);
     entry->value = value;
     return 0;
 }
@@ -198,5 +239,5 @@ int filch_task_defer(void (*fn)(void *arg), void *arg)
 
     if (!fn)
         return -EINVAL;
-    return task ? push(task, 0, arg, fn) : -EPERM;
+    return task ? filch__task_defer(task, fn, arg) : -EPERM;
 }

@@ -33,11 +33,13 @@
 #include <errno.h>
 #include <stdalign.h>
 
+#include <filch/cancel.h>
 #include <filch/scope.h>
 
 #include "runtime/base/assert.h"
 #include "runtime/base/spinlock.h"
 #include "runtime/task/task.h"
+#include "runtime/task/token.h"
 #include "runtime/task/waiter.h"
 
 #define CANCEL_BATCH 32
@@ -56,6 +58,9 @@ struct filch__scope {
     struct filch__list children; /* by scope_link, oldest first */
     /* Waiters of spawners, in order; `data` is the task, and NULL once it was refused. */
     struct filch__list spawners;
+    /* The owner's: what cancels it, with a reference; or NULL. */
+    filch_token *token;
+    struct filch__hook hook;
 };
 
 _Static_assert(sizeof(struct filch__scope) <= sizeof(filch_scope), "it lives in the private words");
@@ -127,7 +132,7 @@ static void refuse_spawners_locked(struct filch__scope *scope)
 }
 
 /* Gives the lock up in between. The scope may be idle afterwards, with its owner waiting. */
-static void cancel_children_locked(struct filch__scope *scope)
+static void cancel_children_locked(struct filch__scope *scope, int cause)
 {
     filch_task *batch[CANCEL_BATCH];
     uint32_t left = scope->count;
@@ -147,7 +152,7 @@ static void cancel_children_locked(struct filch__scope *scope)
         left -= n;
         filch_spinlock_unlock(&scope->lock);
         for (unsigned i = 0; i < n; i++)
-            filch_task_cancel(batch[i]);
+            filch_task_cancel_cause(batch[i], cause);
         filch_spinlock_lock(&scope->lock);
         if (left > scope->count)
             left = scope->count; /* those to come are in the list */
@@ -162,7 +167,7 @@ static void keep_error_locked(struct filch__scope *scope, int result)
     if (!scope->first_failure && result != -ECANCELED)
         scope->first_failure = result;
     if (scope->flags & FILCH_SCOPE_CANCEL_ON_ERROR && !scope->cancelled)
-        cancel_children_locked(scope);
+        cancel_children_locked(scope, result);
 }
 
 void filch__scope_child_done(struct filch__scope *scope, struct filch__task *task, int result)
@@ -230,6 +235,7 @@ void filch_scope_init(filch_scope *scope, unsigned flags)
     s->owner = NULL;
     filch__list_init(&s->children);
     filch__list_init(&s->spawners);
+    s->token = NULL;
 }
 
 int filch_scope_limit(filch_scope *scope, unsigned limit)
@@ -253,6 +259,7 @@ static int child_new(filch_scope *scope, filch_fn fn, void *arg, const filch_tas
                      void *place, struct filch__task **ret_task)
 {
     filch_runtime *rt = filch_runtime_self();
+    struct filch__task *self = filch__task_current();
     int r;
 
     if (!scope || !fn)
@@ -264,7 +271,9 @@ static int child_new(filch_scope *scope, filch_fn fn, void *arg, const filch_tas
         return r;
     (*ret_task)->scope = scope_of(scope);
     (*ret_task)->flags |= FILCH_TASK_SCOPED;
-    return 0;
+    if (self && self->extras && (r = filch__task_inherit(self, *ret_task)) < 0)
+        filch__task_abort(*ret_task);
+    return r;
 }
 
 /* Return: 0: linked; -ECANCELED; -EAGAIN: full. */
@@ -360,21 +369,73 @@ int filch_scope_spawn_wait(filch_scope *scope, filch_fn fn, void *arg, const fil
     return start_or_abort(task, r);
 }
 
-void filch_scope_cancel(filch_scope *scope)
+static void cancel(struct filch__scope *s, int cause)
 {
-    struct filch__scope *s;
     struct filch__waiter *owner;
 
-    if (!scope)
-        return;
-    s = scope_of(scope);
     filch_spinlock_lock(&s->lock);
     if (!s->cancelled)
-        cancel_children_locked(s);
+        cancel_children_locked(s, cause);
     owner = take_owner_locked(s);
     filch_spinlock_unlock(&s->lock); /* [last-out] */
     if (owner)
         filch__waiter_wake(owner);
+}
+
+void filch_scope_cancel(filch_scope *scope)
+{
+    if (scope)
+        cancel(scope_of(scope), -ECANCELED);
+}
+
+void filch_scope_cancel_cause(filch_scope *scope, int error)
+{
+    if (scope)
+        cancel(scope_of(scope), error);
+}
+
+static void token_cancelled(struct filch__hook *hook, int cause)
+{
+    cancel(filch_container_of(hook, struct filch__scope, hook), cause);
+}
+
+int filch_scope_bind(filch_scope *scope, filch_token *token)
+{
+    struct filch__scope *s;
+    int cause;
+
+    if (!scope || !token)
+        return -EINVAL;
+    s = scope_of(scope);
+    if (s->token)
+        return -EBUSY;
+    s->hook.fn = token_cancelled;
+    cause = filch__token_hook(token, &s->hook);
+    if (cause)
+        cancel(s, cause);
+    else
+        s->token = filch_token_ref(token);
+    return 0;
+}
+
+/* Nothing cancels the scope from outside any more. */
+static void unbind(struct filch__scope *scope)
+{
+    filch_token *token = scope->token;
+
+    if (!token)
+        return;
+    (void)filch__token_unhook(token, &scope->hook);
+    scope->token = NULL;
+    filch_token_unref(token);
+}
+
+/* Why the owner leaves its children behind. */
+static int owner_cause(void)
+{
+    int cause = filch_cancel_cause();
+
+    return cause ? cause : -ECANCELED;
 }
 
 int filch_scope_join(filch_scope *scope, filch_time until)
@@ -406,9 +467,10 @@ int filch_scope_cancel_join(filch_scope *scope)
     if (!scope)
         return -EINVAL;
     s = scope_of(scope);
+    unbind(s);
     filch_spinlock_lock(&s->lock);
     if (!is_idle_locked(s) && !s->cancelled)
-        cancel_children_locked(s);
+        cancel_children_locked(s, owner_cause());
     while (!is_idle_locked(s)) {
         wait_unlock(s, FILCH_NEVER, true);
         filch_spinlock_lock(&s->lock);

@@ -16,14 +16,19 @@
  * by the runner. DONE     the body has returned and `result` is set. Never cleared in this
  * generation. HANDLE   a handle exists: who joins or detaches releases the block. Without it, the
  * runner does, and needs no read-modify-write to end: once gone it never comes back. JOINING
- * `joiner` points to a waiter: finish must wake it. CANCEL   asked to end. Never cleared in this
- * generation. Bits 48-63 are the generation; it grows at each release, so that stale handles and
- * wakers see a different word.
+ * `joiner` points to a waiter: finish must wake it. CANCEL   what suspending calls look at: asked
+ * to end, or in a block whose deadline has passed, and not shielded from it. ASKED    asked to end.
+ * Never cleared in this generation. OVERDUE  it is in a block whose deadline has passed. Bits 16-31
+ * are why it was asked: an errno constant, of the first who did. Bits 32-47 are the level of the
+ * block that shields it, 0 for none (task/block.c). Bits 48-63 are the generation; it grows at each
+ * release, so that stale handles and wakers see a different word.
  *
  * One function per edge; each is at most one read-modify-write, or a loop of one. Who may call:
  *   pick                        the worker that has just popped the task from a queue
  *   park, take_wake, finish     the runner
  *   wake, cancel                anyone with a generation
+ *   overdue, unshield           a block's timer
+ *   set_blocks                  the runner
  *   join_begin/abandon, detach  the owner of the handle
  *
  * Pairings: [task-publish] what a waker wrote before wake() is seen after pick() or take_wake():
@@ -45,6 +50,11 @@
 #define FILCH_TASK_HANDLE ((uint64_t)8)
 #define FILCH_TASK_JOINING ((uint64_t)16)
 #define FILCH_TASK_CANCEL ((uint64_t)32)
+#define FILCH_TASK_ASKED ((uint64_t)64)
+#define FILCH_TASK_OVERDUE ((uint64_t)128)
+#define FILCH_TASK_CAUSE_SHIFT 16
+#define FILCH_TASK_SHIELD_SHIFT 32
+#define FILCH_TASK_SHIELD ((uint64_t)0xffff << FILCH_TASK_SHIELD_SHIFT)
 #define FILCH_TASK_GENERATION_SHIFT 48
 
 static inline uint64_t filch__state_generation(uint64_t state)
@@ -123,11 +133,32 @@ static inline enum filch__wake_result filch__state_wake(filch_atomic_u64 *state,
     }
 }
 
+/* Why it was asked to end: a negative errno constant. */
+static inline int filch__state_cause(uint64_t state)
+{
+    return -(int)(state >> FILCH_TASK_CAUSE_SHIFT & 0xffff);
+}
+
+static inline unsigned filch__state_shield(uint64_t state)
+{
+    return (unsigned)((state & FILCH_TASK_SHIELD) >> FILCH_TASK_SHIELD_SHIFT);
+}
+
 enum filch__cancel_result { FILCH_CANCEL_STALE, FILCH_CANCEL_DONE, FILCH_CANCEL_QUEUE };
 
-/* Sets CANCEL and wakes. QUEUE: the caller must put it into a queue. */
+/* The word after a request to end: the first cause stays, and a shield keeps all else as it is. */
+static inline uint64_t filch__state_asked(uint64_t old, int cause)
+{
+    uint64_t word = old | FILCH_TASK_ASKED;
+
+    if (!(old & FILCH_TASK_ASKED))
+        word |= (uint64_t)(uint16_t)-cause << FILCH_TASK_CAUSE_SHIFT;
+    return old & FILCH_TASK_SHIELD ? word : filch__state_woken(word) | FILCH_TASK_CANCEL;
+}
+
+/* Asks to end and wakes. QUEUE: the caller must put it into a queue. */
 static inline enum filch__cancel_result filch__state_cancel(filch_atomic_u64 *state,
-                                                            uint64_t generation)
+                                                            uint64_t generation, int cause)
 {
     uint64_t old = filch_load_relaxed(state);
 
@@ -136,9 +167,85 @@ static inline enum filch__cancel_result filch__state_cancel(filch_atomic_u64 *st
             return FILCH_CANCEL_STALE;
         if (old & FILCH_TASK_DONE)
             return FILCH_CANCEL_DONE;
-        if (filch_cas_weak_acq_rel(state, &old,
-                                   filch__state_woken(old) | FILCH_TASK_CANCEL)) /* [task-park] */
-            return old & FILCH_TASK_PARKED ? FILCH_CANCEL_QUEUE : FILCH_CANCEL_DONE;
+        if (filch_cas_weak_acq_rel(state, &old, filch__state_asked(old, cause))) /* [task-park] */
+            return (old & (FILCH_TASK_PARKED | FILCH_TASK_SHIELD)) == FILCH_TASK_PARKED
+                       ? FILCH_CANCEL_QUEUE
+                       : FILCH_CANCEL_DONE;
+    }
+}
+
+/* The deadline of the running block with this level has passed: seen at once, unless a block within
+ * shields from it. */
+static inline enum filch__wake_result filch__state_overdue(filch_atomic_u64 *state,
+                                                           uint64_t generation, unsigned level)
+{
+    uint64_t old = filch_load_relaxed(state);
+
+    for (;;) {
+        uint64_t word = old | FILCH_TASK_OVERDUE;
+        bool seen = level > filch__state_shield(old);
+
+        if (filch__state_generation(old) != generation || old & FILCH_TASK_DONE)
+            return FILCH_WAKE_NOTHING;
+        if (seen)
+            word = filch__state_woken(word) | FILCH_TASK_CANCEL;
+        if (filch_cas_weak_acq_rel(state, &old, word)) /* [task-park], [block-settle] */
+            return seen && old & FILCH_TASK_PARKED ? FILCH_WAKE_QUEUE : FILCH_WAKE_NOTHING;
+    }
+}
+
+/* How the blocks of a task stand at a moment. */
+struct filch__standing {
+    unsigned shield; /* level of the innermost shield in force; 0: none */
+    bool overdue;    /* some deadline has passed */
+    bool seen;       /* one of those within the shield */
+};
+
+static inline uint64_t filch__state_standing(uint64_t old, const struct filch__standing *standing)
+{
+    uint64_t word = old & ~(FILCH_TASK_SHIELD | FILCH_TASK_OVERDUE | FILCH_TASK_CANCEL);
+
+    word |= (uint64_t)standing->shield << FILCH_TASK_SHIELD_SHIFT;
+    if (standing->overdue)
+        word |= FILCH_TASK_OVERDUE;
+    if (standing->seen || (!standing->shield && old & FILCH_TASK_ASKED))
+        word |= FILCH_TASK_CANCEL;
+    return word;
+}
+
+/* The runner has entered or left a block. */
+static inline void filch__state_set_blocks(filch_atomic_u64 *state,
+                                           const struct filch__standing *standing)
+{
+    uint64_t old = filch_load_relaxed(state);
+
+    /* [block-settle] acquires what a block's timer wrote before; the caller looks at the clock
+     * again afterwards. */
+    while (!filch_cas_weak_acq_rel(state, &old, filch__state_standing(old, standing)))
+        ;
+}
+
+/* The time of the shield with this level has passed. Wakes, if it was in force. */
+static inline enum filch__wake_result filch__state_unshield(filch_atomic_u64 *state,
+                                                            uint64_t generation, unsigned level,
+                                                            const struct filch__standing *standing)
+{
+    uint64_t old = filch_load_relaxed(state);
+
+    for (;;) {
+        bool in_force = filch__state_shield(old) == level;
+        uint64_t word = old;
+
+        if (filch__state_generation(old) != generation || old & FILCH_TASK_DONE)
+            return FILCH_WAKE_NOTHING;
+        if (in_force) {
+            word = filch__state_woken(filch__state_standing(old, standing));
+            word |= old & (FILCH_TASK_OVERDUE | FILCH_TASK_CANCEL); /* of blocks within */
+        }
+        /* Also when there is nothing to change: the runner, whose store comes after this, or was
+         * not seen here, looks at the clock again. */
+        if (filch_cas_weak_acq_rel(state, &old, word)) /* [task-park], [block-settle] */
+            return in_force && old & FILCH_TASK_PARKED ? FILCH_WAKE_QUEUE : FILCH_WAKE_NOTHING;
     }
 }
 
@@ -202,7 +309,21 @@ static inline bool filch__state_join_abandon(filch_atomic_u64 *state)
     }
 }
 
-/* A joiner that was woken leaves the end to another: afterwards a join finds the task done. */
+/* A look without joining: DONE means that the caller, the owner of the handle, owns the block. */
+static inline enum filch__join_result filch__state_join_look(filch_atomic_u64 *state,
+                                                             uint64_t generation)
+{
+    uint64_t word = filch_load_acquire(state); /* [task-result] */
+
+    if (filch__state_generation(word) != generation || !(word & FILCH_TASK_HANDLE))
+        return FILCH_JOIN_STALE;
+    if (word & FILCH_TASK_JOINING)
+        return FILCH_JOIN_BUSY;
+    return word & FILCH_TASK_DONE ? FILCH_JOIN_DONE : FILCH_JOIN_WAIT;
+}
+
+/* A joiner that was woken, or gave up too late and has seen its wake, leaves the end to another: a
+ * join finds the task done. */
 static inline void filch__state_join_undo(filch_atomic_u64 *state)
 {
     filch_fetch_and_acq_rel(state, ~FILCH_TASK_JOINING); /* [task-result] */

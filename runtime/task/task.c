@@ -16,8 +16,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <filch/cancel.h>
+
 #include "runtime/sched/gate.h"
 #include "runtime/sched/worker.h"
+#include "runtime/task/token.h"
+
+#define FILCH__ERRNO_MAX 4095
 
 struct filch__pool filch__task_pool =
     FILCH__POOL_INITIALISER_MAGAZINES(struct filch__task, next, chunk.next);
@@ -173,17 +178,24 @@ int filch__task_new(struct filch_runtime *rt, enum filch__kind kind, filch_fn fn
     task->kind = (uint8_t)kind;
     task->flags = 0;
     task->class_index = (uint8_t)size_class;
-    task->has_locals = false;
+    task->extras = 0;
     task->waiting = FILCH_WAIT_NONE;
     if (opts && (r = use_opts(task, rt, opts)) < 0)
         goto fail_block;
     filch__state_spawn(&task->state, with_handle);
+    if (opts && opts->token && filch__token_bind(opts->token, task) < 0) {
+        r = -ENOMEM;
+        goto fail_opts;
+    }
     if (worker)
         filch_counter_add(&worker->stats.spawned, 1);
     else
         filch_fetch_add_acq_rel(&rt->outside_spawned, 1);
     *ret_task = task;
     return 0;
+fail_opts:
+    if (task->flags & FILCH_TASK_COPIED)
+        free(task->arg);
 fail_block:
     block_release(task);
 fail_credit:
@@ -211,6 +223,8 @@ void filch__task_abort(struct filch__task *task)
 {
     struct filch_runtime *rt = filch_load_relaxed(&task->rt);
 
+    if (task->extras)
+        filch__task_extras_end(task);
     if (task->flags & FILCH_TASK_COPIED)
         free(task->arg);
     if (filch__task_has_stack(task))
@@ -313,7 +327,30 @@ bool filch__task_cancelled(struct filch__task *task)
     struct filch_runtime *rt = filch_load_relaxed(&task->rt);
 
     return filch_load_relaxed(&task->state) & FILCH_TASK_CANCEL ||
-           filch_load_relaxed(&rt->stopping);
+           (filch_load_relaxed(&rt->stopping) &&
+            !(filch_load_relaxed(&task->state) & FILCH_TASK_SHIELD));
+}
+
+int filch__task_cause(struct filch__task *task)
+{
+    struct filch_runtime *rt = filch_load_relaxed(&task->rt);
+    uint64_t state = filch_load_relaxed(&task->state);
+
+    if (state & FILCH_TASK_ASKED)
+        return filch__state_cause(state);
+    if (state & FILCH_TASK_OVERDUE)
+        return -ETIMEDOUT;
+    return filch_load_relaxed(&rt->stopping) ? -ESHUTDOWN : 0;
+}
+
+void filch__task_extras_end(struct filch__task *task)
+{
+    if (task->extras & FILCH_EXTRA_INHERITED)
+        filch__inherited_drop(task);
+    if (task->extras & FILCH_EXTRA_LOCALS)
+        filch__locals_end(task);
+    if (task->extras & FILCH_EXTRA_BLOCKS)
+        filch__throw("a task ended inside of a deadline or a shield that it had begun");
 }
 
 #if FILCH_ASSERTS >= 2
@@ -338,8 +375,8 @@ void filch__task_finish(struct filch__task *task, int result)
     struct filch_runtime *rt = filch_load_relaxed(&task->rt);
     uint8_t flags = task->flags;
 
-    if (task->has_locals)
-        filch__locals_end(task);
+    if (task->extras)
+        filch__task_extras_end(task);
     call_end_hook(task);
     if (flags & FILCH_TASK_COPIED)
         free(task->arg);
@@ -376,7 +413,7 @@ void filch__task_forked(struct filch__task *task)
     /* Should its body return, then nothing is touched on the way to filch__runtime_finished(): the
      * scope's lock may be held for ever, a joiner is not here, and locals are the parent's. */
     task->flags &= (uint8_t)~FILCH_TASK_SCOPED;
-    task->has_locals = false;
+    task->extras = 0;
     filch_fetch_or_acq_rel(&task->state, FILCH_TASK_HANDLE);
     filch_fetch_and_acq_rel(&task->state, ~FILCH_TASK_JOINING);
 }
@@ -510,6 +547,60 @@ int filch_task_join(filch_task *handle, int *ret_result, filch_time until)
     return 0;
 }
 
+static int join_answer(enum filch__join_result result)
+{
+    switch (result) {
+    case FILCH_JOIN_STALE:
+        return -ESRCH;
+    case FILCH_JOIN_BUSY:
+        return -EBUSY;
+    case FILCH_JOIN_DONE:
+        return 0;
+    case FILCH_JOIN_WAIT:
+        break;
+    }
+    return -EAGAIN;
+}
+
+int filch__task_join_look(filch_task *handle)
+{
+    struct filch__task *task = filch__handle_object(handle);
+
+    if (handle == filch_task_self())
+        return -EDEADLK;
+    return join_answer(filch__state_join_look(&task->state, filch__handle_generation(handle)));
+}
+
+int filch__task_join_begin(filch_task *handle, struct filch__waiter *waiter)
+{
+    struct filch__task *task = filch__handle_object(handle);
+    uint64_t generation = filch__handle_generation(handle);
+
+    if (filch__task_generation(task) == generation && filch__task_was_forked(task))
+        return -ECHILD;
+    return join_answer(filch__state_join_begin(&task->state, generation, &task->joiner, waiter));
+}
+
+int filch__task_join_take(filch_task *handle, int *ret_result)
+{
+    struct filch__task *task = filch__handle_object(handle);
+
+    if (ret_result)
+        *ret_result = task->result;
+    block_release(task);
+    return 0;
+}
+
+void filch__task_join_abandon(filch_task *handle, struct filch__waiter *waiter)
+{
+    struct filch__task *task = filch__handle_object(handle);
+
+    if (filch__state_join_abandon(&task->state))
+        return;
+    filch__waiter_wait_shielded(waiter);
+    filch__state_join_undo(&task->state);
+}
+
 int filch__task_join_shielded(filch_task *handle)
 {
     struct filch__task *task = filch__handle_object(handle);
@@ -544,6 +635,11 @@ int filch_task_detach(filch_task *handle)
 
 int filch_task_cancel(filch_task *handle)
 {
+    return filch_task_cancel_cause(handle, -ECANCELED);
+}
+
+int filch_task_cancel_cause(filch_task *handle, int error)
+{
     struct filch__task *task = filch__handle_object(handle);
     struct filch_runtime *outside = NULL;
     int r = 0;
@@ -555,7 +651,9 @@ int filch_task_cancel(filch_task *handle)
             return -ECHILD;
         outside = foreign_begin(task);
     }
-    switch (filch__state_cancel(&task->state, filch__handle_generation(handle))) {
+    if (error >= 0 || error < -FILCH__ERRNO_MAX)
+        error = -ECANCELED;
+    switch (filch__state_cancel(&task->state, filch__handle_generation(handle), error)) {
     case FILCH_CANCEL_STALE:
         r = -ESRCH;
         break;
@@ -568,6 +666,15 @@ int filch_task_cancel(filch_task *handle)
     if (outside)
         foreign_end(outside);
     return r;
+}
+
+int filch_cancel_cause(void)
+{
+    struct filch__task *task = filch__task_current();
+
+    if (!task)
+        task = filch__blocking_self();
+    return task ? filch__task_cause(task) : 0;
 }
 
 bool filch_task_is_finished(const filch_task *handle)

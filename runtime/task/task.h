@@ -17,6 +17,8 @@
 struct filch__worker;
 struct filch__scope;
 struct filch__locals;
+struct filch__block;
+struct filch__inherited;
 
 enum filch__kind {
     FILCH_KIND_STACKFUL = 0,
@@ -32,6 +34,13 @@ enum filch__task_flags {
     FILCH_TASK_SCOPED = 2, /* in `scope` */
     FILCH_TASK_NAMED = 4,
     FILCH_TASK_SAVE_FP = 8, /* `fn` is a wrapper */
+};
+
+/* What a task has gathered that its end must see to. */
+enum filch__task_extras {
+    FILCH_EXTRA_LOCALS = 1,    /* `locals` */
+    FILCH_EXTRA_BLOCKS = 2,    /* `blocks` */
+    FILCH_EXTRA_INHERITED = 4, /* `inherited`: it has not begun yet */
 };
 
 /* Who may touch a field: `next` the queue or pool that the task is in; `rt` is set at spawn and
@@ -54,8 +63,8 @@ struct filch__task {
     void *arg; /* or the filch_future */
     filch_atomic_ptr rt;
     union {
-        int32_t result;      /* from the body's end on */
-        uint32_t has_locals; /* until then; the runner's, who sets `locals` with it */
+        int32_t result;  /* from the body's end on */
+        uint32_t extras; /* until then; the runner's; enum filch__task_extras */
     };
     uint8_t kind;
     uint8_t flags;       /* enum filch__task_flags */
@@ -74,11 +83,14 @@ struct filch__task {
         } chunk;
         struct filch__worker *pinned_to; /* of kind PINNED, which is never in a run queue */
     };
-    struct filch__locals *locals; /* with has_locals; task/local.c */
+    struct filch__locals *locals; /* with LOCALS; task/local.c */
 
     struct filch__timer timer; /* one wait at a time has a deadline */
     filch_fn fp_fn;            /* with SAVE_FP: the body */
-    uint64_t reserved_word;
+    union {
+        struct filch__block *blocks;        /* with BLOCKS: the innermost; task/block.c */
+        struct filch__inherited *inherited; /* with INHERITED */
+    };
 };
 
 #ifndef FILCH_MODEL /* whose atomics are larger */
@@ -168,13 +180,37 @@ int filch__task_join_shielded(filch_task *handle);
 
 /* The result of a task that is DONE and whose handle is the caller's; ends handle and block. */
 int filch__task_collect(struct filch__task *task);
+/* The steps of a join, for a select. Look: 0 (done, to be taken); -EAGAIN (not yet); what
+ * filch_task_join() says at once. Begin: the same, and with -EAGAIN the task's end claims @waiter
+ * and wakes it. Take: consumes the handle; returns 0. Abandon: after begin's -EAGAIN; waits for the
+ * wake if it is under way. */
+int filch__task_join_look(filch_task *handle);
+int filch__task_join_begin(filch_task *handle, struct filch__waiter *waiter);
+int filch__task_join_take(filch_task *handle, int *ret_result);
+void filch__task_join_abandon(filch_task *handle, struct filch__waiter *waiter);
 
 /* The end of a body: result, scope, joiner, block. The caller must not touch @task afterwards. */
 void filch__task_finish(struct filch__task *task, int result);
 
-/* Runs the destructors of task-locals and the deferred calls, newest first, and frees their stack.
- * By a task that has some, when its body has returned; may suspend. */
+/* Ends what a task has gathered, when its body has returned: runs the destructors of task-locals
+ * and the deferred calls, newest first; may suspend. Or before a task has ever run. */
+void filch__task_extras_end(struct filch__task *task);
 void filch__locals_end(struct filch__task *task);
+
+/* Something to be called when a task ends that the caller may still write to: itself, or one not
+ * queued yet. Return: 0; -ENOMEM. */
+int filch__task_defer(struct filch__task *task, void (*fn)(void *arg), void *arg);
+
+/* For a child in a scope, not queued yet: the values and the deadline of the running task @self.
+ * Return: 0; -ENOMEM. */
+int filch__task_inherit(const struct filch__task *self, struct filch__task *child);
+int filch__locals_inherit(const struct filch__task *self, struct filch__task *child);
+
+/* Before it begins, with INHERITED: forgets it. */
+void filch__inherited_drop(struct filch__task *task);
+
+/* Why is it cancelled, or would be but for a shield? 0: it is not. */
+int filch__task_cause(struct filch__task *task);
 
 /* A task that will soon go on: brings what it left on its stack near. Its `sp` may be another
  * thread's by now; an address that is out of date costs nothing. */

@@ -58,6 +58,8 @@ const char *filch__wait_name(enum filch__wait reason)
         return "condition";
     case FILCH_WAIT_ONCE:
         return "once";
+    case FILCH_WAIT_TOKEN:
+        return "cancellation token";
     case FILCH_WAIT_RUNNING:
         return "running";
     }

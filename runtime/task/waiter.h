@@ -66,6 +66,7 @@ enum filch__wait {
     FILCH_WAIT_RWLOCK,
     FILCH_WAIT_COND,
     FILCH_WAIT_ONCE,
+    FILCH_WAIT_TOKEN,
     FILCH_WAIT_RUNNING, /* of a job: none, it is on a thread */
 };
 
@@ -83,6 +84,8 @@ struct filch__waiter_group {
 };
 
 #define FILCH__GROUP_OWNER UINT32_MAX
+/* A future of an owner that is a plain thread is to be polled again: nobody has won. */
+#define FILCH__GROUP_POLL (UINT32_MAX - 1)
 
 struct filch__waiter {
     struct filch__list link;  /* guarded by the object's lock */

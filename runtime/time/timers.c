@@ -3,11 +3,14 @@
  * comes late is harmless (task/state.h). */
 #include "runtime/time/timers.h"
 
+#include "runtime/task/block.h"
 #include "runtime/task/relay.h"
 #include "runtime/task/task.h"
 
 #define DISTANCE_SHIFT 6
 #define COARSEST_SHIFT 20
+/* In the key of a timer that is no waker's: a generation has 16 bits. */
+#define OF_BLOCK ((uint64_t)1 << 61)
 /* 146 years after boot. The kernel adds the present time to a span, in 63 bits. */
 #define FARTHEST ((filch_time)1 << 62)
 
@@ -41,14 +44,6 @@ static filch_time round_up(filch_time when, filch_time now)
     return (when + grain - 1) & ~(grain - 1);
 }
 
-void filch__timer_arm(struct filch__timers *timers, struct filch__timer *timer, filch_time when,
-                      filch_time now, struct filch__task *task)
-{
-    filch_waker waker = {.target = task, .key = filch__task_generation(task)};
-
-    filch__timer_arm_waker(timers, timer, when, now, &waker);
-}
-
 void filch__timer_arm_waker(struct filch__timers *timers, struct filch__timer *timer,
                             filch_time when, filch_time now, const filch_waker *waker)
 {
@@ -66,6 +61,22 @@ void filch__timer_arm_waker(struct filch__timers *timers, struct filch__timer *t
     filch_spinlock_unlock(&timers->lock);
 }
 
+void filch__timer_arm(struct filch__timers *timers, struct filch__timer *timer, filch_time when,
+                      filch_time now, struct filch__task *task)
+{
+    filch_waker waker = {.target = task, .key = filch__task_generation(task)};
+
+    filch__timer_arm_waker(timers, timer, when, now, &waker);
+}
+
+void filch__timer_arm_block(struct filch__timers *timers, struct filch__timer *timer,
+                            filch_time when, filch_time now, struct filch__task *task)
+{
+    filch_waker waker = {.target = task, .key = filch__task_generation(task) | OF_BLOCK};
+
+    filch__timer_arm_waker(timers, timer, when, now, &waker);
+}
+
 bool filch__timer_disarm(struct filch__timer *timer)
 {
     struct filch__timers *timers = timer->home;
@@ -81,10 +92,12 @@ bool filch__timer_disarm(struct filch__timer *timer)
     return armed;
 }
 
-static void wake(const struct filch__timer *timer)
+static void fire(struct filch__timer *timer)
 {
     if (timer->key & FILCH__WAKER_KINDS)
         filch_waker_wake_by_ref(&(filch_waker){.target = timer->target, .key = timer->key});
+    else if (timer->key & OF_BLOCK)
+        filch__block_fire(timer, timer->key & ~OF_BLOCK);
     else
         filch__task_wake_back(timer->target, timer->key);
 }
@@ -100,9 +113,8 @@ unsigned filch__timers_run(struct filch__timers *timers, filch_time now)
     filch__list_init(&expired);
     filch_spinlock_lock(&timers->lock);
     filch__wheel_advance(&timers->wheel, now, &expired);
-    for (; (link = filch__list_pop_front(&expired)); n++) {
-        wake(filch_container_of(link, struct filch__timer, link));
-    }
+    for (; (link = filch__list_pop_front(&expired)); n++)
+        fire(filch_container_of(link, struct filch__timer, link));
     filch_store_relaxed(&timers->next, filch__wheel_next(&timers->wheel));
     filch_spinlock_unlock(&timers->lock);
     return n;

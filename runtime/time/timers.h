@@ -36,6 +36,9 @@ void filch__timer_arm(struct filch__timers *timers, struct filch__timer *timer, 
 /* The same with a waker, of a task or of a relay: a copy of it is woken. */
 void filch__timer_arm_waker(struct filch__timers *timers, struct filch__timer *timer,
                             filch_time when, filch_time now, const filch_waker *waker);
+/* The same, and what happens at @when is filch__block_fire(@timer), under the wheel's lock. */
+void filch__timer_arm_block(struct filch__timers *timers, struct filch__timer *timer,
+                            filch_time when, filch_time now, struct filch__task *task);
 
 /* Takes a timer out. By its owner; afterwards nobody touches it. Return: false when it had fired,
  * or was never armed. */

@@ -1,5 +1,7 @@
 /* Description: the life of a task (runtime/task/state.h): parking against wakes, finishing against
  * join, detach, cancel and late wakers. */
+#include <errno.h>
+
 #include "tests/model/explore.h"
 
 #include "runtime/task/state.h"
@@ -277,7 +279,7 @@ static void detach(void)
 
 static void cancel(void)
 {
-    if (filch__state_cancel(&state, 0) == FILCH_CANCEL_QUEUE)
+    if (filch__state_cancel(&state, 0, -ECANCELED) == FILCH_CANCEL_QUEUE)
         enqueue();
 }
 
@@ -288,6 +290,107 @@ static void task_waits_for_cancel(void)
     while (!(filch_load_relaxed(&state) & FILCH_TASK_CANCEL))
         park();
     finish();
+}
+
+/* ---- blocks: deadlines and shields, see task/block.c ---- */
+
+/* 1: the time of the outer block has passed. Its timer fires after that. */
+static filch_atomic_u32 passed;
+
+/* Level 1: a deadline. */
+static struct filch__standing stand_by_deadline(void)
+{
+    bool over = filch_load_relaxed(&passed);
+
+    return (struct filch__standing){.overdue = over, .seen = over};
+}
+
+/* Level 1: a shield. */
+static struct filch__standing stand_by_shield(void)
+{
+    return (struct filch__standing){.shield = filch_load_relaxed(&passed) ? 0 : 1};
+}
+
+/* As task/block.c does. */
+static void settle(struct filch__standing (*stand)(void))
+{
+    struct filch__standing standing = stand(), later;
+
+    for (;;) {
+        filch__state_set_blocks(&state, &standing);
+        later = stand();
+        if (later.shield == standing.shield && later.overdue == standing.overdue)
+            return;
+        standing = later;
+    }
+}
+
+static void reset_blocks(void)
+{
+    reset_detached();
+    filch_atomic_init(&passed, 0);
+}
+
+/* The inner of two deadlines has passed, and its block ends. */
+static void reset_overdue(void)
+{
+    reset_blocks();
+    filch_atomic_init(&state, FILCH_TASK_OVERDUE | FILCH_TASK_CANCEL);
+}
+
+static void outer_deadline_passes(void)
+{
+    filch_store_relaxed(&passed, 1);
+    if (filch__state_overdue(&state, 0, 1) == FILCH_WAKE_QUEUE)
+        enqueue();
+}
+
+static void inner_block_ends(void)
+{
+    pick();
+    settle(stand_by_deadline);
+    while (!(filch_load_relaxed(&state) & FILCH_TASK_CANCEL))
+        park();
+    finish();
+}
+
+static void shields_then_waits_for_cancel(void)
+{
+    struct filch__standing shielded = {.shield = 1}, bare = {.shield = 0};
+
+    pick();
+    filch__state_set_blocks(&state, &shielded);
+    xp_assert(!(filch_load_relaxed(&state) & FILCH_TASK_CANCEL));
+    filch__state_set_blocks(&state, &bare);
+    while (!(filch_load_relaxed(&state) & FILCH_TASK_CANCEL))
+        park();
+    finish();
+}
+
+static void shield_passes(void)
+{
+    struct filch__standing bare = {.shield = 0};
+
+    filch_store_relaxed(&passed, 1);
+    if (filch__state_unshield(&state, 0, 1, &bare) == FILCH_WAKE_QUEUE)
+        enqueue();
+}
+
+/* It never ends its shield by itself. */
+static void waits_shielded_for_cancel(void)
+{
+    pick();
+    settle(stand_by_shield);
+    while (!(filch_load_relaxed(&state) & FILCH_TASK_CANCEL))
+        park();
+    finish();
+}
+
+/* Within a shield that ends an inner one, which has hidden the outer one's end. */
+static void reset_inner_shield(void)
+{
+    reset_blocks();
+    filch_atomic_init(&state, (uint64_t)2 << FILCH_TASK_SHIELD_SHIFT);
 }
 
 int main(int argc, char **argv)
@@ -342,6 +445,34 @@ int main(int argc, char **argv)
          was_released,
          4,
          false},
+        {"an outer deadline passes while an inner block ends",
+         3,
+         {inner_block_ends, outer_deadline_passes, late_waker},
+         reset_overdue,
+         was_released,
+         3,
+         false},
+        {"a cancel against the begin and end of a shield",
+         3,
+         {shields_then_waits_for_cancel, cancel, late_waker},
+         reset_blocks,
+         was_released,
+         3,
+         false},
+        {"a shield's time passes, and a cancel",
+         3,
+         {waits_shielded_for_cancel, shield_passes, cancel},
+         reset_blocks,
+         was_released,
+         3,
+         false},
+        {"an outer shield's time passes while an inner one ends",
+         3,
+         {waits_shielded_for_cancel, shield_passes, cancel},
+         reset_inner_shield,
+         was_released,
+         3,
+         false},
         {"cancel wakes",
          3,
          {task_waits_for_cancel, cancel, late_waker},
@@ -364,6 +495,12 @@ int main(int argc, char **argv)
         {"filch__state_cancel cas_weak_acq_rel -> acquire", "hands nothing over but its own bit"},
         {"filch__state_cancel cas_weak_acq_rel -> release",
          "only passes the task on; who picks it acquires"},
+        {"filch__state_overdue cas_weak_acq_rel -> release",
+         "only passes the task on; who picks it acquires"},
+        {"filch__state_unshield cas_weak_acq_rel -> release",
+         "only passes the task on; who picks it acquires"},
+        {"filch__state_set_blocks cas_weak_acq_rel -> acquire",
+         "the runner hands nothing over; a timer only reads what it set in the word"},
         {"filch__state_detach cas_weak_acq_rel -> acquire",
          "the owner of the handle hands nothing over"},
         {"filch__state_join_abandon cas_weak_acq_rel -> acquire",

@@ -300,6 +300,8 @@ static void task_handle_rows(void)
     ROW(filch_task_detach(stale.detached), -ESRCH);
     ROW(filch_task_cancel(NULL), -EINVAL);
     ROW(filch_task_cancel(stale.joined), -ESRCH);
+    ROW(filch_task_cancel_cause(NULL, -EIO), -EINVAL);
+    ROW(filch_task_cancel_cause(stale.joined, -EIO), -ESRCH);
     ROW(filch_task_is_finished(NULL), true);
     ROW(filch_task_is_finished(stale.joined), true);
     ROW(strcmp(filch_task_name(stale.joined), ""), 0);
@@ -316,7 +318,51 @@ static void scope_null_rows(void)
     ROW(filch_scope_spawn_wait(NULL, nop, NULL, NULL, FILCH_NOW), -EINVAL);
     ROW(filch_scope_join(NULL, FILCH_NOW), -EINVAL);
     ROW(filch_scope_cancel_join(NULL), -EINVAL);
+    ROW_VOID(filch_scope_cancel_cause(NULL, -EIO));
+    ROW(filch_scope_bind(NULL, NULL), -EINVAL);
     ROW(filch_scope_is_idle(NULL), true);
+}
+
+static void token_rows(void)
+{
+    filch_token *token = NULL;
+    filch_scope scope;
+    filch_hook hook;
+
+    ROW(filch_token_new(NULL), -EINVAL);
+    ROW(filch_token_child(NULL, &token), -EINVAL);
+    ROW(token == NULL, true);
+    ROW(filch_token_new(&token), 0);
+    ROW(filch_token_child(token, NULL), -EINVAL);
+    ROW(filch_token_ref(NULL) == NULL, true);
+    ROW(filch_token_cancel(NULL, -EIO, NULL), -EINVAL);
+    ROW(filch_token_cancel(token, 0, NULL), -EINVAL);
+    ROW(filch_token_cancel(token, 5, NULL), -EINVAL);
+    ROW(filch_token_cancel(token, INT_MIN, NULL), -EINVAL);
+    ROW(filch_token_is_cancelled(NULL), false);
+    ROW(filch_token_is_cancelled(token), false);
+    ROW(filch_token_cause(NULL, NULL), 0);
+    ROW(filch_token_cause(token, NULL), 0);
+    ROW(filch_token_wait(NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_token_wait(token, FILCH_NOW), -ETIMEDOUT);
+    ROW(filch_token_hook(NULL, &hook, nop_void, NULL), -EINVAL);
+    ROW(filch_token_hook(token, NULL, nop_void, NULL), -EINVAL);
+    ROW(filch_token_hook(token, &hook, NULL, NULL), -EINVAL);
+    ROW(filch_token_unhook(NULL, &hook), -EINVAL);
+    ROW(filch_token_unhook(token, NULL), -EINVAL);
+    ROW(filch_token_bind(NULL), -EINVAL);
+    filch_scope_init(&scope, 0);
+    ROW(filch_scope_bind(&scope, NULL), -EINVAL);
+    ROW_VOID(filch_token_unref(NULL));
+    ROW_VOID(filch_token_unref(token));
+    ROW(filch_cancel_cause() <= 0, true);
+    ROW(filch_deadline_begin(NULL, FILCH_NEVER), -EINVAL);
+    ROW(filch_shield_begin(NULL, FILCH_NEVER), -EINVAL);
+    ROW(filch_block_end(NULL), 0);
+    ROW_VOID(filch_block_leave(NULL));
+    ROW(filch_deadline_enter(NULL, FILCH_NEVER) == NULL, true);
+    ROW(filch_shield_enter(NULL, FILCH_NEVER) == NULL, true);
+    ROW(filch_deadline(), FILCH_NEVER);
 }
 
 static void future_rows(void)
@@ -344,6 +390,7 @@ static void local_rows(void)
     filch_local *made = NULL;
 
     ROW(filch_local_new(NULL, NULL), -EINVAL);
+    ROW(filch_local_new_inherited(NULL, NULL, NULL), -EINVAL);
     ROW(filch_local_new(NULL, &made), 0);
     ROW_VOID(filch_local_free(made));
     ROW_VOID(filch_local_free(NULL));
@@ -513,6 +560,33 @@ static void select_rows(void)
     ROW(filch_select(&broken, 1, 0, FILCH_NOW), -EINVAL);
     broken = filch_case_send(NULL, &message);
     ROW(filch_select(&broken, 1, 0, FILCH_NOW), -EINVAL);
+    broken = filch_case_join(NULL, &message);
+    ROW(filch_select(&broken, 1, 0, FILCH_NOW), -EINVAL);
+    broken = filch_case_future(NULL);
+    ROW(filch_select(&broken, 1, 0, FILCH_NOW), -EINVAL);
+    broken = filch_case_future(&no_poll);
+    ROW(filch_select(&broken, 1, 0, FILCH_NOW), -EINVAL);
+    broken = filch_case_token(NULL);
+    ROW(filch_select(&broken, 1, 0, FILCH_NOW), -EINVAL);
+    broken = filch_case_readable(NULL);
+    ROW(filch_select(&broken, 1, 0, FILCH_NOW), -EINVAL);
+    broken = filch_case_writable(NULL);
+    ROW(filch_select(&broken, 1, 0, FILCH_NOW), -EINVAL);
+    broken = filch_case_acceptable(NULL);
+    ROW(filch_select(&broken, 1, 0, FILCH_NOW), -EINVAL);
+    broken = filch_case_readable(stale.conn);
+    ROW(filch_select_result(&broken, 1, 0, &message, FILCH_NOW), 0);
+    ROW(message, -EBADF);
+    broken = filch_case_acceptable(stale.listener);
+    ROW(filch_select_result(&broken, 1, 0, &message, FILCH_NOW), 0);
+    ROW(message, -EBADF);
+    broken = filch_case_if(false, cases[0]);
+    ROW(filch_select(&broken, 1, 0, FILCH_NOW), -EINVAL);
+    broken = filch_case_join(stale.joined, NULL);
+    ROW(filch_select_result(&broken, 1, 0, &message, FILCH_NEVER), 0);
+    ROW(message, -ESRCH);
+    ROW(filch_select_result(NULL, 1, 0, &message, FILCH_NEVER), -EINVAL);
+    ROW(message, -ESRCH);
 }
 
 static void chan_rows(void)
@@ -650,6 +724,7 @@ static void same_everywhere(filch_runtime *rt)
     runtime_rows(rt);
     task_handle_rows();
     scope_null_rows();
+    token_rows();
     future_rows();
     local_rows();
     chan_rows();
