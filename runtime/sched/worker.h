@@ -139,8 +139,8 @@ struct filch_runtime {
     filch_atomic_u32 exiting;     /* 1: workers leave their loops */
     filch_atomic_u32 finish_seen; /* futex: 1: a task has ended since shutdown's last look */
     filch_atomic_u32 closing;
-    /* 1: a worker has monitor duty: a parked one, or one that looks round as it passes.
-     * [monitor-duty] release of the last holder -> acquire of the next: what it has seen. */
+    /* 1: a worker has monitor duty: a parked one, or one that looks round as it passes. See duty.h.
+     */
     filch_atomic_u32 monitor;
     filch_atomic_u64 monitor_due; /* when the next one that passes looks round, if none is parked */
     filch_atomic_u32 spinner;     /* 1: a worker spins */

@@ -16,20 +16,13 @@
  *     duty   0 --enlist(), before the park----> 1 --monitor_do_duty(), after the park---> 0
  *            0 --filch__monitor_pass(), busy--> 1 --at the end of its visit-------------> 0
  *
- * The duty is a lock: who holds it writes the others' tick_seen. [monitor-duty]
- * A worker that goes to park just then finds it taken, and nobody would have it afterwards. So it
- * says that it sleeps before it tries, and who passes looks for sleepers after he gave it up:
- *
- *     goes to park                         passes                               [monitor-left]
- *     1 idle: sleeps (seq_cst)             1 duty = 0 (seq_cst)
- *     2 duty: 0 -> 1? (seq_cst) no: park   2 a sleeper, and nobody searches? (seq_cst) wake it
- *
- * One of them sees the other; whoever is woken for nothing takes the duty as it parks again.
+ * Who gives the duty up and goes on working sees to it that a sleeper takes it: sched/duty.h.
  *
  * Slices: a worker whose tasks ran for more than 30 us each, at most of its last looks at the
  * clock, calls another one for what it queues, at once, as that would wait for longer than the call
  * takes. Otherwise it is called by the queue's delay, which is only seen between two tasks.
  */
+#include "runtime/sched/duty.h"
 #include "runtime/sched/worker.h"
 
 #define SPIN_DEFAULT_NS (30 * FILCH_MICROSECOND)
@@ -240,29 +233,17 @@ static bool monitor_visit(struct filch__worker *worker)
     return found;
 }
 
-static bool monitor_take_duty(struct filch_runtime *rt)
-{
-    uint32_t free_word = 0;
-
-    return filch_cas_seq_cst(&rt->monitor, &free_word, 1); /* [monitor-duty] [monitor-left] */
-}
-
-static void monitor_give_duty(struct filch_runtime *rt)
-{
-    filch_store_release(&rt->monitor, 0); /* [monitor-duty] */
-}
-
 void filch__monitor_pass(struct filch__worker *worker)
 {
     struct filch_runtime *rt = worker->rt;
 
     /* Relaxed: an old time only makes a visit early or late. */
     if (!filch__monitor_is_missing(rt) || worker->now < filch_load_relaxed(&rt->monitor_due) ||
-        filch__idle_running(&rt->idle) < rt->workers || !monitor_take_duty(rt))
+        filch__idle_running(&rt->idle) < rt->workers || !filch__duty_take(&rt->monitor))
         return;
     (void)monitor_visit(worker);
     filch_store_relaxed(&rt->monitor_due, worker->now + worker->monitor_ns);
-    filch_store_seq_cst(&rt->monitor, 0); /* [monitor-duty] [monitor-left] */
+    filch__duty_give(&rt->monitor);
     filch__runtime_notify(rt);
 }
 
@@ -340,7 +321,7 @@ static filch_time monitor_enlist(struct filch__worker *worker, bool *ret_duty)
         worker->all_parked_since = worker->now;
     if (rt->workers == 1 ||
         (!others_run && worker->now - worker->all_parked_since > MONITOR_RETIRE_NS) ||
-        !monitor_take_duty(rt))
+        !filch__duty_take(&rt->monitor))
         return FILCH_NEVER;
     *ret_duty = true;
     if (worker->monitor_ns < MONITOR_MIN_NS)
@@ -350,7 +331,7 @@ static filch_time monitor_enlist(struct filch__worker *worker, bool *ret_duty)
 
 bool filch__monitor_is_missing(struct filch_runtime *rt)
 {
-    return rt->workers > 1 && !filch_load_relaxed(&rt->monitor);
+    return rt->workers > 1 && filch__duty_is_free(&rt->monitor);
 }
 
 /* The holder of the duty has woken up. Return: did it find nothing to do, so that it will park
@@ -363,7 +344,7 @@ static bool monitor_do_duty(struct filch__worker *worker, filch_time due)
     in_time = worker->now >= due && filch__run_queue_is_empty(&worker->queue);
     if (in_time)
         found = monitor_visit(worker);
-    monitor_give_duty(worker->rt);
+    filch__duty_give(&worker->rt->monitor);
     return in_time && !found;
 }
 
