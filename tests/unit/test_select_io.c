@@ -121,7 +121,7 @@ static int acceptable(void *arg)
     T_OK(filch_chan_new(sizeof(int), 1, &chan));
     for (int i = 0; i < 50; i++) {
         filch_task *task = spawn(connects_later, &pair);
-        int r;
+        int r = -EIO;
 
         if (i % 3 == 0)
             (void)!filch_chan_send(chan, &x, FILCH_NOW);
