@@ -13,7 +13,7 @@ import sys
 
 API = re.compile(r"\bFILCH_API\b([^;{]*?)\b(filch_(?!_)\w+)\s*\(")
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
-INLINE = re.compile(r"\bstatic inline\b[^;{]*?\b(filch_\w+)\s*\(")
+INLINE = re.compile(r"\bstatic inline\b[^;{]*?\b(filch_(?!_)\w+)\s*\(")
 
 
 def read(path):

@@ -18,6 +18,7 @@
 #include <filch/mutex.h>
 #include <filch/notify.h>
 #include <filch/once.h>
+#include <filch/rcu.h>
 #include <filch/runtime.h>
 #include <filch/rwlock.h>
 #include <filch/scope.h>

@@ -170,8 +170,12 @@ struct filch__task *filch__worker_next_fast(struct filch__worker *worker)
 {
     struct filch__task *task;
 
-    if (filch_load_relaxed(&worker->tick) % MAINTAIN_TICKS == 0)
+    /* One branch for both: the second is a program's error, and rare. */
+    if ((int)(filch_load_relaxed(&worker->tick) % MAINTAIN_TICKS == 0) |
+        (filch__rcu_nesting() != 0)) {
+        filch__rcu_check();
         return NULL;
+    }
     task = next_local(worker);
     if (task && task->kind == FILCH_KIND_FUTURE) {
         worker->handoff = task;
@@ -293,6 +297,7 @@ void filch__worker_switch_out(struct filch__worker *worker, enum filch__after af
 
 void filch__worker_switch_to_loop(struct filch__worker *worker, enum filch__after after)
 {
+    filch__rcu_check();
     switch_from(worker, after, NULL);
 }
 
@@ -346,6 +351,7 @@ static void run_future(struct filch__worker *worker, struct filch__task *task)
     begin_run(worker, task);
     cancelled = filch__task_cancelled(task);
     if (!cancelled && future->poll(future, &cx) == FILCH_PENDING) {
+        filch__rcu_check();
         worker->current = NULL;
         if (filch__state_park(&task->state) == FILCH_PARK_REQUEUE)
             filch__worker_push_back(worker, task);
@@ -355,6 +361,7 @@ static void run_future(struct filch__worker *worker, struct filch__task *task)
 
     if (future->drop)
         future->drop(future);
+    filch__rcu_check();
     filch__task_finish(task, result);
     worker->current = NULL;
 }
@@ -383,11 +390,12 @@ static unsigned run_timers(struct filch__worker *worker)
     return n;
 }
 
-/* Clock, timers, driver, the other workers. */
+/* RCU, clock, timers, driver, the other workers. */
 static void maintain(struct filch__worker *worker)
 {
     const struct filch__driver_ops *driver = &filch__uring_driver;
 
+    filch__rcu_pass();
     filch__worker_check_behind(worker);
     filch__worker_note_slices(worker);
     filch__monitor_pass(worker);
@@ -473,6 +481,7 @@ void filch__worker_sit(struct filch__worker *worker, struct filch__host *host)
     if (!worker->overflow_stack && !worker->rt->opts.no_overflow_handler)
         worker->overflow_stack = filch__overflow_stack_new();
     host->lent_stack = filch__overflow_enter_thread(worker->overflow_stack);
+    filch__rcu_sit(&host->rcu);
 #ifdef FILCH__SWITCH_SANITIZED
     learn_own_stack(worker);
 #endif
@@ -480,6 +489,7 @@ void filch__worker_sit(struct filch__worker *worker, struct filch__host *host)
 
 void filch__worker_rise(struct filch__worker *worker, const struct filch__host *host)
 {
+    filch__rcu_rise(&host->rcu);
     if (host->lent_stack)
         filch__overflow_leave_thread();
     if (host->cxx.caught || host->cxx.uncaught)

@@ -11,6 +11,7 @@
 
 #include "runtime/base/log.h"
 #include "runtime/blocking/blocking_pool.h"
+#include "runtime/rcu/rcu.h"
 #include "runtime/sched/drive.h"
 #include "runtime/sched/driver.h"
 #include "runtime/sched/idle.h"
@@ -178,6 +179,7 @@ struct filch__host {
     int saved_errno;
     struct filch__cxx_state cxx;
     bool lent_stack; /* for signals: it had none */
+    struct filch__rcu_host rcu;
 };
 void filch__worker_sit(struct filch__worker *worker, struct filch__host *host);
 void filch__worker_rise(struct filch__worker *worker, const struct filch__host *host);

@@ -388,7 +388,9 @@ static void sleep_until(struct filch__worker *worker, filch_time limit)
         filch_time trim_at = filch__worker_trim(worker);
         filch_time until = earlier(limit, filch_load_relaxed(&worker->timers.next));
 
+        filch__rcu_sleep();
         filch__uring_driver.park(worker->lane, earlier(trim_at, until));
+        filch__rcu_awake();
         if (trim_at >= until)
             return;
         worker->now = filch_now();

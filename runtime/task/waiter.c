@@ -60,6 +60,8 @@ const char *filch__wait_name(enum filch__wait reason)
         return "once";
     case FILCH_WAIT_TOKEN:
         return "cancellation token";
+    case FILCH_WAIT_RCU:
+        return "RCU grace period";
     case FILCH_WAIT_RUNNING:
         return "running";
     }

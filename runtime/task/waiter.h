@@ -67,6 +67,7 @@ enum filch__wait {
     FILCH_WAIT_COND,
     FILCH_WAIT_ONCE,
     FILCH_WAIT_TOKEN,
+    FILCH_WAIT_RCU,
     FILCH_WAIT_RUNNING, /* of a job: none, it is on a thread */
 };
 

@@ -23,6 +23,7 @@ OUTPUT = {
     "sleep": "slept 100 ms\nslept 200 ms\nslept 300 ms\n",
     "current_thread": "first call\nbackground: 1\nnothing runs here\n"
                       "second call\nbackground: 2\nbackground: 3\n",
+    "config_reload": "version 20, limit 200\n",
     "mpsc": "received: Hello from task\n",
     "rate_limit": "served: 12\nmore than 3 at a time: no\nfaster than 50 per second: no\n",
 }

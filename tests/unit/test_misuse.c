@@ -589,6 +589,31 @@ static void select_rows(void)
     ROW(message, -ESRCH);
 }
 
+static void nop_head(filch_rcu_head *head)
+{
+    (void)head;
+}
+
+/* In a thread that is not registered. A wrong section aborts: test_rcu.c. */
+static void rcu_rows(void)
+{
+    filch_rcu_head head;
+
+    ROW(filch_rcu_call(NULL, nop_head), -EINVAL);
+    ROW(filch_rcu_call(&head, NULL), -EINVAL);
+    filch_rcu_quiescent(); /* nothing to say */
+    ROW(filch_rcu_thread_unregister(), -EPERM);
+    ROW(filch_rcu_thread_offline(), -EPERM);
+    ROW(filch_rcu_thread_online(), -EPERM);
+    ROW(filch_rcu_thread_register(), 0);
+    ROW(filch_rcu_thread_register(), -EALREADY);
+    filch_rcu_read_begin();
+    filch_rcu_read_end();
+    ROW(filch_rcu_synchronize(), 0);
+    ROW(filch_rcu_barrier(), 0);
+    ROW(filch_rcu_thread_unregister(), 0);
+}
+
 static void chan_rows(void)
 {
     filch_chan *chan = NULL;
@@ -762,6 +787,7 @@ static void *in_thread(void *rt)
     ROW(filch_local_set(&key, &wrong), -EPERM);
     ROW(filch_local_get(&key) == NULL, true);
     ROW(filch_task_defer(nop_void, NULL), -EPERM);
+    rcu_rows();
     filch_scope_init(&scope, 0);
     ROW(filch_scope_spawn(&scope, NULL, NULL), -EINVAL);
     ROW(filch_scope_spawn(&scope, nop, NULL), -EPERM);
