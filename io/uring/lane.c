@@ -36,6 +36,7 @@
 #include <filch/time.h>
 
 #include "io/uring/ring.h"
+#include "io/uring/unpark.h"
 #include "runtime/base/assert.h"
 #include "runtime/task/switch.h"
 #include "runtime/task/task.h"
@@ -211,7 +212,7 @@ void filch__lane_unpark(struct filch__lane *lane)
 {
     uint64_t one = 1;
 
-    if (filch_exchange_seq_cst(&lane->unparked, 1)) /* [lane-unpark] */
+    if (!filch__unpark_begin(&lane->unparked))
         return;
     /* Fails only when the counter is full, and then the owner wakes anyway. */
     (void)!write(lane->event_fd, &one, sizeof one);
@@ -235,7 +236,7 @@ void filch__lane_answer(struct filch__lane *lane)
      * will make the eventfd readable, and is answered later. */
     if (filch_load_relaxed(&lane->unparked) &&
         preadv2(lane->event_fd, &value, 1, -1, RWF_NOWAIT) == sizeof lane->event_value)
-        (void)filch_exchange_seq_cst(&lane->unparked, 0); /* [lane-unpark] */
+        filch__unpark_end(&lane->unparked);
 }
 
 /* Copies completions out, up to the first wake-up unless the caller is the owner: that one is for
@@ -274,7 +275,7 @@ static void complete(struct filch__lane *lane, const struct reaped *cqe)
         return;
     if (cqe->data == DATA_EVENT) {
         lane->event_armed = false;
-        filch_store_seq_cst(&lane->unparked, 0); /* [lane-unpark] */
+        filch__unpark_end(&lane->unparked);
         return;
     }
     res = FILCH__SPOIL_END(op, cqe->res);

@@ -31,9 +31,7 @@ struct filch__lane {
     uint64_t event_value; /* target of the armed read */
     bool event_armed;     /* owner */
     FILCH__SPOILED
-    /* 1: an unpark has been sent and not consumed. [lane-unpark] exchange by the waker; cleared by
-     * the owner before it arms the read again and looks at its work: a wake-up sent after that
-     * writes to the eventfd anew. */
+    /* 1: an unpark has been sent and not consumed: see unpark.h. */
     filch_atomic_u32 unparked;
     bool hosted; /* its owner may change from one park to the next */
     filch_spinlock reap;
