@@ -94,7 +94,7 @@ static bool take_soon(struct mutex *m, uint32_t clear)
 {
     if (take_now(m, clear))
         return true;
-    for (unsigned i = 0; i < SPINS; i++) {
+    for (int i = 0; i < SPINS; i++) {
         for (unsigned pause = 2u << i; pause > 0; pause--)
             filch_cpu_relax();
         if (take_now(m, clear))

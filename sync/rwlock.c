@@ -86,7 +86,7 @@ static inline bool take_now(struct rwlock *l, const char *want)
 
 static bool take_soon(struct rwlock *l, const char *want)
 {
-    for (unsigned i = 0; i < SPINS; i++) {
+    for (int i = 0; i < SPINS; i++) {
         for (unsigned pause = 2u << i; pause > 0; pause--)
             filch_cpu_relax();
         if (take_now(l, want))
