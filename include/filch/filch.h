@@ -24,6 +24,7 @@
 #include <filch/scope.h>
 #include <filch/select.h>
 #include <filch/semaphore.h>
+#include <filch/stream.h>
 #include <filch/task.h>
 #include <filch/tcp.h>
 #include <filch/time.h>

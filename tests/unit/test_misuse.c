@@ -546,6 +546,105 @@ static void lock_rows(void)
     ROW(filch_once_cell_peek(NULL) == NULL, 1);
 }
 
+static int stream_item(void *context, void *item)
+{
+    (void)context;
+    (void)item;
+    return 0;
+}
+
+static int stream_map(void *context, const void *in, void *out)
+{
+    (void)context;
+    (void)in;
+    (void)out;
+    return 0;
+}
+
+static bool stream_keep(void *context, const void *item)
+{
+    return context != item;
+}
+
+static int stream_use(void *context, const void *item)
+{
+    return context == item;
+}
+
+static void stream_source_rows(void)
+{
+    filch_array_stream array;
+    filch_fn_stream fn;
+    filch_chan_stream chan;
+    filch_interval_stream interval;
+    filch_next_future next;
+    filch_chan *no_chan = NULL;
+    int item = 0;
+
+    ROW(filch_array_stream_init(NULL, &item, 4, 1), -EINVAL);
+    ROW(filch_array_stream_init(&array, NULL, 4, 1), -EINVAL);
+    ROW(filch_array_stream_init(&array, &item, 0, 1), -EINVAL);
+    ROW(filch_fn_stream_init(NULL, 4, stream_item, NULL), -EINVAL);
+    ROW(filch_fn_stream_init(&fn, 0, stream_item, NULL), -EINVAL);
+    ROW(filch_fn_stream_init(&fn, 4, NULL, NULL), -EINVAL);
+    ROW(filch_chan_stream_init(NULL, no_chan, 4), -EINVAL);
+    ROW(filch_chan_stream_init(&chan, no_chan, 4), -EINVAL);
+    ROW(filch_interval_stream_init(NULL, 1), -EINVAL);
+    ROW(filch_interval_stream_init(&interval, 0), -EINVAL);
+    ROW(filch_array_stream_init(&array, &item, 4, 1), 0);
+    ROW(filch_stream_next(NULL, &item, FILCH_NOW), -EINVAL);
+    ROW(filch_stream_next(&array.base, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_next_future_init(NULL, &array.base, &item), -EINVAL);
+    ROW(filch_next_future_init(&next, NULL, &item), -EINVAL);
+    ROW(filch_next_future_init(&next, &array.base, NULL), -EINVAL);
+    ROW_VOID(filch_stream_drop(NULL));
+}
+
+static void stream_stage_rows(void)
+{
+    filch_array_stream in, large;
+    filch_stream *from = &in.base, *none[1] = {NULL};
+    filch_map_stream map;
+    filch_filter_stream filter;
+    filch_take_stream take;
+    filch_chain_stream chain;
+    filch_zip_stream zip;
+    filch_chunks_stream chunks;
+    filch_gap_stream gap;
+    filch_concurrent_stream concurrent;
+    filch_chan *no_chan = NULL;
+    char item[128] = {0};
+    size_t count;
+
+    ROW(filch_array_stream_init(&in, item, 4, 1), 0);
+    ROW(filch_array_stream_init(&large, item, sizeof item, 1), 0);
+    ROW(filch_map_stream_init(&map, NULL, 4, stream_map, NULL), -EINVAL);
+    ROW(filch_map_stream_init(&map, &large.base, 4, stream_map, NULL), -EINVAL);
+    ROW(filch_filter_map_stream_init(&map, from, 0, stream_map, NULL), -EINVAL);
+    ROW(filch_filter_stream_init(&filter, from, NULL, NULL), -EINVAL);
+    ROW(filch_take_while_stream_init(NULL, from, stream_keep, NULL), -EINVAL);
+    ROW(filch_skip_while_stream_init(&filter, NULL, stream_keep, NULL), -EINVAL);
+    ROW(filch_take_stream_init(&take, NULL, 1), -EINVAL);
+    ROW(filch_skip_stream_init(NULL, from, 1), -EINVAL);
+    ROW(filch_chain_stream_init(&chain, none, 1), -EINVAL);
+    ROW(filch_chain_stream_init(&chain, &from, 0), -EINVAL);
+    ROW(filch_merge_stream_init(&chain, NULL, 1), -EINVAL);
+    ROW(filch_zip_stream_init(&zip, from, NULL), -EINVAL);
+    ROW(filch_chunks_stream_init(&chunks, from, NULL, 1, 1), -EINVAL);
+    ROW(filch_chunks_stream_init(&chunks, from, item, 0, 1), -EINVAL);
+    ROW(filch_throttle_stream_init(&gap, NULL, 1), -EINVAL);
+    ROW(filch_debounce_stream_init(NULL, from, 1), -EINVAL);
+    ROW(filch_timeout_stream_init(&gap, NULL, 1), -EINVAL);
+    ROW(filch_concurrent_stream_init(&concurrent, from, 4, NULL, NULL, 1, 0), -EINVAL);
+    ROW(filch_concurrent_stream_init(&concurrent, from, 4, stream_map, NULL, 0, 0), -EINVAL);
+    ROW(filch_concurrent_stream_init(&concurrent, from, 65, stream_map, NULL, 1, 0), -EINVAL);
+    ROW(filch_concurrent_stream_init(&concurrent, from, 4, stream_map, NULL, 1, 8), -EINVAL);
+    ROW(filch_stream_for_each(NULL, stream_use, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_stream_for_each(&large.base, stream_use, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_stream_collect(from, NULL, 1, &count, FILCH_NOW), -EINVAL);
+    ROW(filch_stream_forward(from, no_chan, FILCH_NOW), -EINVAL);
+}
+
 static void select_rows(void)
 {
     filch_case cases[2] = {filch_case_at(FILCH_NEVER), filch_case_at(FILCH_NEVER)};
@@ -754,6 +853,8 @@ static void same_everywhere(filch_runtime *rt)
     local_rows();
     chan_rows();
     select_rows();
+    stream_source_rows();
+    stream_stage_rows();
     lock_rows();
     combine_rows();
     object_future_rows();
