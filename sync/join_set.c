@@ -46,7 +46,9 @@
 #include "sync/case.h"
 #include "sync/key_tree.h"
 
+#ifndef CANCEL_BATCH
 #define CANCEL_BATCH 32
+#endif
 
 /* What lies in the caller's frame. */
 struct set_words {
@@ -206,6 +208,19 @@ void filch_join_set_init(filch_join_set *set, unsigned flags)
     words_of(set)->limit = 0;
 }
 
+static void inner_init(struct set *set, const struct set_words *words)
+{
+    filch_spinlock_init(&set->lock);
+    set->flags = words->flags;
+    set->len = 0;
+    set->run = 0;
+    filch__list_init(&set->running);
+    filch__list_init(&set->results);
+    filch__list_init(&set->waiters);
+    set->keys = NULL;
+    scope_begin(set, words->limit);
+}
+
 /* Makes the inside, at the first spawn, which is the owner's. */
 static int make_inner(filch_join_set *words, struct set **ret_set)
 {
@@ -215,15 +230,7 @@ static int make_inner(filch_join_set *words, struct set **ret_set)
         set = malloc(sizeof *set);
         if (!set)
             return -ENOMEM;
-        filch_spinlock_init(&set->lock);
-        set->flags = words_of(words)->flags;
-        set->len = 0;
-        set->run = 0;
-        filch__list_init(&set->running);
-        filch__list_init(&set->results);
-        filch__list_init(&set->waiters);
-        set->keys = NULL;
-        scope_begin(set, words_of(words)->limit);
+        inner_init(set, words_of(words));
         filch_store_release(&words_of(words)->inner, set); /* [set-made] */
     }
     *ret_set = set;
