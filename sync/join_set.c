@@ -6,7 +6,7 @@
  *     lock; key free? link; unlock     out of `running` and the keys    head of `results` has
  * ended? link to the scope, queue         `ended`; into `results`            take it; unlock
  *     (refused: unlink, free)          waiters? hand over; wake         else wait in `waiters`;
- * unlock unlock; out of the scope         awake: the entry is in `data`
+ * unlock unlock; out of the scope         awake: the entry is in its slot
  *
  * An entry is allocated per task and freed by whoever takes its result. It is
  *   in `running` and, with a key, in `keys`   from before the task is queued until its end;
@@ -45,6 +45,7 @@
 #include "runtime/task/task.h"
 #include "sync/case.h"
 #include "sync/key_tree.h"
+#include "sync/wait_list.h"
 
 #ifndef CANCEL_BATCH
 #define CANCEL_BATCH 32
@@ -59,6 +60,7 @@ struct set_words {
 
 #ifndef FILCH_MODEL /* whose atomics are larger */
 _Static_assert(sizeof(struct set_words) == sizeof(filch_join_set), "it lives in the frame");
+_Static_assert(sizeof(struct filch__waiter) <= 8 * sizeof(uint64_t), "the slot is behind it");
 #endif
 
 /* All but the scope and `flags` is guarded by `lock`. */
@@ -70,7 +72,7 @@ struct set {
     size_t run; /* of them, in `running` */
     struct filch__list running;
     struct filch__list results;
-    struct filch__list waiters; /* `data`: the entry handed over; NULL: the set is empty */
+    struct filch__list waiters; /* `data`: where to put the entry; NULL there: empty */
     struct filch__key_node *keys;
 };
 
@@ -127,18 +129,21 @@ static struct entry *take_locked(struct set *set)
     return entry;
 }
 
-/* [set-wait] */
-static void serve_locked(struct set *set)
+/* [set-wait] Return: those served, to be woken after the unlock. */
+static struct filch__woken serve_locked(struct set *set)
 {
+    struct filch__woken woken = {NULL, NULL};
+
     while (!filch__list_is_empty(&set->waiters) && !is_pending_locked(set)) {
         struct filch__waiter *waiter =
             filch_container_of(filch__list_pop_front(&set->waiters), struct filch__waiter, link);
 
         if (!filch__waiter_claim(waiter))
             continue;
-        waiter->data = take_locked(set);
-        filch__waiter_wake(waiter);
+        *(struct entry **)waiter->data = take_locked(set);
+        filch__woken_add(&woken, waiter);
     }
+    return woken;
 }
 
 static int link_locked(struct set *set, struct entry *entry)
@@ -166,18 +171,22 @@ static void unlink_running_locked(struct set *set, struct entry *entry)
 /* It was not started after all. */
 static void withdraw(struct set *set, struct entry *entry)
 {
+    struct filch__woken woken;
+
     filch_spinlock_lock(&set->lock);
     unlink_running_locked(set, entry);
     if (set->flags & FILCH_JOIN_SET_ORDERED)
         filch__list_remove(&entry->result_link);
     set->len--;
-    serve_locked(set);
+    woken = serve_locked(set);
     filch_spinlock_unlock(&set->lock);
+    filch__woken_wake(&woken, 0);
 }
 
 /* Called by the scope. [set-order] */
-static void task_ended(void *arg)
+static struct filch__waiter *task_ended(void *arg)
 {
+    struct filch__woken woken;
     struct entry *entry = arg;
     struct set *set = entry->set;
 
@@ -186,8 +195,9 @@ static void task_ended(void *arg)
     entry->ended = true;
     if (!(set->flags & FILCH_JOIN_SET_ORDERED))
         filch__list_push_back(&set->results, &entry->result_link);
-    serve_locked(set);
+    woken = serve_locked(set);
     filch_spinlock_unlock(&set->lock);
+    return woken.first;
 }
 
 /* ---- the set ---- */
@@ -357,8 +367,8 @@ static int deliver(struct entry *entry, int *ret_result, uint64_t *ret_key)
     return 0;
 }
 
-/* Waits in line, with the lock held on entry, and free on return. Return: 0: in `data` is what was
- * handed over; -ETIMEDOUT; -ECANCELED. */
+/* Waits in line, with the lock held on entry, and free on return. Return: 0: in its slot is what
+ * was handed over; -ETIMEDOUT; -ECANCELED. */
 static int wait_unlock(struct set *set, struct filch__waiter *waiter, filch_time until)
 {
     int r;
@@ -399,8 +409,9 @@ int filch_join_set_next(filch_join_set *words, int *ret_result, uint64_t *ret_ke
         return deliver(entry, ret_result, ret_key);
     }
     filch__waiter_init(&waiter, FILCH_WAIT_JOIN);
+    waiter.data = &entry;
     r = wait_unlock(set, &waiter, until);
-    return r < 0 ? r : deliver(waiter.data, ret_result, ret_key);
+    return r < 0 ? r : deliver(entry, ret_result, ret_key);
 }
 
 size_t filch_join_set_len(filch_join_set *words)
@@ -421,6 +432,12 @@ size_t filch_join_set_len(filch_join_set *words)
 static void case_deliver(filch_case *c, struct entry *entry)
 {
     c->result = deliver(entry, c->data, (uint64_t *)(uintptr_t)c->number);
+}
+
+/* Behind the waiter. */
+static struct entry **case_slot(filch_case *c)
+{
+    return (struct entry **)(void *)&c->private_words[8];
 }
 
 static bool next_try(filch_case *c)
@@ -452,6 +469,7 @@ static enum filch__enlist next_enlist(filch_case *c, struct filch__waiter *waite
     } else {
         filch_spinlock_lock(&set->lock);
         if (is_pending_locked(set)) {
+            waiter->data = case_slot(c);
             filch__list_push_back(&set->waiters, &waiter->link); /* [set-wait] */
             filch_spinlock_unlock(&set->lock);
             return FILCH__ENLIST_WAITS;
@@ -472,7 +490,7 @@ static void next_delist(filch_case *c, struct filch__waiter *waiter, bool won)
     struct set *set = inner_of(c->object);
 
     if (won) {
-        case_deliver(c, waiter->data);
+        case_deliver(c, *case_slot(c));
         return;
     }
     filch_spinlock_lock(&set->lock);

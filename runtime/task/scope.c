@@ -69,7 +69,8 @@ struct filch__scope {
     filch_scope_error *errors; /* the owner's array; or NULL */
     size_t capacity;           /* of it */
     size_t failures;           /* all that counted, also those beyond it */
-    void (*ended)(void *arg);  /* see scope.h; set before the first spawn; or NULL */
+    struct filch__waiter *(*ended)(
+        void *arg); /* see scope.h; set before the first spawn; or NULL */
 };
 
 _Static_assert(sizeof(struct filch__scope) <= sizeof(filch_scope), "it lives in the private words");
@@ -205,13 +206,14 @@ static void keep_error_locked(struct filch__scope *scope, const struct filch__ta
 
 void filch__scope_child_done(struct filch__scope *scope, struct filch__task *task, int result)
 {
+    struct filch__waiter *watching = NULL;
     struct filch__waiter *spawner;
     struct filch__waiter *owner;
 
     filch_spinlock_lock(&scope->lock);
     if (result < 0) {
         if (scope->ended && result == FILCH__SCOPE_WATCHED)
-            scope->ended(task->arg);
+            watching = scope->ended(task->arg);
         else
             keep_error_locked(scope, task, result);
     }
@@ -220,6 +222,12 @@ void filch__scope_child_done(struct filch__scope *scope, struct filch__task *tas
     spawner = admit_locked(scope);
     owner = take_owner_locked(scope);
     filch_spinlock_unlock(&scope->lock); /* [last-out] */
+    while (watching) {
+        struct filch__waiter *next = watching->data;
+
+        filch__waiter_wake(watching);
+        watching = next;
+    }
     if (spawner)
         filch__waiter_wake(spawner);
     if (owner)
@@ -278,7 +286,7 @@ void filch_scope_init(filch_scope *scope, unsigned flags)
     s->ended = NULL;
 }
 
-void filch__scope_watch(filch_scope *scope, void (*ended)(void *arg))
+void filch__scope_watch(filch_scope *scope, struct filch__waiter *(*ended)(void *arg))
 {
     scope_of(scope)->ended = ended;
 }

@@ -6,14 +6,16 @@
 #include <filch/scope.h>
 
 struct filch__task;
+struct filch__waiter;
 
 /* What a child's body returns in a scope with a watcher. */
 #define FILCH__SCOPE_WATCHED INT32_MIN
 
 /* @ended is called, under the scope's lock, with the argument of each child whose body returned
  * FILCH__SCOPE_WATCHED, when the body and all that it has deferred are over and before the child
- * leaves the scope. It must not touch the scope. Before the first spawn. */
-void filch__scope_watch(filch_scope *scope, void (*ended)(void *arg));
+ * leaves the scope. It must not touch the scope. It returns waiters, linked by `data`, that are
+ * woken after the unlock; or NULL. Before the first spawn. */
+void filch__scope_watch(filch_scope *scope, struct filch__waiter *(*ended)(void *arg));
 
 /* A task that will be in the scope, neither linked nor queued, so that its handle can be noted.
  * Return: as filch_scope_spawn(). */

@@ -55,11 +55,6 @@ struct filch__task *filch__task_current(void)
     return NULL;
 }
 
-struct filch__worker *filch__worker_self(void)
-{
-    return NULL;
-}
-
 void filch__coop(void)
 {
 }
@@ -162,7 +157,7 @@ int filch_scope_cancel_join(filch_scope *scope)
     return 0;
 }
 
-void filch__scope_watch(filch_scope *scope, void (*ended)(void *arg))
+void filch__scope_watch(filch_scope *scope, struct filch__waiter *(*ended)(void *arg))
 {
     (void)scope;
     (void)ended;
@@ -286,7 +281,10 @@ static void end_entry(unsigned i)
 {
     filch_plain_write(&entries[i].result);
     entries[i].result = run_entry(&entries[i]) == FILCH__SCOPE_WATCHED ? entries[i].result : -1;
-    task_ended(&entries[i]);
+    for (struct filch__waiter *waiter = task_ended(&entries[i]), *after; waiter; waiter = after) {
+        after = waiter->data;
+        filch__waiter_wake(waiter);
+    }
 }
 
 static void first_ends(void)
