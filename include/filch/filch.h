@@ -11,7 +11,10 @@
 #include <filch/combine.h>
 #include <filch/cond.h>
 #include <filch/delay_queue.h>
+#include <filch/flight.h>
 #include <filch/future.h>
+#include <filch/join.h>
+#include <filch/join_set.h>
 #include <filch/limiter.h>
 #include <filch/local.h>
 #include <filch/log.h>
@@ -19,6 +22,7 @@
 #include <filch/notify.h>
 #include <filch/once.h>
 #include <filch/rcu.h>
+#include <filch/retry.h>
 #include <filch/runtime.h>
 #include <filch/rwlock.h>
 #include <filch/scope.h>
@@ -28,6 +32,7 @@
 #include <filch/task.h>
 #include <filch/tcp.h>
 #include <filch/time.h>
+#include <filch/tracker.h>
 #include <filch/waitgroup.h>
 
 #endif

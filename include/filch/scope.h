@@ -25,14 +25,25 @@ FILCH_BEGIN_DECLS
 
 /* Lives in the caller's frame. The fields are private. */
 typedef struct filch_scope {
-    uint64_t private_words[14];
+    uint64_t private_words[22];
 } filch_scope;
 
 enum filch_scope_flags {
     /* The first child that returns a negative result cancels its siblings; the scope takes no more
      * children then: spawning returns -ECANCELED, also to those that wait for room. */
     FILCH_SCOPE_CANCEL_ON_ERROR = 1,
+    /* The children's errors are their own: joins return 0. filch_scope_failed() and
+     * filch_scope_collect() still tell. */
+    FILCH_SCOPE_IGNORE_ERRORS = 2,
 };
+
+/* A child that returned a negative result. */
+typedef struct filch_scope_error {
+    int error;
+    const char *name; /* of the task; "" */
+    filch_fn fn;      /* what was spawned, and with what */
+    void *arg;        /* NULL if it was a copy */
+} filch_scope_error;
 
 /**
  * filch_scope_init() - prepare a scope in the caller's memory
@@ -112,6 +123,30 @@ FILCH_API FILCH_MUST_CHECK int filch_scope_join(filch_scope *scope, filch_time u
  * child other than -ECANCELED.
  */
 FILCH_API int filch_scope_cancel_join(filch_scope *scope);
+
+/**
+ * filch_scope_failed() - which child failed first
+ *
+ * Gives the first child whose result was negative; one that returned -ECANCELED only if no other
+ * failed. Thread-safety: any thread while the scope lives. Suspends: no. Return: 0; -ENOENT (none
+ * has failed); -EINVAL (NULL).
+ */
+FILCH_API FILCH_MUST_CHECK int filch_scope_failed(filch_scope *scope, filch_scope_error *ret_error);
+
+/**
+ * filch_scope_collect() - keep the errors of all children
+ * @errors:   gets them in the order in which the children ended; the caller's, to be read when the
+ * scope is idle; NULL with a @capacity of 0 ends the collecting
+ * @capacity: of @errors; those beyond are counted only
+ *
+ * What a child returns to a cancel of the scope, -ECANCELED, is no error. Counting begins anew.
+ * Thread-safety: the owner, before children that count. Suspends: no. Return: 0; -EINVAL (NULL).
+ */
+FILCH_API int filch_scope_collect(filch_scope *scope, filch_scope_error *errors, size_t capacity);
+
+/** filch_scope_failures() - how many children have failed, as filch_scope_collect() counts, whether
+ * it collects or not. Thread-safety: any thread while the scope lives. */
+FILCH_API size_t filch_scope_failures(filch_scope *scope);
 
 /** filch_scope_is_idle() - have all children ended? Thread-safety: any thread while the scope
  * lives. */

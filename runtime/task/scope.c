@@ -22,7 +22,9 @@
  * and woken after it, and the owner always looks under the lock.
  *
  * Two errors are kept: the first of any kind for join(), and the first that is not -ECANCELED for
- * cancel_join(), which caused the cancels itself and asks what else went wrong.
+ * cancel_join(), which caused the cancels itself and asks what else went wrong. Who failed is
+ * looked at only when somebody fails: it is all in the child's block, so plain scopes pay nothing
+ * for it.
  *
  * Cancelling gives up the lock after each CANCEL_BATCH children: it takes their handles under the
  * lock and cancels them outside of it (a handle of a child that has ended meanwhile is refused).
@@ -38,6 +40,7 @@
 
 #include "runtime/base/assert.h"
 #include "runtime/base/spinlock.h"
+#include "runtime/task/scope.h"
 #include "runtime/task/task.h"
 #include "runtime/task/token.h"
 #include "runtime/task/waiter.h"
@@ -61,6 +64,13 @@ struct filch__scope {
     /* The owner's: what cancels it, with a reference; or NULL. */
     filch_token *token;
     struct filch__hook hook;
+    /* Whose error `first_failure` is, or else `first_error`; set with them. */
+    filch_scope_error failed;
+    filch_scope_error *errors; /* the owner's array; or NULL */
+    size_t capacity;           /* of it */
+    size_t failures;           /* all that counted, also those beyond it */
+    struct filch__waiter *(*ended)(
+        void *arg); /* see scope.h; set before the first spawn; or NULL */
 };
 
 _Static_assert(sizeof(struct filch__scope) <= sizeof(filch_scope), "it lives in the private words");
@@ -160,8 +170,32 @@ static void cancel_children_locked(struct filch__scope *scope, int cause)
     scope->cancelling = false;
 }
 
-static void keep_error_locked(struct filch__scope *scope, int result)
+static void note_failure_locked(struct filch__scope *scope, const struct filch__task *task,
+                                int result)
 {
+    bool copied = task->flags & FILCH_TASK_COPIED;
+    filch_scope_error error = {
+        .error = result,
+        .name = task->flags & FILCH_TASK_NAMED ? task->name : "",
+        .fn = task->fn,
+        .arg = copied ? NULL : task->arg,
+    };
+
+    if (task->flags & FILCH_TASK_SAVE_FP)
+        error.fn = task->fp_fn;
+    if (!scope->first_error || (!scope->first_failure && result != -ECANCELED))
+        scope->failed = error;
+    if (result == -ECANCELED && scope->cancelled)
+        return; /* it did as it was told */
+    if (scope->failures < scope->capacity)
+        scope->errors[scope->failures] = error;
+    scope->failures++;
+}
+
+static void keep_error_locked(struct filch__scope *scope, const struct filch__task *task,
+                              int result)
+{
+    note_failure_locked(scope, task, result);
     if (!scope->first_error)
         scope->first_error = result;
     if (!scope->first_failure && result != -ECANCELED)
@@ -172,17 +206,28 @@ static void keep_error_locked(struct filch__scope *scope, int result)
 
 void filch__scope_child_done(struct filch__scope *scope, struct filch__task *task, int result)
 {
+    struct filch__waiter *watching = NULL;
     struct filch__waiter *spawner;
     struct filch__waiter *owner;
 
     filch_spinlock_lock(&scope->lock);
-    if (result < 0)
-        keep_error_locked(scope, result);
+    if (result < 0) {
+        if (scope->ended && result == FILCH__SCOPE_WATCHED)
+            watching = scope->ended(task->arg);
+        else
+            keep_error_locked(scope, task, result);
+    }
     filch__list_remove(&task->scope_link);
     scope->count--;
     spawner = admit_locked(scope);
     owner = take_owner_locked(scope);
     filch_spinlock_unlock(&scope->lock); /* [last-out] */
+    while (watching) {
+        struct filch__waiter *next = watching->data;
+
+        filch__waiter_wake(watching);
+        watching = next;
+    }
     if (spawner)
         filch__waiter_wake(spawner);
     if (owner)
@@ -236,6 +281,62 @@ void filch_scope_init(filch_scope *scope, unsigned flags)
     filch__list_init(&s->children);
     filch__list_init(&s->spawners);
     s->token = NULL;
+    s->capacity = 0;
+    s->failures = 0;
+    s->ended = NULL;
+}
+
+void filch__scope_watch(filch_scope *scope, struct filch__waiter *(*ended)(void *arg))
+{
+    scope_of(scope)->ended = ended;
+}
+
+filch_scope *filch__scope_of_child(void)
+{
+    return (filch_scope *)(void *)filch__task_current()->scope;
+}
+
+int filch_scope_collect(filch_scope *scope, filch_scope_error *errors, size_t capacity)
+{
+    struct filch__scope *s;
+
+    if (!scope || (!errors && capacity))
+        return -EINVAL;
+    s = scope_of(scope);
+    filch_spinlock_lock(&s->lock);
+    s->errors = errors;
+    s->capacity = capacity;
+    s->failures = 0;
+    filch_spinlock_unlock(&s->lock);
+    return 0;
+}
+
+size_t filch_scope_failures(filch_scope *scope)
+{
+    size_t failures;
+
+    if (!scope)
+        return 0;
+    filch_spinlock_lock(&scope_of(scope)->lock);
+    failures = scope_of(scope)->failures;
+    filch_spinlock_unlock(&scope_of(scope)->lock);
+    return failures;
+}
+
+int filch_scope_failed(filch_scope *scope, filch_scope_error *ret_error)
+{
+    struct filch__scope *s;
+    bool any;
+
+    if (!scope || !ret_error)
+        return -EINVAL;
+    s = scope_of(scope);
+    filch_spinlock_lock(&s->lock);
+    any = s->first_error != 0;
+    if (any)
+        *ret_error = s->failed;
+    filch_spinlock_unlock(&s->lock);
+    return any ? 0 : -ENOENT;
 }
 
 int filch_scope_limit(filch_scope *scope, unsigned limit)
@@ -254,9 +355,8 @@ int filch_scope_limit(filch_scope *scope, unsigned limit)
     return 0;
 }
 
-/* A task that will be in the scope, neither linked nor queued. */
-static int child_new(filch_scope *scope, filch_fn fn, void *arg, const filch_task_opts *opts,
-                     void *place, struct filch__task **ret_task)
+int filch__scope_child_new(filch_scope *scope, filch_fn fn, void *arg, const filch_task_opts *opts,
+                           void *place, struct filch__task **ret_task)
 {
     filch_runtime *rt = filch_runtime_self();
     struct filch__task *self = filch__task_current();
@@ -302,7 +402,7 @@ static int spawn_now(filch_scope *scope, filch_fn fn, void *arg, const filch_tas
                      void *place)
 {
     struct filch__task *task;
-    int r = child_new(scope, fn, arg, opts, place, &task);
+    int r = filch__scope_child_new(scope, fn, arg, opts, place, &task);
 
     if (r < 0)
         return r;
@@ -352,21 +452,28 @@ static int wait_for_room_unlock(struct filch__scope *scope, struct filch__task *
     return waiter.data ? 0 : -ECANCELED;
 }
 
+int filch__scope_child_start(filch_scope *scope, struct filch__task *task, bool wait,
+                             filch_time until)
+{
+    struct filch__scope *s = scope_of(scope);
+    int r;
+
+    filch_spinlock_lock(&s->lock);
+    r = try_link_locked(s, task);
+    if (r == -EAGAIN && wait)
+        r = wait_for_room_unlock(s, task, until);
+    else
+        filch_spinlock_unlock(&s->lock);
+    return start_or_abort(task, r);
+}
+
 int filch_scope_spawn_wait(filch_scope *scope, filch_fn fn, void *arg, const filch_task_opts *opts,
                            filch_time until)
 {
     struct filch__task *task;
-    int r = child_new(scope, fn, arg, opts, __builtin_return_address(0), &task);
+    int r = filch__scope_child_new(scope, fn, arg, opts, __builtin_return_address(0), &task);
 
-    if (r < 0)
-        return r;
-    filch_spinlock_lock(&scope_of(scope)->lock);
-    r = try_link_locked(scope_of(scope), task);
-    if (r == -EAGAIN)
-        r = wait_for_room_unlock(scope_of(scope), task, until);
-    else
-        filch_spinlock_unlock(&scope_of(scope)->lock);
-    return start_or_abort(task, r);
+    return r < 0 ? r : filch__scope_child_start(scope, task, true, until);
 }
 
 static void cancel(struct filch__scope *s, int cause)
@@ -454,7 +561,7 @@ int filch_scope_join(filch_scope *scope, filch_time until)
             return r;
         filch_spinlock_lock(&s->lock);
     }
-    r = s->first_error;
+    r = s->flags & FILCH_SCOPE_IGNORE_ERRORS ? 0 : s->first_error;
     filch_spinlock_unlock(&s->lock);
     return r;
 }
@@ -475,7 +582,7 @@ int filch_scope_cancel_join(filch_scope *scope)
         wait_unlock(s, FILCH_NEVER, true);
         filch_spinlock_lock(&s->lock);
     }
-    r = s->first_failure;
+    r = s->flags & FILCH_SCOPE_IGNORE_ERRORS ? 0 : s->first_failure;
     filch_spinlock_unlock(&s->lock);
     return r;
 }

@@ -20,6 +20,7 @@ OUTPUT = {
     "async_greet": "Hello, async world!\n",
     "async_million": "1000000 tasks, sum of jobs 499999500000\n",
     "spawn_join": "first: 55\nsecond: 5050\n",
+    "try_join": "both: fetched\nboth: refused\nbroken: refused\nendless: was cancelled\n",
     "sleep": "slept 100 ms\nslept 200 ms\nslept 300 ms\n",
     "current_thread": "first call\nbackground: 1\nnothing runs here\n"
                       "second call\nbackground: 2\nbackground: 3\n",

@@ -161,7 +161,7 @@ int main(int argc, char **argv)
         {"filch__state_park cas_weak_acq_rel -> release", "the same"},
         {"filch__state_wake cas_weak_acq_rel -> release", "the same"},
         {"filch__state_take_wake fetch_and_acq_rel -> acquire", "the same"},
-        {"cancel_and_wait load_acquire -> relaxed",
+        {"filch__op_cancel_and_wait load_acquire -> relaxed",
          "looks again in its outer loop, or in the park"},
         {"filch__op_cancel store_release -> relaxed", "stands for a system call"},
     };

@@ -321,6 +321,9 @@ static void scope_null_rows(void)
     ROW_VOID(filch_scope_cancel_cause(NULL, -EIO));
     ROW(filch_scope_bind(NULL, NULL), -EINVAL);
     ROW(filch_scope_is_idle(NULL), true);
+    ROW(filch_scope_failed(NULL, NULL), -EINVAL);
+    ROW(filch_scope_collect(NULL, NULL, 0), -EINVAL);
+    ROW(filch_scope_failures(NULL), 0);
 }
 
 static void token_rows(void)
@@ -363,6 +366,111 @@ static void token_rows(void)
     ROW(filch_deadline_enter(NULL, FILCH_NEVER) == NULL, true);
     ROW(filch_shield_enter(NULL, FILCH_NEVER) == NULL, true);
     ROW(filch_deadline(), FILCH_NEVER);
+}
+
+static int fill_nothing(void *arg, void *value)
+{
+    (void)arg;
+    (void)value;
+    return 0;
+}
+
+static void join_rows(void)
+{
+    const filch_call no_fn[2] = {{nop, NULL}, {NULL, NULL}};
+    filch_task *tasks[2] = {stale.joined, NULL};
+    int result = 7;
+    size_t index = 7;
+
+    ROW(filch_join_all(NULL, 1, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_join_all(tasks, 2, &result, FILCH_NOW), -ESRCH);
+    ROW(tasks[0] == stale.joined, true);
+    ROW(filch_try_join(NULL, 1, NULL, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_try_join(no_fn, 2, NULL, &index, FILCH_NOW), -EINVAL);
+    ROW(filch_try_join(no_fn, (size_t)INT_MAX, NULL, &index, FILCH_NOW), -EINVAL);
+    ROW(filch_race(NULL, 1, 0, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_race(no_fn, 0, 0, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_race(no_fn, 1, 2, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_race(no_fn, 2, 0, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_hedge(NULL, 1, 0, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_hedge(no_fn, 0, 0, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_hedge(no_fn, 2, 0, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_timeout(NULL, NULL, &result, FILCH_NOW), -EINVAL);
+    ROW(filch_retry(NULL, NULL, NULL, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_retry_delay(NULL, 0, 0), 0);
+    ROW(result, 7);
+    ROW(index, 7);
+}
+
+static void join_set_rows(void)
+{
+    filch_join_set set;
+    int result = 7;
+    uint64_t set_key = 7;
+
+    ROW_VOID(filch_join_set_init(NULL, 0));
+    ROW_VOID(filch_join_set_fini(NULL));
+    ROW_VOID(filch_join_set_leave(NULL));
+    ROW(filch_join_set_limit(NULL, 1), -EINVAL);
+    ROW(filch_join_set_spawn(NULL, 0, nop, NULL, NULL), -EINVAL);
+    ROW(filch_join_set_spawn_wait(NULL, 0, nop, NULL, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_join_set_next(NULL, &result, &set_key, FILCH_NOW), -EINVAL);
+    ROW(filch_case_join_next(NULL, &result, &set_key).ops == NULL, true);
+    ROW(filch_join_set_len(NULL), 0);
+    ROW(filch_join_set_abort(NULL, 1), -EINVAL);
+    ROW(filch_join_set_abort_all(NULL), -EINVAL);
+    ROW(filch_join_set_shutdown(NULL), -EINVAL);
+    ROW(filch_join_set_detach_all(NULL), -EINVAL);
+    filch_join_set_init(&set, 0);
+    ROW(filch_join_set_spawn(&set, 0, NULL, NULL, NULL), -EINVAL);
+    ROW(filch_join_set_spawn_wait(&set, 0, NULL, NULL, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_join_set_next(&set, &result, &set_key, FILCH_NOW), -ENOENT);
+    ROW(filch_join_set_abort(&set, 0), -EINVAL);
+    ROW(filch_join_set_abort(&set, 1), -ENOENT);
+    ROW(result, 7);
+    ROW(set_key, 7);
+    filch_join_set_fini(&set);
+}
+
+static void tracker_rows(void)
+{
+    filch_tracker *tracker = NULL;
+
+    ROW(filch_tracker_new(NULL), -EINVAL);
+    ROW(filch_tracker_ref(NULL) == NULL, true);
+    ROW_VOID(filch_tracker_unref(NULL));
+    ROW(filch_tracker_spawn(NULL, nop, NULL, NULL), -EINVAL);
+    ROW(filch_tracker_enter(NULL), -EINVAL);
+    ROW(filch_tracker_leave(NULL), -EINVAL);
+    ROW(filch_tracker_close(NULL), -EINVAL);
+    ROW(filch_tracker_reopen(NULL), -EINVAL);
+    ROW(filch_tracker_wait(NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_tracker_count(NULL), 0);
+    ROW(filch_tracker_is_closed(NULL), true);
+    ROW(filch_tracker_token(NULL) == NULL, true);
+    ROW(filch_tracker_new(&tracker), 0);
+    ROW(filch_tracker_spawn(tracker, NULL, NULL, NULL), -EINVAL);
+    ROW(filch_tracker_leave(tracker), -EINVAL);
+    ROW(filch_tracker_reopen(tracker), -EALREADY);
+    ROW(filch_tracker_close(tracker), 0);
+    ROW(filch_tracker_wait(tracker, FILCH_NOW), 0);
+    filch_tracker_unref(tracker);
+}
+
+static void flight_rows(void)
+{
+    filch_flights *flights = NULL;
+
+    ROW(filch_flights_new(0, NULL), -EINVAL);
+    ROW(filch_flights_free(NULL), 0);
+    ROW(filch_flight(NULL, "k", 1, fill_nothing, NULL, NULL, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_flight_forget(NULL, "k", 1), -EINVAL);
+    ROW(filch_flights_new(0, &flights), 0);
+    ROW(filch_flight(flights, NULL, 1, fill_nothing, NULL, NULL, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_flight(flights, "k", 1, NULL, NULL, NULL, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_flight_forget(flights, NULL, 1), -EINVAL);
+    ROW(filch_flight_forget(flights, "k", 1), -ENOENT);
+    ROW(filch_flights_free(flights), 0);
 }
 
 static void future_rows(void)
@@ -849,6 +957,10 @@ static void same_everywhere(filch_runtime *rt)
     task_handle_rows();
     scope_null_rows();
     token_rows();
+    join_rows();
+    join_set_rows();
+    tracker_rows();
+    flight_rows();
     future_rows();
     local_rows();
     chan_rows();
@@ -868,6 +980,7 @@ static void *in_thread(void *rt)
     filch_task *task = NULL;
     filch_sleep_future sleep;
     filch_scope scope;
+    FILCH_JOIN_SET(set, 0);
 
     same_everywhere(rt);
     ROW(filch_runtime_self() == NULL, true);
@@ -892,6 +1005,12 @@ static void *in_thread(void *rt)
     filch_scope_init(&scope, 0);
     ROW(filch_scope_spawn(&scope, NULL, NULL), -EINVAL);
     ROW(filch_scope_spawn(&scope, nop, NULL), -EPERM);
+    ROW(FILCH_TRY_JOIN({nop, NULL}), -EPERM);
+    ROW(FILCH_RACE(FILCH_NOW, {nop, NULL}), -EPERM);
+    ROW(filch_hedge((filch_call[]){{nop, NULL}}, 1, 0, NULL, FILCH_NOW), -EPERM);
+    ROW(filch_timeout(nop, NULL, NULL, FILCH_NOW), -EPERM);
+    ROW(filch_join_set_spawn(&set, 0, nop, NULL, NULL), -EPERM);
+    ROW(filch_join_set_spawn_wait(&set, 0, nop, NULL, NULL, FILCH_NOW), -EPERM);
     ROW(filch_scope_spawn_opts(&scope, nop, NULL, NULL), -EPERM);
     ROW(filch_scope_spawn_wait(&scope, nop, NULL, NULL, FILCH_NEVER), -EPERM);
     ROW(filch_scope_is_idle(&scope), true);
@@ -1042,6 +1161,9 @@ static filch_poll poll_rows(filch_future *self, filch_cx *cx)
     same_everywhere(rt);
     not_in_a_task_rows(rt);
     ROW(filch_task_join(filch_task_self(), NULL, FILCH_NEVER), -EDEADLK);
+    ROW(FILCH_TRY_JOIN({nop, NULL}), -EPERM);
+    ROW(FILCH_RACE(FILCH_NOW, {nop, NULL}), -EPERM);
+    ROW(filch_timeout(nop, NULL, NULL, FILCH_NOW), -EPERM);
     ROW_VOID(filch_task_yield()); /* there is nowhere to go */
     self->result = 0;
     return FILCH_READY;
@@ -1072,6 +1194,7 @@ static void stopping_rows(filch_runtime *rt)
 {
     filch_task *task = NULL;
     FILCH_SCOPE(scope);
+    FILCH_JOIN_SET(set, 0);
 
     ROW(filch_spawn(nop, NULL), -ESHUTDOWN);
     ROW(filch_task_spawn(nop, NULL, NULL, &task), -ESHUTDOWN);
@@ -1081,6 +1204,9 @@ static void stopping_rows(filch_runtime *rt)
     ROW(filch_runtime_blocking_spawn(rt, nop, NULL, NULL, &task), -ESHUTDOWN);
     ROW(filch_future_spawn(&ready_future, NULL, &task), -ESHUTDOWN);
     ROW(filch_scope_spawn(&scope, nop, NULL), -ESHUTDOWN);
+    ROW(FILCH_TRY_JOIN({nop, NULL}), -ESHUTDOWN);
+    ROW(FILCH_RACE(FILCH_NEVER, {nop, NULL}), -ESHUTDOWN);
+    ROW(filch_join_set_spawn(&set, 0, nop, NULL, NULL), -ESHUTDOWN);
     ROW(filch_scope_spawn_wait(&scope, nop, NULL, NULL, FILCH_NEVER), -ESHUTDOWN);
     ROW(task == NULL, true);
 }

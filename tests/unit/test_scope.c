@@ -1,6 +1,7 @@
 /* Description: what <filch/scope.h> promises: no task outlives the block, the first error is kept,
  * cancel reaches all children. */
 #include <errno.h>
+#include <string.h>
 
 #include <criterion/criterion.h>
 
@@ -670,4 +671,89 @@ static int cancel_from_outside_body(void *arg)
 Test(scope, cancel_by_another_task_is_done_with_the_frame_when_join_returns)
 {
     cr_assert_eq(run_in_runtime(0, cancel_from_outside_body, NULL), 0);
+}
+
+static int fail_by_copy(void *arg)
+{
+    return -*(int *)arg;
+}
+
+static int errors_body(void *arg)
+{
+    filch_scope_error errors[3] = {{.error = 1}};
+    filch_scope_error first;
+    atomic_int ended = 0;
+    int five = 5;
+    FILCH_SCOPE(scope);
+
+    (void)arg;
+    T_IS(filch_scope_failed(&scope, &first), -ENOENT);
+    T_OK(filch_scope_collect(&scope, errors, 3));
+    T_OK(filch_scope_spawn(&scope, return_arg, (void *)-ECANCELED));
+    T_IS(filch_scope_join(&scope, FILCH_NEVER), -ECANCELED);
+    T_OK(filch_scope_failed(&scope, &first));
+    T_IS(first.error, -ECANCELED);
+    T_OK(filch_scope_spawn_opts(&scope, return_arg, (void *)-EIO,
+                                &(filch_task_opts){.name = "reader"}));
+    T_IS(filch_scope_join(&scope, FILCH_NEVER), -ECANCELED);
+    T_OK(filch_scope_spawn(&scope, return_arg, (void *)7));
+    for (intptr_t i = 0; i < 4; i++) {
+        T_OK(filch_scope_spawn(&scope, return_arg, (void *)(-1000 - i)));
+        T_IS(filch_scope_join(&scope, FILCH_NEVER), -ECANCELED);
+    }
+    T_OK(filch_scope_failed(&scope, &first));
+    T_IS(first.error, -EIO);
+    T_IS(strcmp(first.name, "reader"), 0);
+    T_CHECK(first.fn == return_arg && first.arg == (void *)-EIO);
+    T_IS(filch_scope_failures(&scope), 6);
+    T_IS(errors[0].error, -ECANCELED);
+    T_IS(errors[1].error, -EIO);
+    T_IS(errors[2].error, -1000);
+    T_IS(strcmp(errors[2].name, ""), 0);
+    /* What is done as told is no failure; nor is a copy shown that is gone. */
+    T_OK(filch_scope_collect(&scope, errors, 3));
+    T_IS(filch_scope_failures(&scope), 0);
+    T_OK(filch_scope_spawn_opts(&scope, add_one_when_cancelled, &ended, NULL));
+    T_OK(filch_scope_spawn_opts(&scope, fail_by_copy, &five,
+                                &(filch_task_opts){.copy_bytes = sizeof five, .save_fp = true}));
+    T_WAIT_UNTIL(filch_scope_failures(&scope) == 1);
+    T_IS(filch_scope_cancel_join(&scope), -EIO);
+    T_IS(ended, 1);
+    T_IS(filch_scope_failures(&scope), 1);
+    T_IS(errors[0].error, -5);
+    T_CHECK(errors[0].arg == NULL && errors[0].fn == fail_by_copy);
+    return 0;
+}
+
+Test(scope, errors_are_collected_and_the_first_failed_child_is_known)
+{
+    cr_assert_eq(run_in_runtime(0, errors_body, NULL), 0);
+}
+
+static int ignore_body(void *arg)
+{
+    filch_scope_error first;
+    atomic_int ended = 0;
+    FILCH_SCOPE_WITH(scope, FILCH_SCOPE_IGNORE_ERRORS);
+    FILCH_SCOPE_WITH(strict, FILCH_SCOPE_IGNORE_ERRORS | FILCH_SCOPE_CANCEL_ON_ERROR);
+
+    (void)arg;
+    T_OK(filch_scope_spawn(&scope, return_arg, (void *)-EIO));
+    T_OK(filch_scope_join(&scope, FILCH_NEVER));
+    T_OK(filch_scope_cancel_join(&scope));
+    T_OK(filch_scope_failed(&scope, &first));
+    T_IS(first.error, -EIO);
+    T_IS(filch_scope_failures(&scope), 1);
+    for (int i = 0; i < 10; i++)
+        T_OK(filch_scope_spawn(&strict, add_one_when_cancelled, &ended));
+    T_OK(filch_scope_spawn(&strict, return_arg, (void *)-EIO));
+    T_OK(filch_scope_join(&strict, T_LIMIT));
+    T_IS(ended, 10);
+    T_IS(filch_scope_failures(&strict), 1);
+    return 0;
+}
+
+Test(scope, errors_may_be_ignored)
+{
+    cr_assert_eq(run_in_runtime(0, ignore_body, NULL), 0);
 }
