@@ -299,6 +299,55 @@ static bool select_4(filch_runtime *rt, double *ret_value)
            sum == SELECT_CHANNELS * ((uint64_t)SELECT_EACH * (SELECT_EACH - 1) / 2);
 }
 
+#define STREAM_ITEMS 10000000u
+#define STREAM_CHUNK 64
+#define STREAM_STAGES 3
+
+static int count_up(void *context, void *item)
+{
+    uint64_t *next = context;
+
+    *(uint64_t *)item = *next;
+    return (*next)++ < STREAM_ITEMS;
+}
+
+static int times_three(void *context, const void *in, void *out)
+{
+    (void)context;
+    *(uint64_t *)out = *(const uint64_t *)in * 3;
+    return 0;
+}
+
+static bool is_odd(void *context, const void *item)
+{
+    (void)context;
+    return *(const uint64_t *)item % 2;
+}
+
+static bool stream(filch_runtime *rt, double *ret_value)
+{
+    filch_time start = filch_now();
+    uint64_t next = 0, sum = 0, n = 0;
+    uint64_t buffer[STREAM_CHUNK];
+    filch_fn_stream source;
+    filch_map_stream map;
+    filch_filter_stream filter;
+    filch_chunks_stream chunks;
+    filch_chunk chunk;
+
+    (void)rt;
+    BENCH_OK(filch_fn_stream_init(&source, sizeof(uint64_t), count_up, &next));
+    BENCH_OK(filch_map_stream_init(&map, &source.base, sizeof(uint64_t), times_three, NULL));
+    BENCH_OK(filch_filter_stream_init(&filter, &map.base, is_odd, NULL));
+    BENCH_OK(filch_chunks_stream_init(&chunks, &filter.base, buffer, STREAM_CHUNK, FILCH_NEVER));
+    while (filch_stream_next(&chunks.base, &chunk, FILCH_NEVER) > 0)
+        for (size_t i = 0; i < chunk.count; i++, n++)
+            sum += ((const uint64_t *)chunk.items)[i];
+    filch_stream_drop(&chunks.base);
+    *ret_value = (double)(filch_now() - start) / STREAM_ITEMS / STREAM_STAGES;
+    return n == STREAM_ITEMS / 2 && sum == 3 * (uint64_t)(STREAM_ITEMS / 2) * (STREAM_ITEMS / 2);
+}
+
 int main(int argc, char **argv)
 {
     static const struct bench benches[] = {
@@ -311,6 +360,7 @@ int main(int argc, char **argv)
         {"mpmc_4x4", "ns/msg", mpmc_4x4, 0, NULL},
         {"mutex_4", "ns/op", mutex_4, 0, NULL},
         {"rwlock_4", "ns/op", rwlock_4, 0, NULL},
+        {"stream", "ns/item/stage", stream, 0, NULL},
         {"select_4", "ns/msg", select_4, 0, NULL},
     };
 

@@ -93,6 +93,7 @@ TASK_BENCHES = (
         Spec("mutex_4", "ns/op", TOKIO + GO, "4 tasks, one mutex, 1M locks each, 50 ns inside"),
         Spec("rwlock_4", "ns/op", (), "4 tasks, one read/write lock, 1M locks each, one in 64 writes"),
         Spec("select_4", "ns/msg", TOKIO + GO, "one task selects over 4 channels, 4M messages"),
+        Spec("stream", "ns/item/stage", (), "10M items through map, filter and chunks"),
     ])
     + _benches("counts", "bench_counts", [
         Spec("semaphore", "ns/op", TOKIO + GO, "4 tasks, 2 permits, 1M acquire and release each"),
