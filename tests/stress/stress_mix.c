@@ -1,20 +1,23 @@
 /* Everything at once, for a while: tasks that spawn, join, cancel, sleep, talk through channels and
- * over TCP, chosen by a seed.
+ * over TCP, lock, take permits, select, block, are pinned, and start runtimes of their own, chosen
+ * by a seed.
  *
  *     stress_mix [SECONDS [SEED]]     default: 3 seconds, a seed from the clock; FILCH_TEST_WORKERS
  * sets the workers
  *
  * What must hold at the end, whatever was cancelled: each actor that was spawned has ended; what
  * was sent was received or is still queued, in number and in sum; each connection echoed what it
- * was sent. The seed is printed first: schedules differ between runs, but each actor's choices are
- * the same.
+ * was sent; each lock and permit is free; and after each round, which is a runtime's life, there
+ * are as many descriptors and threads as after the first, and hardly more memory. The seed is
+ * printed first: schedules differ between runs, but each actor's choices are the same.
  */
 #include <errno.h>
 #include <string.h>
 
+#include "tests/runner/process.h"
 #include "tests/runner/tcp_pair.h"
 
-enum { CHANNELS = 4, ACTORS_AT_ONCE = 200 };
+enum { CHANNELS = 4, ACTORS_AT_ONCE = 200, PERMITS = 3, ROUND_S = 10, GROWTH_KB = 32 * 1024 };
 
 struct world {
     filch_chan *chan[CHANNELS];
@@ -25,6 +28,11 @@ struct world {
     atomic_ullong sent, sent_sum;
     atomic_ullong received, received_sum;
     atomic_ullong echoes, cancels, timeouts;
+    filch_mutex mutex;
+    unsigned long long guarded; /* by the mutex */
+    atomic_ullong locked, jobs, runtimes;
+    filch_semaphore semaphore;
+    atomic_int permits_out;
 };
 
 struct actor {
@@ -105,6 +113,89 @@ static void act_sleep(struct actor *actor)
         T_CHECK(filch_now() >= until);
 }
 
+static void act_lock(struct actor *actor)
+{
+    int r = filch_mutex_lock(&actor->world->mutex, pick_until(actor));
+
+    if (r < 0) {
+        count_refusal(actor->world, r);
+        return;
+    }
+    actor->world->guarded++;
+    if (pick(actor, 4) == 0)
+        filch_task_yield();
+    atomic_fetch_add(&actor->world->locked, 1);
+    T_OK(filch_mutex_unlock(&actor->world->mutex));
+}
+
+static void act_permit(struct actor *actor)
+{
+    struct world *world = actor->world;
+    int n = 1 + (int)pick(actor, PERMITS);
+    int r = filch_semaphore_acquire(&world->semaphore, (uint64_t)n, pick_until(actor));
+
+    if (r < 0) {
+        count_refusal(world, r);
+        return;
+    }
+    T_CHECK(atomic_fetch_add(&world->permits_out, n) + n <= PERMITS);
+    filch_task_yield();
+    atomic_fetch_sub(&world->permits_out, n);
+    T_OK(filch_semaphore_release(&world->semaphore, (uint64_t)n));
+}
+
+static void act_select(struct actor *actor)
+{
+    struct world *world = actor->world;
+    unsigned first = pick(actor, CHANNELS);
+    uint64_t in = 0;
+    uint64_t out = next_random(actor) >> 40;
+    filch_case cases[2];
+    int r;
+
+    cases[0] = filch_case_recv(world->chan[first], &in);
+    cases[1] = filch_case_send(world->chan[(first + 1) % CHANNELS], &out);
+    r = filch_select(cases, 2, 0, pick_until(actor));
+    if (r < 0) {
+        count_refusal(world, r);
+        return;
+    }
+    T_OK(cases[r].result);
+    atomic_fetch_add(r == 0 ? &world->received : &world->sent, 1);
+    atomic_fetch_add(r == 0 ? &world->received_sum : &world->sent_sum, r == 0 ? in : out);
+}
+
+static int count_job(void *arg)
+{
+    atomic_fetch_add((atomic_ullong *)arg, 1);
+    return 0;
+}
+
+static void act_block(struct actor *actor)
+{
+    filch_task *job;
+
+    T_OK(filch_blocking_spawn(count_job, &actor->world->jobs, NULL, &job));
+    T_OK(filch_task_detach(job));
+}
+
+static int live_once(void *arg)
+{
+    filch_runtime *rt = NULL;
+    int result = -1;
+
+    T_OK(filch_runtime_start(&(filch_runtime_opts){.current_thread = true}, &rt));
+    T_OK(filch_runtime_block_on(rt, count_job, arg, &result, FILCH_NEVER));
+    T_OK(result);
+    return filch_runtime_shutdown(rt, T_LIMIT);
+}
+
+static void *live_in_thread(void *arg)
+{
+    T_OK(live_once(arg));
+    return NULL;
+}
+
 static int act(void *arg);
 
 static struct actor child_of(struct actor *actor)
@@ -116,7 +207,8 @@ static struct actor child_of(struct actor *actor)
 static void act_spawn(struct actor *actor)
 {
     struct actor child = child_of(actor);
-    filch_task_opts opts = {.name = "actor", .copy_bytes = sizeof(child)};
+    filch_task_opts opts = {
+        .name = "actor", .copy_bytes = sizeof(child), .pinned = pick(actor, 8) == 0};
     filch_task *task;
     int r;
 
@@ -189,7 +281,7 @@ static int act(void *arg)
     struct actor actor = *(struct actor *)arg;
 
     for (unsigned n = 1 + pick(&actor, 8); n > 0; n--) {
-        unsigned what = pick(&actor, 16);
+        unsigned what = pick(&actor, 20);
 
         if (what < 5)
             act_send(&actor);
@@ -201,6 +293,14 @@ static int act(void *arg)
             act_tcp(&actor);
         else if (what == 13)
             filch_task_yield();
+        else if (what == 16)
+            act_lock(&actor);
+        else if (what == 17)
+            act_permit(&actor);
+        else if (what == 18)
+            act_select(&actor);
+        else if (what == 19)
+            act_block(&actor);
         else if (actor.depth < 4)
             what == 14 ? act_spawn(&actor) : act_scope(&actor);
     }
@@ -277,23 +377,59 @@ static void check_messages(struct world *world)
     T_IS(world->received_sum + queued_sum, world->sent_sum);
 }
 
-int main(int argc, char **argv)
+/* One life of a world. Return: when it has ended and all its numbers agree. */
+static void round_of(struct world *world)
 {
     static const size_t capacity[CHANNELS] = {1, 3, 128, FILCH_CHAN_UNBOUNDED};
+    pthread_t host;
+
+    for (int i = 0; i < CHANNELS; i++)
+        T_OK(filch_chan_new(sizeof(uint64_t), capacity[i], &world->chan[i]));
+    filch_mutex_init(&world->mutex);
+    T_OK(filch_semaphore_init(&world->semaphore, PERMITS));
+    T_OK(pthread_create(&host, NULL, live_in_thread, &world->runtimes));
+    T_OK(run_in_runtime(0, run_world, world));
+    T_OK(pthread_join(host, NULL));
+    T_IS(world->ended, world->spawned);
+    T_IS(world->guarded, world->locked);
+    T_IS(filch_semaphore_available(&world->semaphore), PERMITS);
+    filch_semaphore_fini(&world->semaphore);
+    filch_mutex_fini(&world->mutex);
+    check_messages(world);
+    printf("%llu actors, %llu messages, %llu echoes, %llu locks, %llu jobs, %llu cancels, %llu "
+           "time-outs: all accounted for\n",
+           world->spawned, world->sent, world->echoes, world->locked, world->jobs, world->cancels,
+           world->timeouts);
+}
+
+int main(int argc, char **argv)
+{
     static struct world world;
     filch_time seconds = argc > 1 ? strtoull(argv[1], NULL, 10) : 3;
+    uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : filch_now();
+    filch_time end = filch_after(seconds * FILCH_SECOND);
+    unsigned descriptors = 0, threads = 0;
+    size_t rss_kb = 0;
 
-    world.seed = argc > 2 ? strtoull(argv[2], NULL, 10) : filch_now();
-    printf("seed %llu\n", (unsigned long long)world.seed);
-    fflush(stdout);
-    for (int i = 0; i < CHANNELS; i++)
-        T_OK(filch_chan_new(sizeof(uint64_t), capacity[i], &world.chan[i]));
-    world.end = filch_after(seconds * FILCH_SECOND);
-    T_OK(run_in_runtime(0, run_world, &world));
-    T_IS(world.ended, world.spawned);
-    check_messages(&world);
-    printf("%llu actors, %llu messages, %llu echoes, %llu cancels, %llu time-outs: all accounted "
-           "for\n",
-           world.spawned, world.sent, world.echoes, world.cancels, world.timeouts);
+    printf("seed %llu\n", (unsigned long long)seed);
+    for (unsigned n = 0; n == 0 || filch_now() < end; n++) {
+        filch_time until = filch_after((seconds < 4 ? 1 : ROUND_S) * FILCH_SECOND);
+
+        world = (struct world){.seed = seed + n, .end = until < end ? until : end};
+        round_of(&world);
+        fflush(stdout);
+        if (n == 0) {
+            descriptors = process_descriptors();
+            threads = process_threads();
+            rss_kb = memory_kb("VmRSS");
+        }
+        T_IS(process_descriptors(), descriptors);
+        T_IS(process_threads(), threads);
+#ifndef T_SANITIZED /* quarantines and shadows grow */
+        T_CHECK(memory_kb("VmRSS") < rss_kb + GROWTH_KB);
+#endif
+    }
+    printf("%u descriptors, %u threads, %zu kB after the first round, %zu kB now\n", descriptors,
+           threads, rss_kb, memory_kb("VmRSS"));
     return 0;
 }
