@@ -13,11 +13,12 @@
  * A completion queue that is full overflows into the kernel's memory, and entering moves it into
  * the ring again.
  *
- * A hosted lane, whose owners change, has no read in flight: the kernel finishes an operation on
- * the thread that submitted it, when that one next enters the kernel, and a wake-up must not wait
- * for a thread that has left and computes. Its owner blocks in poll(2) on the ring and the eventfd,
- * and reads the latter itself. What an owner had in flight when its thread ended is completed with
- * -ECANCELED, not at once but when its event occurs: nothing was done, and it is tried again.
+ * A lane that waits outside of the ring, because its owners change, has no read in flight: the
+ * kernel finishes an operation on the thread that submitted it, when that one next enters the
+ * kernel, and a wake-up must not wait for a thread that has left and computes. Its owner blocks in
+ * poll(2) on the ring and the eventfd, and reads the latter itself. What an owner had in flight
+ * when its thread ended is completed with -ECANCELED, not at once but when its event occurs:
+ * nothing was done, and it is tried again.
  */
 #include "io/uring/lane.h"
 
@@ -345,7 +346,7 @@ static void wait_outside(struct filch__lane *lane)
     (void)ppoll(&poll_fd, 1, &tick, NULL);
 }
 
-static void park_hosted(struct filch__lane *lane, filch_time until)
+static void park_outside(struct filch__lane *lane, filch_time until)
 {
     struct pollfd fds[] = {{.fd = lane->ring.ring_fd, .events = POLLIN},
                            {.fd = lane->event_fd, .events = POLLIN}};
@@ -367,8 +368,8 @@ void filch__lane_park(struct filch__lane *lane, filch_time until)
 {
     int r;
 
-    if (lane->hosted) {
-        park_hosted(lane, until);
+    if (lane->waits_outside) {
+        park_outside(lane, until);
         return;
     }
     arm_event(lane);

@@ -33,7 +33,8 @@ struct filch__lane {
     FILCH__SPOILED
     /* 1: an unpark has been sent and not consumed: see unpark.h. */
     filch_atomic_u32 unparked;
-    bool hosted; /* its owner may change from one park to the next */
+    bool
+        waits_outside; /* by poll(2): its owner may change from one park to the next, or Valgrind */
     filch_spinlock reap;
     struct filch__lane_stats stats;
 };
