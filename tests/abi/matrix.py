@@ -185,7 +185,7 @@ def check_library(path, headers):
     check("NODELETE" in dynamic, "it may be unloaded")
     check("libstdc++" not in dynamic, "it needs the C++ library")
     check("TEXTREL" not in dynamic, "it is not position independent")
-    names = re.findall(r" [TDBRV] (\S+)", run(["nm", "-D", "--defined-only", path]))
+    names = re.findall(r" [TDBRV] ([^\s@]+)", run(["nm", "-D", "--defined-only", path]))
     check(len(names) > 30, "it exports too little")
     # What macros and inline functions of the public headers call is part of them.
     inlined = set()
