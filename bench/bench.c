@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIGURES 4
+#define FIGURES 8
 
 struct figure {
     const char *metric;

@@ -55,10 +55,10 @@ static bool rcu_read(filch_runtime *rt, double *ret_value)
     *ret_value = per_read(begin);
     if (!plain_load(&other))
         return false;
-    bench_also("plain load", "ns/read", other);
+    bench_also("plain_load", "ns/read", other);
     if (!locked(&other))
         return false;
-    bench_also("pthread_rwlock", "ns/read", other);
+    bench_also("rwlock", "ns/read", other);
     return sum == READS;
 }
 

@@ -144,43 +144,17 @@ static bool chain(filch_runtime *rt, double *ret_value)
     return atomic_load(&latch.left) == 0;
 }
 
-/* An answer that is given once. The primitive stands in this type and three functions alone: a
- * channel of one message, made anew for each answer as a oneshot would be. */
-typedef filch_chan oneshot_t;
-
-static oneshot_t *oneshot_open(void)
-{
-    filch_chan *chan;
-
-    BENCH_OK(filch_chan_new(sizeof(uint64_t), 1, &chan));
-    return filch_chan_ref(chan); /* one reference for each end */
-}
-
-static void oneshot_answer(oneshot_t *end, uint64_t value)
-{
-    BENCH_OK(filch_chan_send(end, &value, FILCH_NEVER));
-    filch_chan_unref(end);
-}
-
-static uint64_t oneshot_wait(oneshot_t *end)
-{
-    uint64_t value;
-
-    BENCH_OK(filch_chan_recv(end, &value, FILCH_NEVER));
-    filch_chan_unref(end);
-    return value;
-}
-
 struct question {
-    oneshot_t *end;
+    filch_oneshot_tx *answer;
     uint64_t value;
 };
 
 static int answer_question(void *arg)
 {
     struct question *question = arg;
+    uint64_t value = question->value;
 
-    oneshot_answer(question->end, question->value);
+    BENCH_OK(filch_oneshot_send(question->answer, &value));
     return 0;
 }
 
@@ -191,11 +165,15 @@ static bool oneshot(filch_runtime *rt, double *ret_value)
 
     (void)rt;
     for (uint64_t i = 0; i < ONE_BY_ONE; i++) {
-        struct question question = {oneshot_open(), i};
+        struct question question = {NULL, i};
+        filch_oneshot_rx *answered;
+        uint64_t value;
 
+        BENCH_OK(filch_oneshot_new(sizeof value, &question.answer, &answered));
         /* It stays in this frame: the answer comes after the last look at it. */
         BENCH_OK(filch_spawn(answer_question, &question));
-        sum += oneshot_wait(question.end);
+        BENCH_OK(filch_oneshot_recv(answered, &value, FILCH_NEVER));
+        sum += value;
     }
     *ret_value = per(start, ONE_BY_ONE);
     return sum == (uint64_t)ONE_BY_ONE * (ONE_BY_ONE - 1) / 2;

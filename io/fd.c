@@ -2,10 +2,13 @@
 #include "io/fd.h"
 
 #include <errno.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <filch/blocking.h>
+
+#include "io/epoll/record.h"
 
 #define USERS ((uint64_t)0xffffffff)
 #define OPEN ((uint64_t)1 << 32)
@@ -17,9 +20,12 @@ void *filch__fd_open(struct filch__fd *object, int fd)
 {
     uint64_t generation = filch_load_relaxed(&object->state) >> GENERATION_SHIFT;
 
+    filch__fd_renew(fd);
     object->fd = fd;
     object->closer = NULL;
     filch_atomic_init(&object->lingers, 0);
+    filch_atomic_init(&object->copied, 0);
+    filch_atomic_init(&object->unblocked, 0);
     filch_store_release(&object->state, generation << GENERATION_SHIFT | OPEN);
     return filch__handle_make(object, generation);
 }
@@ -71,12 +77,18 @@ void filch__fd_leave(struct filch__fd *object)
         filch__waiter_wake(object->closer);
 }
 
+unsigned filch__fd_users(struct filch__fd *object)
+{
+    return (unsigned)(filch_load_acquire(&object->state) & USERS); /* [fd-leave] */
+}
+
 bool filch__fd_is_closing(struct filch__fd *object)
 {
     return filch_load_acquire(&object->state) & CLOSING;
 }
 
-int filch__fd_close_begin(void *handle, struct filch__fd **ret_object)
+/* Return: how many calls are inside; -EBADF. */
+static int64_t set_closing(void *handle)
 {
     struct filch__fd *object = filch__handle_object(handle);
     uint64_t state = filch_load_relaxed(&object->state);
@@ -86,9 +98,28 @@ int filch__fd_close_begin(void *handle, struct filch__fd **ret_object)
             (state & (OPEN | CLOSING)) != OPEN)
             return -EBADF;
     } while (!filch_cas_weak_acq_rel(&object->state, &state, state | CLOSING));
-    if (state & USERS)
-        shutdown(object->fd, SHUT_RDWR);
-    *ret_object = object;
+    return (int64_t)(state & USERS);
+}
+
+int filch__fd_refuse(void *handle, struct filch__fd **ret_object)
+{
+    int64_t users = set_closing(handle);
+
+    if (users < 0)
+        return (int)users;
+    *ret_object = filch__handle_object(handle);
+    return 0;
+}
+
+int filch__fd_close_begin(void *handle, struct filch__fd **ret_object)
+{
+    int64_t users = set_closing(handle);
+
+    if (users < 0)
+        return (int)users;
+    *ret_object = filch__handle_object(handle);
+    if (users)
+        shutdown((*ret_object)->fd, SHUT_RDWR);
     return 0;
 }
 
@@ -104,6 +135,28 @@ void filch__fd_wait_users(struct filch__fd *object)
             filch__waiter_wait_shielded(&waiter);
             return;
         }
+}
+
+bool filch__fd_unblock(struct filch__fd *object)
+{
+    uint32_t none = 0;
+    int on = 1;
+
+    while (!filch_cas_weak_acq_rel(&object->unblocked, &none, 1)) /* [fd-unblock] */
+        if (none)
+            return false;
+    if (ioctl(object->fd, FIONBIO, &on) == 0)
+        return true;
+    filch_store_release(&object->unblocked, 0);
+    return false;
+}
+
+void filch__fd_block(struct filch__fd *object)
+{
+    int off = 0;
+
+    ioctl(object->fd, FIONBIO, &off);
+    filch_store_release(&object->unblocked, 0); /* [fd-unblock] */
 }
 
 void filch__fd_note_lingers(struct filch__fd *object)
@@ -151,6 +204,11 @@ void filch__fd_close_end(struct filch__fd *object, struct filch__pool *pool)
 {
     filch__fd_wait_users(object);
     close_descriptor(object);
+    filch__fd_end(object, pool);
+}
+
+void filch__fd_end(struct filch__fd *object, struct filch__pool *pool)
+{
     recycle(object, filch_load_relaxed(&object->state) >> GENERATION_SHIFT, pool);
 }
 

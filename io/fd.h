@@ -22,6 +22,12 @@ struct filch__fd {
     /* 1: close(2) may wait (SO_LINGER), so it is for a blocking thread. Relaxed: set by users, read
      * when they have left. */
     filch_atomic_u32 lingers;
+    /* Zero-copy writes in a row that the kernel has copied: see net/zero_copy.c. Relaxed: a hint.
+     */
+    filch_atomic_u32 copied;
+    /* 1: somebody has made it non-blocking for a moment, and makes it blocking again.
+     * [fd-unblock] acquire to claim it -> release to give it back. */
+    filch_atomic_u32 unblocked;
     struct filch__waiter *closer; /* with CLOSER */
 };
 
@@ -41,11 +47,18 @@ void filch__fd_ref(struct filch__fd *object);
 /* Ends a call. The object may be gone afterwards. */
 void filch__fd_leave(struct filch__fd *object);
 
+/* How many users there are. [fd-leave] What those have done that have left is visible. */
+unsigned filch__fd_users(struct filch__fd *object);
+
 /* Is somebody closing it? For a user: then what its call gave was made up by the close. */
 bool filch__fd_is_closing(struct filch__fd *object);
 
-/* Refuses new calls and shuts the socket down. Return: 0; -EBADF. Then @object is the caller's to
- * end with filch__fd_close_end(). */
+/* Refuses new calls; the present ones go on. Return: 0; -EBADF. Then @object is the caller's to end
+ * with filch__fd_close_end(). */
+int filch__fd_refuse(void *handle, struct filch__fd **ret_object);
+
+/* The same, and shuts the socket down, so that the present ones end. Return: 0; -EBADF. Then
+ * @object is the caller's to end with filch__fd_close_end(). */
 int filch__fd_close_begin(void *handle, struct filch__fd **ret_object);
 
 /* Waits for the last call. After close_begin. */
@@ -54,8 +67,16 @@ void filch__fd_wait_users(struct filch__fd *object);
 /* Waits for the last call, closes, gives the object to @pool. */
 void filch__fd_close_end(struct filch__fd *object, struct filch__pool *pool);
 
+/* Gives an object to @pool whose users have left and whose descriptor the caller closes. */
+void filch__fd_end(struct filch__fd *object, struct filch__pool *pool);
+
 /* Ends the handle but not the descriptor, if nobody uses it. Return: 0; -EBUSY; -EBADF. */
 int filch__fd_release(void *handle, struct filch__pool *pool, int *ret_fd);
+
+/* For a user of a socket: has the kernel not wait in calls that have no flag for that, until
+ * filch__fd_block(). Return: false: another user is doing so. */
+bool filch__fd_unblock(struct filch__fd *object);
+void filch__fd_block(struct filch__fd *object);
 
 /* For a user: closing may wait from now on. */
 void filch__fd_note_lingers(struct filch__fd *object);

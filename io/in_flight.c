@@ -68,6 +68,16 @@ void filch__in_flight_end(void *buf, size_t bytes, ssize_t moved)
     }
 }
 
+void filch__in_flight_forget(void *buf, size_t bytes)
+{
+#ifdef FILCH__ASAN
+    __asan_unpoison_memory_region(buf, bytes);
+#else
+    (void)buf;
+    (void)bytes;
+#endif
+}
+
 void filch__in_flight_begin_message(const struct msghdr *message)
 {
     for (size_t i = 0; i < message->msg_iovlen; i++)

@@ -24,4 +24,7 @@ void filch__in_flight_begin_message(const struct msghdr *message);
 void filch__in_flight_end(void *buf, size_t bytes, ssize_t moved);
 void filch__in_flight_end_message(const struct msghdr *message, ssize_t moved);
 
+/* A buffer that may be in flight goes, with its memory: nothing will be moved any more. */
+void filch__in_flight_forget(void *buf, size_t bytes);
+
 #endif

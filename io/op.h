@@ -10,6 +10,7 @@
 
 #include <filch/base.h>
 
+#include "io/epoll/op.h"
 #include "io/uring/spoil.h"
 #include "runtime/base/atomic.h"
 
@@ -20,9 +21,11 @@ struct filch__op {
     /* NULL: wake `task`. Else called for each completion by whoever reaps, outside of locks; must
      * not suspend. @flags: of the CQE. */
     void (*complete)(struct filch__op *op, int res, unsigned flags);
-    /* With `complete`: called for each completion as well, under the reap lock, in the order of the
-     * kernel. What has several completions must see to it that it lives until all are handled. */
-    void (*keep)(struct filch__op *op);
+    /* With `complete`: called for each completion as well, before it, under the reap lock, in the
+     * order of the kernel. What has several completions must see to it that it lives until all are
+     * handled, which several threads may do at once; what must not change places is taken note of
+     * here. */
+    void (*keep)(struct filch__op *op, int res, unsigned flags);
     struct filch__task *task;
     uint64_t generation;
     struct filch__lane *lane; /* where it was staged: a cancel must go there */
@@ -31,6 +34,7 @@ struct filch__op {
     /* [op-done] release by the reaper -> acquire by the waiter: res, and what the kernel put into
      * the buffer. The op may be gone as soon as it is set. */
     filch_atomic_u32 done;
+    struct filch__epoll_op epoll; /* the epoll engine's */
 };
 
 struct io_uring_sqe;
@@ -43,6 +47,10 @@ struct io_uring_sqe *filch__op_begin(struct filch__op *op, struct filch__lane **
  * the task is cancelled. Return: the op's result; -ETIMEDOUT or -ECANCELED if the kernel gave it up
  * for that reason; -EINTR if it gave it up for a reason of its own: nothing was done, try again. */
 int filch__op_wait(struct filch__op *op, filch_time until);
+
+/* Must a call of the running task finish without waiting? Return: 0 (no), or the error it gives
+ * when it cannot: -ECANCELED, -ETIMEDOUT. */
+int filch__only_now(filch_time until);
 
 /* Asks the kernel to end a staged op of the running task until it has. What it did stays done. */
 void filch__op_cancel_and_wait(struct filch__op *op);

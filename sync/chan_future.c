@@ -1,4 +1,5 @@
-/* Sending to and receiving from channels as futures: sync/chan.h says what is different.
+/* Sending to and receiving from channels as futures: sync/chan.h says what is different. A sending
+ * future is like a sending task: its message is copied out when there is room.
  *
  * Phases: NEW, before the first poll; WAITS, the waiter is in the channel's list or was taken out
  * of it; OVER. */
@@ -18,6 +19,30 @@ _Static_assert(sizeof(struct filch__future_waiter) <=
                    sizeof(((filch_send_future *)0)->private_words),
                "it lives in the private words");
 
+/* Has @waker woken from now on. Return: false: @waiter was taken out. */
+static bool listen(filch_chan *chan, struct filch__future_waiter *waiter, const filch_waker *waker)
+{
+    filch_waker old = {0};
+    bool waits;
+
+    filch__chan_lock(chan);
+    waits = !filch__waiter_was_taken(&waiter->waiter);
+    if (waits)
+        old = filch__future_waiter_listen(waiter, waker);
+    filch__chan_unlock(chan);
+    filch_waker_drop(old);
+    return waits;
+}
+
+/* Takes @waiter out and drops its waker. Return: false: it was taken out. */
+static bool leave(filch_chan *chan, struct filch__future_waiter *waiter)
+{
+    if (!filch__chan_leave(chan, &waiter->waiter))
+        return false;
+    filch_waker_drop(waiter->waker);
+    return true;
+}
+
 static filch_poll is_ready(filch_future *self, uint32_t *phase, int result)
 {
     *phase = PHASE_OVER;
@@ -26,6 +51,19 @@ static filch_poll is_ready(filch_future *self, uint32_t *phase, int result)
 }
 
 /* ---- receiving ---- */
+
+/* Uses up the right to a message: it goes to @msg, or, NULL, to the other receivers. */
+static void collect(filch_chan *chan, void *msg)
+{
+    struct filch__segment *garbage = NULL;
+
+    filch__chan_lock(chan);
+    chan->kept--;
+    if (msg)
+        garbage = filch__store_take(&chan->store, msg);
+    filch__chan_advance_unlock(chan);
+    filch__segments_free(garbage);
+}
 
 static struct filch__future_waiter *recv_waiter(filch_recv_future *recv)
 {
@@ -54,12 +92,12 @@ static filch_poll recv_poll(filch_future *self, filch_cx *cx)
     filch_assert(recv->phase != PHASE_OVER);
     if (recv->phase == PHASE_NEW)
         return recv_begin(recv, cx);
-    if (filch__chan_listen(recv->chan, waiter, cx->waker))
+    if (listen(recv->chan, waiter, cx->waker))
         return FILCH_PENDING;
     filch__future_waiter_release(waiter);
     if (!waiter->waiter.data)
         return is_ready(self, &recv->phase, -EPIPE);
-    filch__chan_collect(recv->chan, recv->msg);
+    collect(recv->chan, recv->msg);
     return is_ready(self, &recv->phase, 0);
 }
 
@@ -70,11 +108,11 @@ static void recv_drop(filch_future *self)
     bool waits = recv->phase == PHASE_WAITS;
 
     recv->phase = PHASE_OVER;
-    if (!waits || filch__chan_leave(recv->chan, waiter))
+    if (!waits || leave(recv->chan, waiter))
         return;
     filch__future_waiter_release(waiter);
     if (waiter->waiter.data)
-        filch__chan_collect(recv->chan, NULL);
+        collect(recv->chan, NULL);
 }
 
 int filch_recv_future_init(filch_recv_future *recv, filch_chan *chan, void *msg)
@@ -115,7 +153,7 @@ static filch_poll send_poll(filch_future *self, filch_cx *cx)
     filch_assert(send->phase != PHASE_OVER);
     if (send->phase == PHASE_NEW)
         return send_begin(send, cx);
-    if (filch__chan_listen(send->chan, waiter, cx->waker))
+    if (listen(send->chan, waiter, cx->waker))
         return FILCH_PENDING;
     filch__future_waiter_release(waiter);
     return is_ready(self, &send->phase, waiter->waiter.data ? 0 : -EPIPE);
@@ -131,7 +169,7 @@ static void send_drop(filch_future *self)
     if (phase == PHASE_OVER)
         return;
     self->result = -ECANCELED;
-    if (phase == PHASE_NEW || filch__chan_leave(send->chan, waiter))
+    if (phase == PHASE_NEW || leave(send->chan, waiter))
         return;
     filch__future_waiter_release(waiter);
     self->result = waiter->waiter.data ? 0 : -EPIPE;

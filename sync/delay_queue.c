@@ -34,8 +34,10 @@ struct queue {
     struct filch__list waiters;
 };
 
+#ifndef FILCH_MODEL
 _Static_assert(sizeof(struct queue) == sizeof(filch_delay_queue), "it is the private words");
 _Static_assert(_Alignof(struct queue) <= _Alignof(filch_delay_queue), "it is the private words");
+#endif
 _Static_assert(sizeof(struct filch__delay_node) == sizeof(filch_delay_item),
                "it is the private words");
 _Static_assert(_Alignof(struct filch__delay_node) <= _Alignof(filch_delay_item),

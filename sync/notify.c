@@ -1,22 +1,19 @@
-/* Notifications: a word of three states, and a list of those who wait.
- *
- *     EMPTY --notify one--> PERMIT --wait--> EMPTY          without the lock
- *     EMPTY --wait--> WAITING                               under the lock
- *     WAITING --notify, nobody is left--> EMPTY             under the lock
- *     WAITING --notify one, all have lost--> PERMIT         under the lock
+/* Notifications: a permit, and a list of those who wait, under one lock.
  *
  * Invariants, true whenever the lock is free:
- *   [waiting]    WAITING <=> the list is not empty;
- *   [no-both]    so there is no permit while somebody waits, but those whose select was decided.
+ *   [no-both]    there is no permit while somebody waits, but those whose select was decided.
  *
- * Check-then-wait. filch_notify_one() is always a read-modify-write of the word, or a section of
- * the lock, and filch_notify_all() always a section of the lock; so is putting a waiter down:
+ * Check-then-wait. filch_notify_one() and filch_notify_all() are always a section of the lock; so
+ * is putting a waiter down:
  *
  *     waiter: puts itself down; looks at the condition
  *     other:  makes the condition true; notifies
  *
- * Whichever of the two comes second in the order of the word, or of the lock, sees the other one's
- * step: the waiter sees the condition, or it is woken. [notify]
+ * Whichever of the two comes second in the order of the lock sees the other one's step: the waiter
+ * sees the condition, or it is woken. [notify]
+ *
+ * Rejected: a permit that is left and taken without the lock. It costs as many locked operations
+ * where nobody waits, and one more where somebody does, who must then keep others from leaving one.
  *
  * A waiter's `data`, when it was woken, is by whom: BY_ONE is passed on by a waiter that abandons.
  */
@@ -28,21 +25,14 @@
 #include "sync/wait_list.h"
 
 enum {
-    EMPTY,
-    PERMIT,
-    WAITING,
-};
-
-enum {
     BY_ALL,
     BY_ONE,
 };
 
 struct notify {
-    /* [notify] acq_rel: what was done before notify_one() is visible to who takes the permit. From
-     * and to WAITING only under the lock. */
-    filch_atomic_u32 state;
-    filch_spinlock lock;
+    filch_spinlock lock; /* [notify] its hand-over */
+    /* 0 or 1. Changed under the lock; also read without it, to find out whether to look. */
+    filch_atomic_u32 permit;
     struct filch__list waiters; /* guarded by the lock */
 };
 
@@ -64,60 +54,51 @@ static struct notify *notify_of(filch_notify *notify)
     return (struct notify *)(void *)notify;
 }
 
+static bool has_permit(struct notify *n)
+{
+    return filch_load_relaxed(&n->permit); /* the lock decides */
+}
+
+static bool take_permit_locked(struct notify *n)
+{
+    bool taken = has_permit(n);
+
+    if (taken)
+        filch_store_relaxed(&n->permit, 0); /* [notify] the lock orders it */
+    return taken;
+}
+
 static bool take_permit(struct notify *n)
 {
-    uint32_t state = PERMIT;
+    bool taken;
 
-    return filch_load_relaxed(&n->state) == PERMIT &&   /* the swap decides */
-           filch_cas_acq_rel(&n->state, &state, EMPTY); /* [notify] */
+    if (!has_permit(n))
+        return false;
+    filch_spinlock_lock(&n->lock);
+    taken = take_permit_locked(n);
+    filch_spinlock_unlock(&n->lock);
+    return taken;
 }
 
-/* Under the lock: takes the permit, or puts @waiter down. @self: @waiter, if it is in a select.
- * @waiter may be NULL: only looks. */
-static enum filch__enlist enlist_locked(struct notify *n, struct filch__waiter *waiter,
-                                        struct filch__waiter *self)
-{
-    uint32_t state = filch_load_relaxed(&n->state); /* the swap decides */
-
-    filch__wait_list_ready(&n->waiters);
-    while (state != WAITING) {
-        if (state == PERMIT) {
-            /* It may be gone before it is taken: a select would have claimed itself for nothing. So
-             * the word is made one that only the lock changes first. */
-            if (!filch_cas_acq_rel(&n->state, &state, WAITING)) /* [notify] */
-                continue;
-            if (!filch__wait_claim_self(self)) {
-                filch_store_release(&n->state, PERMIT); /* [notify] */
-                return FILCH__ENLIST_LOST;
-            }
-            filch_store_relaxed(&n->state, EMPTY); /* publishes nothing: who notifies does */
-            return FILCH__ENLIST_TAKEN;
-        }
-        /* Relaxed: nothing was notified that is still to be taken. */
-        if (!waiter || filch_cas_relaxed(&n->state, &state, WAITING))
-            break;
-    }
-    if (waiter)
-        filch__list_push_back(&n->waiters, &waiter->link);
-    return FILCH__ENLIST_WAITS;
-}
-
+/* Takes the permit, or puts @waiter down. @self: @waiter, if it is in a select. */
 static enum filch__enlist enlist(struct notify *n, struct filch__waiter *waiter,
                                  struct filch__waiter *self)
 {
-    enum filch__enlist done;
+    enum filch__enlist done = FILCH__ENLIST_WAITS;
 
     filch_spinlock_lock(&n->lock);
-    done = enlist_locked(n, waiter, self);
+    if (has_permit(n)) {
+        done = FILCH__ENLIST_LOST;
+        if (filch__wait_claim_self(self)) {
+            (void)take_permit_locked(n);
+            done = FILCH__ENLIST_TAKEN;
+        }
+    } else {
+        filch__wait_list_ready(&n->waiters);
+        filch__list_push_back(&n->waiters, &waiter->link);
+    }
     filch_spinlock_unlock(&n->lock);
     return done;
-}
-
-/* [waiting] */
-static void settle_locked(struct notify *n)
-{
-    if (filch__list_is_empty(&n->waiters))
-        filch_store_relaxed(&n->state, EMPTY); /* publishes nothing: who notifies does */
 }
 
 /* Return: false: somebody has taken it out before. */
@@ -127,10 +108,8 @@ static bool leave(struct notify *n, struct filch__waiter *waiter)
 
     filch_spinlock_lock(&n->lock);
     waited = !filch__waiter_was_taken(waiter);
-    if (waited) {
+    if (waited)
         filch__list_remove(&waiter->link);
-        settle_locked(n);
-    }
     filch_spinlock_unlock(&n->lock);
     return waited;
 }
@@ -147,32 +126,15 @@ static int wait_enlisted(struct notify *n, struct filch__waiter *waiter, filch_t
     return 0;
 }
 
-/* Stores the permit. Return: false: somebody waits, or one should look under the lock. */
-static bool store_permit(struct notify *n)
-{
-    uint32_t state = filch_load_relaxed(&n->state); /* the swap decides */
-
-    /* Also from PERMIT to PERMIT: who takes it must see what was done before this one. */
-    while (state != WAITING)
-        if (filch_cas_weak_acq_rel(&n->state, &state, PERMIT)) /* [notify] */
-            return true;
-    return false;
-}
-
 static void notify_one(struct notify *n)
 {
-    struct filch__waiter *waiter = NULL;
+    struct filch__waiter *waiter;
 
-    if (store_permit(n))
-        return;
     filch_spinlock_lock(&n->lock);
-    if (!store_permit(n)) {
-        waiter = filch__wait_list_pop(&n->waiters);
-        if (waiter)
-            settle_locked(n);
-        else
-            filch_store_release(&n->state, PERMIT); /* [notify] */
-    }
+    filch__wait_list_ready(&n->waiters);
+    waiter = filch__wait_list_pop(&n->waiters);
+    if (!waiter)
+        filch_store_relaxed(&n->permit, 1); /* [notify] the lock orders it */
     filch_spinlock_unlock(&n->lock);
     if (waiter)
         filch__waiter_wake_with(waiter, BY_ONE);
@@ -182,15 +144,17 @@ void filch_notify_init(filch_notify *notify)
 {
     if (!notify)
         return;
-    filch_atomic_init(&notify_of(notify)->state, EMPTY);
     filch_spinlock_init(&notify_of(notify)->lock);
+    filch_atomic_init(&notify_of(notify)->permit, 0);
     filch__list_init(&notify_of(notify)->waiters);
 }
 
 void filch_notify_fini(filch_notify *notify)
 {
-    if (notify)
-        filch_assert(filch_load_relaxed(&notify_of(notify)->state) != WAITING);
+    struct notify *n = notify_of(notify);
+
+    if (n)
+        filch_assert(!n->waiters.next || filch__list_is_empty(&n->waiters));
 }
 
 int filch_notify_one(filch_notify *notify)
@@ -216,8 +180,6 @@ int filch_notify_all(filch_notify *notify)
         filch__woken_add(&woken, waiter);
         count += count < INT_MAX;
     }
-    if (filch_load_relaxed(&n->state) == WAITING) /* only the lock changes it then */
-        settle_locked(n);
     filch_spinlock_unlock(&n->lock);
     filch__woken_wake(&woken, BY_ALL);
     return count;
@@ -234,8 +196,7 @@ int filch_notify_wait(filch_notify *notify, filch_time until)
         return 0;
     }
     if (until == FILCH_NOW)
-        return enlist(notify_of(notify), NULL, NULL) == FILCH__ENLIST_TAKEN ? 0
-                                                                            : filch__wait_give_up();
+        return filch__wait_give_up();
     filch__waiter_init(&waiter, FILCH_WAIT_NOTIFY);
     if (enlist(notify_of(notify), &waiter, NULL) == FILCH__ENLIST_TAKEN)
         return 0;

@@ -19,8 +19,11 @@
  */
 #include "sync/stream.h"
 
+#include <filch/select.h>
+
 #include "runtime/sched/worker.h"
 #include "runtime/task/task.h"
+#include "sync/chan.h"
 
 static filch_poll next_poll(filch_future *self, filch_cx *cx)
 {
@@ -145,7 +148,7 @@ static void chan_drop(filch_stream *self)
 
 int filch_chan_stream_init(filch_chan_stream *stream, filch_chan *chan, size_t item_bytes)
 {
-    if (!stream || !chan || !item_bytes)
+    if (!stream || !chan || item_bytes != chan->store.elem_bytes)
         return -EINVAL;
     filch__stream_base(&stream->base, chan_next, chan_drop, item_bytes);
     stream->chan = chan;
@@ -188,17 +191,44 @@ int filch_stream_collect(filch_stream *stream, void *items, size_t most, size_t 
     return r > 0 ? -ENOSPC : r;
 }
 
+/* The next item; a closed channel ends the wait for it. */
+static int next_while_open(filch_stream *stream, filch_chan *chan, void *item, filch_time until)
+{
+    filch_next_future next;
+    filch_case cases[2];
+    int winner;
+
+    if (filch_next_future_init(&next, stream, item) < 0)
+        return -EINVAL;
+    cases[0] = filch_case_future(&next.base);
+    cases[1] = filch_case_closed(chan);
+    winner = filch_select(cases, 2, FILCH_SELECT_ORDERED, until);
+    if (winner == 1)
+        return -EPIPE;
+    return winner < 0 ? winner : cases[0].result;
+}
+
+/* The place comes first: an item that is taken can be sent. */
 int filch_stream_forward(filch_stream *stream, filch_chan *chan, filch_time until)
 {
     uint64_t item[FILCH_STREAM_ITEM_MAX / 8];
+    filch_chan_permit permit;
     int r;
 
-    if (!filch__stream_is_fit(stream) || !chan)
+    if (!filch__stream_is_fit(stream) || !chan || chan->store.elem_bytes != stream->item_bytes)
         return -EINVAL;
-    while ((r = filch_stream_next(stream, item, until)) > 0) {
-        r = filch_chan_send(chan, item, until);
+    do {
+        r = filch_chan_reserve(chan, &permit, until);
         if (r < 0)
-            break;
-    }
+            return r;
+        r = next_while_open(stream, chan, item, until);
+        if (r > 0 && filch_chan_permit_send(&permit, item) < 0) {
+            /* The last receiver has gone meanwhile: as if it had gone a little later. */
+            if (chan->drop)
+                chan->drop(chan->drop_context, item);
+            r = -EPIPE;
+        }
+        filch_chan_permit_release(&permit);
+    } while (r > 0);
     return r;
 }

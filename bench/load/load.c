@@ -1,6 +1,7 @@
 /* load - closed-loop load generator for echo servers: one thread, epoll, depth 1.
  *
  *     load ADDR PORT CONNS BYTES SECONDS [--pid PID] [--cpu N] [--warmup S] [--reconnect] [--curve]
+ *                                          [--udp] [--idle N]
  *
  * Each of CONNS connections sends a message of BYTES, waits for all of it back, checks every byte,
  * and sends the next one. The client's own cost is kept small and equal for every server:
@@ -15,6 +16,13 @@
  * With --reconnect each connection carries one message: connect, message, answer, close, and again;
  * the latency runs from before the connect. A connection comes from a loopback address of its own
  * (127.0.0.2 onward), for one address would run out of ports while closed connections linger.
+ *
+ * With --udp each connection is a socket of its own that sends datagrams to the one port; a message
+ * is one datagram, which must come back whole. On a loopback none gets lost at depth 1.
+ *
+ * With --idle it measures twice: alone, and beside N connections that have had a message each and
+ * say nothing more, from several loopback addresses. In between it reads what they cost the server
+ * (--pid) in resident memory and page tables, each. As many as descriptors allow, if that is fewer.
  *
  * With --curve it prints a second line, percentile:microseconds, for a plot.
  *
@@ -41,6 +49,9 @@
 enum {
     OFFSETS = 4096,
     STALL_MS = 10000,
+    SETTLE_MS = 1500,        /* the server may give memory back that it does not need */
+    SPARE_DESCRIPTORS = 256, /* of server and client, beside connections */
+    PORTS = 20000,           /* that one address has for sure */
     EVENTS = 256,
     STEP_BITS = 6,
     STEPS = 1 << STEP_BITS,
@@ -62,7 +73,13 @@ struct options {
     size_t bytes;
     double seconds, warmup;
     int pid, cpu;
-    bool reconnect, curve;
+    bool reconnect, curve, udp;
+    unsigned idle;
+};
+
+/* What the server has of it. */
+struct memory {
+    uint64_t rss, page_tables;
 };
 
 struct histogram {
@@ -152,6 +169,26 @@ static double process_cpu_ns(int pid)
     return sum;
 }
 
+/* Bytes behind @key in a process's status; 0 when there are none. */
+static uint64_t status_bytes(int pid, const char *key)
+{
+    char path[64], line[256];
+    unsigned long long kib = 0;
+    snprintf(path, sizeof path, "/proc/%d/status", pid);
+    FILE *file = fopen(path, "r");
+    while (file && fgets(line, sizeof line, file))
+        if (strncmp(line, key, strlen(key)) == 0)
+            kib = strtoull(line + strlen(key), NULL, 10);
+    if (file)
+        fclose(file);
+    return kib * 1024;
+}
+
+static struct memory memory_of(int pid)
+{
+    return (struct memory){status_bytes(pid, "VmRSS:"), status_bytes(pid, "VmPTE:")};
+}
+
 static const unsigned char *message_of(const struct conn *c)
 {
     return pattern + (c->index * 31 + c->message) % OFFSETS;
@@ -205,6 +242,8 @@ static void receive(struct conn *c)
     if (memcmp(inbox, message_of(c) + c->received, (size_t)n) != 0)
         fail("connection %u, message %u: wrong bytes in [%zu, %zu)", c->index, c->message,
              c->received, c->received + (size_t)n);
+    if (opt.udp && (size_t)n < opt.bytes)
+        fail("connection %u, message %u: cut to %zd bytes", c->index, c->message, n);
     c->received += (size_t)n;
     if (c->received == opt.bytes) {
         histogram_add(&latencies, now_ns() - c->sent_at_ns);
@@ -250,24 +289,31 @@ static void connect_one(struct conn *c, unsigned index)
     int one = 1;
     c->index = index;
     c->wants_out = false;
-    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    c->fd = socket(AF_INET, (opt.udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
     if (c->fd >= 0 && opt.reconnect)
         bind_to_own_address(c);
     if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&opt.addr, sizeof opt.addr) < 0)
         fail("connection %u: %s", index, strerror(errno));
-    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (!opt.udp)
+        setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     fcntl(c->fd, F_SETFL, O_NONBLOCK);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
     if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, c->fd, &event) < 0)
         fail("epoll_ctl: %s", strerror(errno));
 }
 
-static struct conn *connect_all(void)
+/* Return: how many descriptors there may be. */
+static unsigned raise_file_limit(void)
 {
     struct rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
+    return files.rlim_cur < 1u << 30 ? (unsigned)files.rlim_cur : 1u << 30;
+}
+
+static struct conn *connect_all(void)
+{
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     struct conn *conns = calloc(opt.conns, sizeof *conns);
     if (!conns || epoll_fd < 0)
@@ -307,32 +353,76 @@ static void print_curve(void)
     putchar('\n');
 }
 
-static void measure(void)
+/* Messages for the time that the options say, after a warm-up. Return: seconds it took. */
+static double measure(void)
 {
     run_until(now_ns() + (uint64_t)(opt.warmup * 1e9));
     memset(&latencies, 0, sizeof latencies);
-    double cpu = opt.pid ? process_cpu_ns(opt.pid) : -1;
     uint64_t start = now_ns();
     run_until(start + (uint64_t)(opt.seconds * 1e9));
-    double elapsed_s = (double)(now_ns() - start) / 1e9;
-    double cpu_end = opt.pid ? process_cpu_ns(opt.pid) : -1;
     if (latencies.count == 0)
         fail("no message was answered");
+    return (double)(now_ns() - start) / 1e9;
+}
+
+static void measure_and_print(void)
+{
+    double cpu = opt.pid ? process_cpu_ns(opt.pid) : -1;
+    double elapsed_s = measure();
+    double cpu_end = opt.pid ? process_cpu_ns(opt.pid) : -1;
     printf("load conns=%u bytes=%zu msgs_s=%.0f p50_us=%.1f p99_us=%.1f p999_us=%.1f", opt.conns,
            opt.bytes, (double)latencies.count / elapsed_s, histogram_quantile_us(&latencies, 0.5),
            histogram_quantile_us(&latencies, 0.99), histogram_quantile_us(&latencies, 0.999));
     if (cpu >= 0 && cpu_end >= 0)
         printf(" server_cpu_us=%.3f", (cpu_end - cpu) / 1e3 / (double)latencies.count);
-    putchar('\n');
-    if (opt.curve)
-        print_curve();
+}
+
+/* A connection that has been served once. Not in the epoll: nothing comes. */
+static void connect_idle(unsigned index)
+{
+    struct sockaddr_in own = {.sin_family = AF_INET,
+                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + index / PORTS)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+    if (fd < 0)
+        fail("idle connection %u: %s", index, strerror(errno));
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
+    if (bind(fd, (struct sockaddr *)&own, sizeof own) < 0 ||
+        connect(fd, (struct sockaddr *)&opt.addr, sizeof opt.addr) < 0)
+        fail("idle connection %u: %s", index, strerror(errno));
+    if (send(fd, pattern, opt.bytes, MSG_NOSIGNAL) != (ssize_t)opt.bytes ||
+        recv(fd, inbox, opt.bytes, MSG_WAITALL) != (ssize_t)opt.bytes ||
+        memcmp(inbox, pattern, opt.bytes) != 0)
+        fail("idle connection %u: no answer, or a wrong one", index);
+}
+
+static void measure_beside_idle(void)
+{
+    unsigned limit = raise_file_limit(), most = limit - opt.conns - SPARE_DESCRIPTORS;
+    if (limit < 2 * SPARE_DESCRIPTORS + opt.conns)
+        fail("a limit of %u descriptors is too low", limit);
+    if (opt.idle > most)
+        opt.idle = most;
+    measure();
+    double alone_us = histogram_quantile_us(&latencies, 0.99);
+    struct memory before = memory_of(opt.pid), after;
+    for (unsigned i = 0; i < opt.idle; i++)
+        connect_idle(i);
+    run_until(now_ns() + SETTLE_MS * 1000000ull);
+    after = memory_of(opt.pid);
+    if (!before.rss || after.rss < before.rss)
+        fail("the memory of process %d is not to be read", opt.pid);
+    measure_and_print();
+    printf(" idle=%u alone_p99_us=%.1f beyond_us=%.1f rss_b=%.0f page_tables_b=%.0f", opt.idle,
+           alone_us, histogram_quantile_us(&latencies, 0.99) - alone_us,
+           (double)(after.rss - before.rss) / opt.idle,
+           ((double)after.page_tables - (double)before.page_tables) / opt.idle);
 }
 
 static void parse_options(int argc, char **argv)
 {
     if (argc < 6)
         fail("usage: load ADDR PORT CONNS BYTES SECONDS [--pid PID] [--cpu N] [--warmup S] "
-             "[--reconnect] [--curve]");
+             "[--reconnect] [--curve] [--udp] [--idle N]");
     opt = (struct options){.cpu = -1, .warmup = 0.3};
     opt.addr.sin_family = AF_INET;
     opt.addr.sin_port = htons((uint16_t)atoi(argv[2]));
@@ -345,10 +435,14 @@ static void parse_options(int argc, char **argv)
         const char *value = i + 1 < argc ? argv[i + 1] : "";
         if (strcmp(argv[i], "--reconnect") == 0)
             opt.reconnect = true;
+        else if (strcmp(argv[i], "--udp") == 0)
+            opt.udp = true;
         else if (strcmp(argv[i], "--curve") == 0)
             opt.curve = true;
         else if (strcmp(argv[i], "--pid") == 0)
             opt.pid = atoi(value), i++;
+        else if (strcmp(argv[i], "--idle") == 0)
+            opt.idle = (unsigned)atoi(value), i++;
         else if (strcmp(argv[i], "--cpu") == 0)
             opt.cpu = atoi(value), i++;
         else if (strcmp(argv[i], "--warmup") == 0)
@@ -358,6 +452,8 @@ static void parse_options(int argc, char **argv)
     }
     if (opt.conns == 0 || opt.bytes == 0)
         fail("CONNS and BYTES must be at least 1");
+    if (opt.idle && (!opt.pid || opt.udp || opt.reconnect))
+        fail("--idle needs --pid, and connections that stay");
 }
 
 static void pin_to_cpu(int cpu)
@@ -374,10 +470,17 @@ int main(int argc, char **argv)
     parse_options(argc, argv);
     if (opt.cpu >= 0)
         pin_to_cpu(opt.cpu);
+    raise_file_limit();
     make_pattern();
     struct conn *conns = connect_all();
     for (unsigned i = 0; i < opt.conns; i++)
         begin_message(&conns[i]);
-    measure();
+    if (opt.idle)
+        measure_beside_idle();
+    else
+        measure_and_print();
+    putchar('\n');
+    if (opt.curve)
+        print_curve();
     return 0;
 }

@@ -59,6 +59,7 @@ typedef int (*filch_fn)(void *arg);
 typedef struct filch_runtime filch_runtime;
 typedef struct filch_task filch_task;
 typedef struct filch_blocking_class filch_blocking_class;
+typedef struct filch_group filch_group;
 
 FILCH_BEGIN_DECLS
 

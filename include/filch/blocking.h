@@ -71,6 +71,25 @@ FILCH_API FILCH_MUST_CHECK int filch_blocking_run(filch_fn fn, void *arg,
                                                   const filch_task_opts *opts, int *ret_result,
                                                   filch_time until);
 
+/**
+ * filch_block_in_place() - call something that blocks its thread, and have others go on meanwhile
+ * @fn:         called at once, on the caller's own stack
+ * @arg:        passed to @fn
+ * @ret_result: what @fn returned; may be NULL
+ *
+ * For a call that may block for milliseconds in the middle of a task: it needs no copy of what it
+ * works on and no other thread's stack, as filch_blocking_run() does. What waits behind the task is
+ * offered to other workers before @fn is called, and a spare worker takes the place of this one
+ * while it lasts, if there may be one (filch_runtime_opts.spare_workers). Pinned tasks of the same
+ * worker wait, as does everything in a runtime that has neither another worker nor a spare one.
+ * Costs a few microseconds; not worth it for less. @fn must not suspend (it aborts) nor read under
+ * RCU; it may call itself filch_block_in_place(), which then only calls.
+ *
+ * Thread-safety: tasks; elsewhere it only calls @fn. Suspends: no. Cancellation point: no.
+ * Return: 0; -EINVAL (@fn is NULL).
+ */
+FILCH_API int filch_block_in_place(filch_fn fn, void *arg, int *ret_result);
+
 typedef struct filch_blocking_class_opts {
     /* Shown in statistics; at most 31 bytes. Copied. */
     const char *name;

@@ -2,17 +2,33 @@
 #ifndef FILCH_FILCH_H
 #define FILCH_FILCH_H
 
+#include <filch/addr.h>
 #include <filch/async.h>
 #include <filch/barrier.h>
 #include <filch/base.h>
 #include <filch/blocking.h>
+#include <filch/broadcast.h>
+#include <filch/buffered.h>
 #include <filch/cancel.h>
 #include <filch/chan.h>
 #include <filch/combine.h>
 #include <filch/cond.h>
+#include <filch/copy.h>
 #include <filch/delay_queue.h>
+#include <filch/error.h>
+#include <filch/dns.h>
+#include <filch/duplex.h>
+#include <filch/fd.h>
+#include <filch/file.h>
+#include <filch/file_batch.h>
+#include <filch/file_watch.h>
 #include <filch/flight.h>
+#include <filch/fork.h>
+#include <filch/frame.h>
 #include <filch/future.h>
+#include <filch/group.h>
+#include <filch/inherited.h>
+#include <filch/io.h>
 #include <filch/join.h>
 #include <filch/join_set.h>
 #include <filch/limiter.h>
@@ -21,6 +37,11 @@
 #include <filch/mutex.h>
 #include <filch/notify.h>
 #include <filch/once.h>
+#include <filch/oneshot.h>
+#include <filch/process.h>
+#include <filch/parallel.h>
+#include <filch/pipe.h>
+#include <filch/pipeline.h>
 #include <filch/rcu.h>
 #include <filch/retry.h>
 #include <filch/runtime.h>
@@ -28,11 +49,18 @@
 #include <filch/scope.h>
 #include <filch/select.h>
 #include <filch/semaphore.h>
+#include <filch/signal.h>
 #include <filch/stream.h>
+#include <filch/stream_io.h>
 #include <filch/task.h>
 #include <filch/tcp.h>
+#include <filch/tcp_stream.h>
 #include <filch/time.h>
 #include <filch/tracker.h>
+#include <filch/udp.h>
+#include <filch/unix.h>
+#include <filch/unix_stream.h>
 #include <filch/waitgroup.h>
+#include <filch/watch.h>
 
 #endif

@@ -70,7 +70,8 @@ static inline bool filch__rcu_add(int n)
 /**
  * filch_rcu_read_begin() - begin a read section
  *
- * Thread-safety: tasks, futures, registered threads that are online; aborts elsewhere.
+ * Thread-safety: tasks, futures, registered threads that are online; aborts elsewhere, also within
+ * filch_block_in_place().
  * Suspends: no, and nothing may until filch_rcu_read_end().
  */
 static inline void filch_rcu_read_begin(void)

@@ -18,6 +18,18 @@
  * exec, exit, or start a runtime of its own with new objects; if it was in a task or job it must
  * not return from its body, which aborts. The rules of POSIX for a child of a process with threads
  * hold besides. vfork and posix_spawn are not concerned.
+ *
+ * Stuck workers. A task that computes for long, blocks in a system call or waits for a pthread
+ * mutex holds its worker up. Other workers take over what is queued behind it, its timers and its
+ * I/O, within a millisecond or so while one of them is parked. If they are stuck themselves, a
+ * watch (thread filch-m0, every 10 ms while anything runs) sees to it that others get on: a worker
+ * whose thread sleeps is made up for by a spare one, and when all the rest compute there is one
+ * spare worker besides. Tasks that were spawned pinned to the stuck worker wait. Spare workers have
+ * threads named like those of workers; they sit out when they are not needed any more. So more
+ * tasks may run at a time than there are workers; in a runtime with one worker only if
+ * @spare_workers says so: there, without, no two tasks ever run at once. A runtime whose number of
+ * workers was not given looks at the CPU quota every second, and lets some sit out while it allows
+ * fewer.
  */
 #ifndef FILCH_RUNTIME_H
 #define FILCH_RUNTIME_H
@@ -27,6 +39,16 @@
 #include <filch/task.h>
 
 FILCH_BEGIN_DECLS
+
+/* As a number of spare workers. */
+#define FILCH_NO_SPARES 0xffffffffu
+
+/* How a runtime talks to the kernel about descriptors: see filch_engine(). */
+typedef enum filch_engine_choice {
+    FILCH_ENGINE_AUTO = 0, /* io_uring where the kernel allows it, else epoll */
+    FILCH_ENGINE_URING,    /* io_uring, or the start fails and says why */
+    FILCH_ENGINE_EPOLL,
+} filch_engine_choice;
 
 /* How to start. All zero, or a NULL pointer to it, gives the defaults. */
 typedef struct filch_runtime_opts {
@@ -41,7 +63,7 @@ typedef struct filch_runtime_opts {
      * system's minimum for threads (sysconf(_SC_THREAD_STACK_MIN)) is refused. */
     size_t blocking_stack_bytes;
     /* How long a worker that ran out of work polls before it parks. 0: 30 us; FILCH_NEVER: not at
-     * all. */
+     * all. Where a CPU quota was used up early in the last seconds nobody polls. */
     filch_time spin_ns;
     /* Submission queue entries per worker's ring. 0: 256. Rings get smaller by themselves where
      * memory is locked short. */
@@ -50,6 +72,11 @@ typedef struct filch_runtime_opts {
      * neither do at once nor poll: those on files and the like, and all others. 0: 4. */
     unsigned io_threads_bounded;
     unsigned io_threads_unbounded;
+    /* Buffers of each worker for streams (filch/tcp_stream.h), made when the first one is opened
+     * there: their number, rounded up to a power of two, 32768 at most; 0: 4096. And their size, 64
+     * to 1 MiB; 0: 16 KiB. They are address space, of which what is used costs memory. */
+    unsigned recv_buffers;
+    size_t recv_buffer_bytes;
     /* Takes the runtime's messages. NULL: as filch_log_set() says. Must work until shutdown has
      * returned 0; @log_arg is passed to it. */
     filch_log_fn log;
@@ -57,6 +84,13 @@ typedef struct filch_runtime_opts {
     /* First part of the threads' names, "filch" when NULL: workers are filch-w0, filch-w1,
      * blocking threads filch-b0 and so on. Cut so that a name has at most 15 bytes. Copied. */
     const char *thread_name;
+    /* Most workers that may be called in, beyond @workers, for those that are stuck: see the
+     * section Stuck workers above. 0: as many as @workers, but none beside a single one;
+     * FILCH_NO_SPARES: none. */
+    unsigned spare_workers;
+    /* True: no worker touches the I/O of another that is stuck in a task, which then waits for it.
+     * Else that costs the stuck thread an interruption by membarrier(2) now and then. */
+    bool no_rescue;
     /* Called on each worker and blocking thread, when it starts before anything else, and as the
      * last thing before it ends; and on a worker before it blocks for want of work and after that.
      * Not in a task: they call nothing that suspends or needs one, and should be short, as they
@@ -70,6 +104,12 @@ typedef struct filch_runtime_opts {
      * filch_runtime_block_on(), filch_runtime_turn() and filch_runtime_shutdown(), and nowhere
      * else. @workers must be 0 or 1. See filch_runtime_turn(). */
     bool current_thread;
+    /* True: each worker's thread is bound to a CPU, of those that the thread which starts the
+     * runtime may use: a core each, before any core has two. Workers without work look for it at
+     * their neighbours first (one core, one cache, one memory, one package), as the system tells
+     * (/sys/devices/system). For machines that run nothing else; where others want the same CPU
+     * the worker waits for them. Spare workers are not bound. Ignored with current_thread. */
+    bool bind_workers;
     /* True: no handler for stack overflows is installed for this runtime. Otherwise, from the start
      * of the first such runtime to the end of the last, SIGSEGV and SIGBUS have a handler of the
      * process that names the task that overflowed its stack, on stderr, and then does what the
@@ -79,11 +119,27 @@ typedef struct filch_runtime_opts {
      * faults that it does not know; it stays in place when the runtime ends. Under AddressSanitizer
      * and ThreadSanitizer there is none, as these report overflows themselves. */
     bool no_overflow_handler;
+    /* A task that keeps a worker for this long without suspending is named in the log, once for
+     * each time that it does: its name, where it was spawned, and whether it computes or sits in a
+     * system call. Such work belongs in filch_blocking_spawn(). 0: 1 s; FILCH_NEVER: not at all.
+     * Time during which the whole process is stopped does not count, nor a task that forks (see
+     * <filch/fork.h>). Not with current_thread. */
+    filch_time hog_ns;
+    /* For tests of programs that fork (see <filch/fork.h>): true gives every fork away at once, and
+     * has many joins wait until another worker, or another turn of the same one, has run it. Slow,
+     * and finds what only goes wrong when it does not run where it was forked. With FILCH_CHAOS in
+     * the environment each runtime does so, and has tasks that become runnable go to any worker, in
+     * any order. */
+    bool chaos_forks;
+    /* The engine; see filch_engine(). Where this is FILCH_ENGINE_AUTO the environment variable
+     * FILCH_ENGINE decides, if it is set: auto, uring (or the start fails) or epoll. */
+    filch_engine_choice engine;
 } filch_runtime_opts;
 
 /* Numbers since start, summed over the workers; each is exact once the runtime is idle. */
 typedef struct filch_stats {
-    unsigned workers;
+    unsigned workers;          /* as started */
+    unsigned workers_active;   /* that take part at present: with spares, without those sent away */
     unsigned blocking_threads; /* at present, as the next two */
     unsigned blocking_running; /* blocking jobs that run */
     uint64_t blocking_queued;  /* blocking jobs that wait for a thread */
@@ -106,6 +162,13 @@ typedef struct filch_stats {
     uint64_t completions;
     uint64_t completions_reaped_by_others;
     uint64_t timers_fired;
+    /* Times that a worker was found stuck in a task that blocks, or computes; and that another one
+     * was called in. */
+    uint64_t workers_blocked;
+    uint64_t workers_hogged;
+    uint64_t workers_called_in;
+    uint64_t forks_shared;    /* forks that were put up for others, in want of work */
+    uint64_t forks_moved;     /* of those, the ones that ran in a task of their own */
     uint64_t accept_backoffs; /* pauses of listeners that ran out of descriptors or memory */
     /* Of the process, not of the runtime: task stacks that exist, used or not; those of them that
      * live tasks count on, and some that workers keep in hand; their address space, with guards. */
@@ -120,9 +183,10 @@ typedef struct filch_stats {
  * @ret_rt: gets the runtime; ended by filch_runtime_shutdown()
  *
  * Thread-safety: any plain thread; several runtimes may live in a process. Blocks shortly.
- * Return: 0; -EINVAL; -ENOMEM; -EMFILE; -EAGAIN (threads cannot be created); -ENOSYS or -EPERM
- * (io_uring is missing or refused: filch_strerror() says why and what helps). After an
- * error nothing is left: no thread, no descriptor, no memory.
+ * Return: 0; -EINVAL; -ENOMEM; -EMFILE; -EAGAIN (threads cannot be created); with io_uring
+ * or nothing (FILCH_ENGINE_URING) also -ENOSYS, -EPERM or -EACCES: it is missing or refused, and
+ * filch_strerror() says why and what helps. After an error nothing is left: no thread, no
+ * descriptor, no memory.
  */
 FILCH_API FILCH_MUST_CHECK int filch_runtime_start(const filch_runtime_opts *opts,
                                                    filch_runtime **ret_rt);
@@ -264,6 +328,24 @@ FILCH_API ssize_t filch_runtime_visit(filch_runtime *rt,
  * Logs the reason when the runtime cannot start. Return: what @fn returned; -errno of the start.
  */
 FILCH_API int filch_main(filch_fn fn, void *arg, const filch_runtime_opts *opts);
+
+/**
+ * filch_engine() - which engine a runtime has, and why
+ * @ret_reason: gets a sentence for people, such as "io_uring: setting up a ring for each worker
+ *              (io_uring_setup): Operation not permitted"; may be NULL. Valid until the end of the
+ *              runtime, as is the result
+ *
+ * There are two, with the same results and errors, operation by operation: io_uring, and epoll with
+ * blocking threads, for where io_uring is refused: container engines do so by default, some systems
+ * by sysctl kernel.io_uring_disabled, and kernels before Linux 6.0 lack what is needed. Which one
+ * it is is found out at the start by trying: rings are set up, each opcode is asked for, and one
+ * operation is carried out. With epoll a message costs two system calls, and an operation on a file
+ * that must wait for the disk costs a change of threads; filch_stats.ring_enters counts epoll_wait.
+ *
+ * Thread-safety: any thread. Suspends: no. Return: "io_uring" or "epoll"; NULL (@rt is NULL, or of
+ * the parent, in the child of a fork).
+ */
+FILCH_API const char *filch_engine(filch_runtime *rt, const char **ret_reason);
 
 /** filch_runtime_self() - the runtime of the calling task or blocking job; NULL elsewhere. */
 FILCH_API filch_runtime *filch_runtime_self(void);

@@ -85,7 +85,7 @@ FILCH_API filch_case filch_case_if(bool enabled, filch_case c);
  * @task:       the handle is consumed if the case wins with result 0, else it is still the caller's
  * @ret_result: what the body returned; may be NULL
  *
- * `result`: as filch_task_join().
+ * `result`: 0; -EDEADLK, -ESRCH, -EBUSY: see filch_task_join().
  */
 FILCH_API filch_case filch_case_join(filch_task *task, int *ret_result);
 

@@ -226,6 +226,50 @@ typedef struct filch_zip_stream {
 FILCH_API FILCH_MUST_CHECK int filch_zip_stream_init(filch_zip_stream *stream, filch_stream *a,
                                                      filch_stream *b);
 
+/* A stream of a filch_keyed_stream; in the caller's memory while it is in there. Private. */
+typedef struct filch_keyed_entry {
+    filch_stream *from;
+    void *private_link[2];
+    uint64_t private_node[6];
+} filch_keyed_entry;
+
+typedef struct filch_keyed_stream {
+    filch_stream base;
+    void *private_ring[2];
+    void *private_root;
+    size_t private_count;
+    uint64_t failed_key; /* whose the last error was; not private */
+} filch_keyed_stream;
+
+/**
+ * filch_keyed_stream_init() - the items of streams that come and go, each under a key
+ * @item_bytes: of the streams to come
+ *
+ * An item is the key, 8 bytes, directly followed by an item of the stream of that key. Each stream
+ * has its turn; those that have ended leave, and are dropped. The end comes when there is none (any
+ * more): after another insert the stream may be read on. Each read asks all of them, so this is for
+ * some hundreds, not for many thousands.
+ *
+ * Insert and remove are for the caller who reads, between two reads.
+ * Return: 0; -EINVAL (NULL; @item_bytes is 0 or more than FILCH_STREAM_ITEM_MAX).
+ */
+FILCH_API FILCH_MUST_CHECK int filch_keyed_stream_init(filch_keyed_stream *stream,
+                                                       size_t item_bytes);
+
+/** filch_keyed_stream_insert() - add a stream. @entry: borrowed until it was removed, has ended, or
+ * the drop. @from: owned on success. Return: 0; -EEXIST (the key is taken); -EINVAL (NULL; items of
+ * another size). */
+FILCH_API FILCH_MUST_CHECK int filch_keyed_stream_insert(filch_keyed_stream *stream,
+                                                         filch_keyed_entry *entry, uint64_t key,
+                                                         filch_stream *from);
+
+/** filch_keyed_stream_remove() - take a stream out; it is the caller's again, and has lost no item.
+ * Return: the stream; NULL (there is none of that key, or it has ended; NULL). */
+FILCH_API filch_stream *filch_keyed_stream_remove(filch_keyed_stream *stream, uint64_t key);
+
+/** filch_keyed_stream_count() - how many are in it. NULL: 0. */
+FILCH_API size_t filch_keyed_stream_count(const filch_keyed_stream *stream);
+
 /* ---- with time. For tasks and spawned futures: elsewhere reading them gives -EPERM. ---- */
 
 /* An item of filch_chunks_stream. */
@@ -330,9 +374,13 @@ FILCH_API FILCH_MUST_CHECK int filch_stream_for_each(filch_stream *stream,
 FILCH_API FILCH_MUST_CHECK int filch_stream_collect(filch_stream *stream, void *items, size_t most,
                                                     size_t *ret_count, filch_time until);
 
-/** filch_stream_forward() - items into a channel, waiting while it is full, up to the end. An item
- * that could not be sent (-EPIPE, -ETIMEDOUT, -ECANCELED) is lost. Return: as
- * filch_stream_for_each(). */
+/** filch_stream_forward() - items into a channel, waiting while it is full, up to the end. A place
+ * in the channel is reserved before an item is taken, and held while there is none: so no item is
+ * lost when it ends with -EPIPE, -ETIMEDOUT or -ECANCELED. The end of the items, too, is seen only
+ * when there is a place. A close ends it also while it waits for an item. If all counted receivers
+ * go at the moment an item comes, it goes to the channel's `drop`. Return: as
+ * filch_stream_for_each(); -EPIPE (closed); -EINVAL also for items that are not as large as the
+ * channel's messages. */
 FILCH_API FILCH_MUST_CHECK int filch_stream_forward(filch_stream *stream, filch_chan *chan,
                                                     filch_time until);
 

@@ -41,6 +41,9 @@
 
 FILCH_BEGIN_DECLS
 
+/* As a group: none, whatever the spawning task is in. */
+#define FILCH_NO_GROUP ((filch_group *)1)
+
 /* How to spawn. All zero, or a NULL pointer to it, gives the defaults. */
 typedef struct filch_task_opts {
     /* Shown in dumps and by filch_task_name(). Borrowed: must outlive the task (a literal does). */
@@ -69,8 +72,14 @@ typedef struct filch_task_opts {
      * state per thread (OpenSSL's error queue, a locale). No other worker ever helps it out: while
      * its worker is held up by another task, it waits. Tasks only: not for blocking jobs. */
     bool pinned;
-    /* Which worker a pinned task gets: 1 to filch_stats.workers; 0: the next one in turn. */
+    /* On which worker the task begins: 1 to filch_stats.workers. 0: a pinned one on the next in
+     * turn, others where there is room. One that is not pinned may go on elsewhere once it has
+     * begun; until then it waits for that worker, as pinned ones do. Tasks only; not with a group.
+     */
     unsigned worker;
+    /* The group that the task is in, see <filch/group.h>. NULL: that of the task that spawns it, if
+     * any; FILCH_NO_GROUP: none. For tasks that are not pinned, and futures. */
+    filch_group *group;
     /* The task is cancelled when this is; a reference is kept while it lives. NULL: none. See
      * <filch/cancel.h>. Not for futures. */
     struct filch_token *token;
@@ -165,6 +174,23 @@ FILCH_API const char *filch_task_name(const filch_task *task);
  * For loops that compute. Thread-safety: tasks and blocking jobs; false elsewhere. Suspends: no.
  */
 FILCH_API bool filch_task_is_cancelled(void);
+
+/**
+ * filch_task_stack_left() - bytes that the running task has left of its stack, this call's aside
+ *
+ * For code that recurses, or calls what needs much. Thread-safety: any. Suspends: no.
+ * Return: bytes; SIZE_MAX outside of tasks with a stack of their own.
+ */
+FILCH_API size_t filch_task_stack_left(void);
+
+/**
+ * filch_should_yield() - has the running task had its share?
+ *
+ * For loops that compute: true once a task has done more than 128 operations without suspending, or
+ * has run for some 10 ms; then filch_task_yield() is due. It stays true until the task suspends.
+ * Costs a few loads. Thread-safety: tasks; false elsewhere. Suspends: no.
+ */
+FILCH_API bool filch_should_yield(void);
 
 /**
  * filch_task_yield() - let other tasks run

@@ -18,16 +18,15 @@
 
 #include <sys/uio.h>
 
+#include <filch/addr.h>
 #include <filch/base.h>
+#include <filch/io.h>
 #include <filch/select.h>
 
 FILCH_BEGIN_DECLS
 
 typedef struct filch_listener filch_listener;
 typedef struct filch_tcp filch_tcp;
-
-/* Room for any address as text, with its port and a NUL. */
-#define FILCH_ADDR_BYTES 64
 
 /* Options of a connection or a listener. Each has a number as its value: of type bool (0 or 1), a
  * count, bytes, or a span of time in nanoseconds (rounded up to the kernel's unit, which is given).
@@ -242,6 +241,21 @@ FILCH_API FILCH_MUST_CHECK ssize_t filch_tcp_write(filch_tcp *conn, const void *
                                                    filch_time until);
 
 /**
+ * filch_tcp_write_zero_copy() - write some bytes out of @buf, without a copy where that pays
+ *
+ * For large buffers that go to a network device: it returns when the kernel has let go of @buf,
+ * which is when the peer has acknowledged what was sent. Below 32 KiB, in plain threads, and once
+ * the kernel has copied all the same four times in a row (as the loopback makes it), it is
+ * filch_tcp_write().
+ *
+ * Suspends: yes. Cancellation point: yes; what was sent before is returned. A time limit or a
+ * cancel cannot take back what is on its way, nor can filch_tcp_close(): the call returns when that
+ * was acknowledged, or given up (FILCH_TCP_USER_TIMEOUT). Return: as filch_tcp_write().
+ */
+FILCH_API FILCH_MUST_CHECK ssize_t filch_tcp_write_zero_copy(filch_tcp *conn, const void *buf,
+                                                             size_t bytes, filch_time until);
+
+/**
  * filch_tcp_write_all() - write all of it
  * @ret_done: bytes written, set also on failure; may be NULL
  *
@@ -306,6 +320,17 @@ FILCH_API int filch_tcp_peer_addr(filch_tcp *conn, char *ret_text);
  * never a cancellation point. Return: 0; -EBADF (already closed).
  */
 FILCH_API int filch_tcp_close(filch_tcp *conn);
+
+/** filch_tcp_reader() - a reader of a connection, which is borrowed. NULL: a reader whose reads
+ * give -EINVAL. */
+FILCH_API filch_reader filch_tcp_reader(filch_tcp *conn);
+
+/** filch_tcp_writer() - a writer of a connection, which is borrowed; finish is
+ * filch_tcp_shutdown_write(). NULL: a writer whose calls give -EINVAL. */
+FILCH_API filch_writer filch_tcp_writer(filch_tcp *conn);
+
+/** filch_tcp_io() - both. */
+FILCH_API filch_io filch_tcp_io(filch_tcp *conn);
 
 /**
  * filch_case_readable() - a connection with something to read, as a case of a select

@@ -1,4 +1,5 @@
-/* Listeners.
+/* Listeners: what accepts descriptors, whatever the kind of stream socket. For the functions with a
+ * type see tcp_listener.c and unix_listener.c.
  *
  * One multishot accept per listener is in flight while anybody waits: the kernel posts a completion
  * for each connection, whoever reaps it puts the descriptor into the listener's queue and wakes a
@@ -25,14 +26,14 @@
 
 #include <filch/time.h>
 
-#include "io/net/addr.h"
+#include "io/net/listener.h"
 #include "io/net/socket.h"
-#include "io/uring/lane.h"
+#include "io/lane.h"
+#include "io/op_list.h"
 #include "runtime/base/list.h"
 #include "runtime/base/spinlock.h"
 #include "runtime/task/task.h"
 
-#define BACKLOG_DEFAULT 1024
 #define UNCLAIMED_MAX 64
 #define UNCLAIMED_MIN 16
 /* Room for what the kernel had posted before the cancel reached it: as many as it lets wait at
@@ -40,6 +41,7 @@
 #define QUEUE_SLOTS 8192
 #define BACKOFF_MIN (5 * FILCH_MILLISECOND)
 #define BACKOFF_MAX FILCH_SECOND
+#define PAUSE_MAX (50 * FILCH_MILLISECOND)
 #define NOTHING INT_MIN
 
 #ifndef IORING_ACCEPT_MULTISHOT
@@ -47,8 +49,9 @@
 #endif
 
 /* Everything below `lock` is guarded by it. */
-struct filch_listener {
+struct filch__listener {
     alignas(FILCH_CACHELINE) struct filch__fd fd;
+    uint64_t name; /* for who closes it */
     struct filch__op op;
     filch_spinlock lock;
     struct filch__list waiters;
@@ -63,35 +66,14 @@ struct filch_listener {
 };
 
 static struct filch__pool listener_pool = {
-    .object_bytes = sizeof(struct filch_listener),
-    .link_offset = offsetof(struct filch_listener, fd.next),
+    .object_bytes = sizeof(struct filch__listener),
+    .link_offset = offsetof(struct filch__listener, fd.next),
     .forked = filch__fd_forked,
 };
 
-static int open_socket(const struct filch__addr *addr, const filch_listener_opts *opts)
+int filch__listener_wrap(int fd, bool lingers, uint64_t name, void **ret_handle)
 {
-    int fd = filch__socket_new(addr, true, opts->device, opts->settings, opts->setting_count);
-    int r = 0;
-
-    if (fd < 0)
-        return fd;
-    if (opts->delay)
-        r = filch__option_set(fd, FILCH_TCP_NODELAY, false);
-    if (r == 0 && opts->reuse_port)
-        r = filch__option_set(fd, FILCH_TCP_REUSE_PORT, true);
-    if (r == 0 && (bind(fd, &addr->any, addr->bytes) < 0 ||
-                   listen(fd, opts->backlog > 0 ? opts->backlog : BACKLOG_DEFAULT) < 0))
-        r = -errno;
-    if (r == 0)
-        return fd;
-    close(fd);
-    return r;
-}
-
-/* A handle for a listening socket. Return: 0; -ENOMEM. */
-static int wrap(int fd, filch_listener **ret_listener)
-{
-    filch_listener *listener = filch__pool_take(&listener_pool);
+    struct filch__listener *listener = filch__pool_take(&listener_pool);
 
     if (!listener)
         return -ENOMEM;
@@ -109,41 +91,14 @@ static int wrap(int fd, filch_listener **ret_listener)
     listener->error = 0;
     listener->backoff_ns = 0;
     listener->backoff_until = 0;
-    *ret_listener = filch__fd_open(&listener->fd, fd);
-    if (filch__option_lingers(fd))
+    listener->name = name;
+    *ret_handle = filch__fd_open(&listener->fd, fd);
+    if (lingers)
         filch__fd_note_lingers(&listener->fd);
     return 0;
 }
 
-int filch_listener_open(const char *text, const filch_listener_opts *opts,
-                        filch_listener **ret_listener)
-{
-    static const filch_listener_opts none;
-    struct filch__addr addr;
-    int fd, r;
-
-    if (!ret_listener || filch__addr_parse(text, &addr) < 0)
-        return -EINVAL;
-    fd = open_socket(&addr, opts ? opts : &none);
-    if (fd < 0)
-        return fd;
-    r = wrap(fd, ret_listener);
-    if (r < 0)
-        close(fd);
-    return r;
-}
-
-int filch_listener_adopt(int fd, filch_listener **ret_listener)
-{
-    int r;
-
-    if (!ret_listener)
-        return -EINVAL;
-    r = filch__socket_adopt(fd, true);
-    return r < 0 ? r : wrap(fd, ret_listener);
-}
-
-static struct filch__waiter *pop_waiter_locked(filch_listener *listener)
+static struct filch__waiter *pop_waiter_locked(struct filch__listener *listener)
 {
     struct filch__list *link;
 
@@ -183,7 +138,7 @@ static enum end meaning(int error)
 }
 
 /* The accept has ended with an error. */
-static void note_error_locked(filch_listener *listener, int error)
+static void note_error_locked(struct filch__listener *listener, int error)
 {
     switch (meaning(error)) {
     case END_AGAIN:
@@ -205,7 +160,7 @@ static void note_error_locked(filch_listener *listener, int error)
 }
 
 /* Keeps a connection. False: there is no room, the caller closes it. */
-static bool push_locked(filch_listener *listener, int fd)
+static bool push_locked(struct filch__listener *listener, int fd)
 {
     listener->backoff_ns = 0;
     if (listener->count == QUEUE_SLOTS)
@@ -216,15 +171,17 @@ static bool push_locked(filch_listener *listener, int fd)
 
 /* The completions of one accept may be reaped by several workers, and the last be handled first:
  * each of them keeps the listener. */
-static void keep(struct filch__op *op)
+static void keep(struct filch__op *op, int res, unsigned flags)
 {
-    filch__fd_ref(&filch_container_of(op, filch_listener, op)->fd);
+    (void)res;
+    (void)flags;
+    filch__fd_ref(&filch_container_of(op, struct filch__listener, op)->fd);
 }
 
 /* A completion of the accept, on whichever worker reaped it. */
 static void accepted(struct filch__op *op, int res, unsigned flags)
 {
-    filch_listener *listener = filch_container_of(op, filch_listener, op);
+    struct filch__listener *listener = filch_container_of(op, struct filch__listener, op);
     bool last = !(flags & IORING_CQE_F_MORE);
     bool kept = true, cancel;
     struct filch__waiter *waiter;
@@ -252,7 +209,7 @@ static void accepted(struct filch__op *op, int res, unsigned flags)
 }
 
 /* Puts the accept into flight; `armed` was set by the caller, under the lock. */
-static void arm(filch_listener *listener)
+static void arm(struct filch__listener *listener)
 {
     struct filch__lane *lane;
     struct io_uring_sqe *sqe = filch__op_begin(&listener->op, &lane);
@@ -268,7 +225,7 @@ static void arm(filch_listener *listener)
 
 /* Takes the oldest connection, or the error that there was instead. Return: descriptor; -errno;
  * NOTHING. */
-static int take_locked(filch_listener *listener)
+static int take_locked(struct filch__listener *listener)
 {
     int fd = NOTHING;
 
@@ -284,7 +241,7 @@ static int take_locked(filch_listener *listener)
 }
 
 /* Is it time to arm the accept? Then the caller must. */
-static bool claim_arming_locked(filch_listener *listener)
+static bool claim_arming_locked(struct filch__listener *listener)
 {
     if (listener->armed || listener->count > UNCLAIMED_MIN || filch__fd_is_closing(&listener->fd) ||
         (listener->backoff_until && filch_now() < listener->backoff_until))
@@ -295,7 +252,7 @@ static bool claim_arming_locked(filch_listener *listener)
 }
 
 /* A waiter leaves without a connection. */
-static void leave_locked(filch_listener *listener, struct filch__waiter *waiter,
+static void leave_locked(struct filch__listener *listener, struct filch__waiter *waiter,
                          struct filch__waiter **ret_next)
 {
     filch__list_remove(&waiter->link);
@@ -303,7 +260,7 @@ static void leave_locked(filch_listener *listener, struct filch__waiter *waiter,
 }
 
 /* Waits until there may be something. The lock is held on entry, free on return. */
-static int wait_unlock(filch_listener *listener, filch_time until)
+static int wait_unlock(struct filch__listener *listener, filch_time until)
 {
     filch_time pause = listener->armed ? FILCH_NEVER : listener->backoff_until;
     filch_time first = pause < until ? pause : until;
@@ -336,7 +293,7 @@ static int wait_unlock(filch_listener *listener, filch_time until)
 }
 
 /* An error is for one caller. The next one tries for itself. */
-static int pass_on(filch_listener *listener, int error)
+static int pass_on(struct filch__listener *listener, int error)
 {
     struct filch__waiter *next;
 
@@ -348,7 +305,7 @@ static int pass_on(filch_listener *listener, int error)
     return error;
 }
 
-static int accept_in_task(filch_listener *listener, filch_time until)
+static int accept_in_task(struct filch__listener *listener, filch_time until)
 {
     for (;;) {
         int fd, r;
@@ -391,7 +348,7 @@ static int accept_shortly(int listen_fd)
     return fd < 0 ? -errno : fd;
 }
 
-static int accept_in_thread(filch_listener *listener, filch_time until)
+static int accept_in_thread(struct filch__listener *listener, filch_time until)
 {
     filch_time pause = BACKOFF_MIN;
 
@@ -423,38 +380,85 @@ static int accept_in_thread(filch_listener *listener, filch_time until)
     }
 }
 
-int filch_listener_accept(filch_listener *handle, filch_tcp **ret_conn, filch_time until)
+int filch__listener_accept(const void *handle, bool *ret_lingers, filch_time until)
 {
     struct filch__fd *object;
-    filch_listener *listener;
-    int fd, r;
+    struct filch__listener *listener;
+    int fd, r = filch__fd_enter(handle, &object);
 
-    if (!ret_conn)
-        return -EINVAL;
-    r = filch__fd_enter(handle, &object);
     if (r < 0)
         return r;
-    listener = filch_container_of(object, filch_listener, fd);
+    listener = filch_container_of(object, struct filch__listener, fd);
     fd = filch__in_stackful_task() ? accept_in_task(listener, until)
                                    : accept_in_thread(listener, until);
-    r = fd < 0 ? fd : filch__tcp_wrap(fd, filch_load_relaxed(&object->lingers), ret_conn);
-    if (fd >= 0 && r < 0)
-        close(fd);
+    *ret_lingers = filch_load_relaxed(&object->lingers);
     filch__fd_leave(object);
-    if (r == 0)
-        filch__coop();
-    return r;
+    return fd;
+}
+
+int filch__listener_take(const void *handle, bool *ret_lingers)
+{
+    struct filch__fd *object;
+    struct filch__listener *listener;
+    int fd, r = filch__fd_enter(handle, &object);
+
+    if (r < 0)
+        return r;
+    listener = filch_container_of(object, struct filch__listener, fd);
+    filch_spinlock_lock(&listener->lock);
+    fd = take_locked(listener);
+    filch_spinlock_unlock(&listener->lock);
+    if (fd == NOTHING)
+        fd = -EAGAIN;
+    else if (fd < 0)
+        fd = pass_on(listener, fd);
+    *ret_lingers = filch_load_relaxed(&object->lingers);
+    filch__fd_leave(object);
+    return fd;
+}
+
+/* To the front of the queue. Return: 0; -ENOSPC: there is no room. */
+static int push_front(struct filch__listener *listener, int fd)
+{
+    struct filch__waiter *waiter = NULL;
+    bool room;
+
+    filch_spinlock_lock(&listener->lock);
+    room = listener->count < QUEUE_SLOTS;
+    if (room) {
+        listener->head = (listener->head + QUEUE_SLOTS - 1) % QUEUE_SLOTS;
+        listener->queue[listener->head] = fd;
+        listener->count++;
+        waiter = pop_waiter_locked(listener);
+    }
+    filch_spinlock_unlock(&listener->lock);
+    if (waiter)
+        filch__waiter_wake(waiter);
+    return room ? 0 : -ENOSPC;
+}
+
+void filch__listener_give_back(const void *handle, int fd)
+{
+    struct filch__fd *object;
+    int r = filch__fd_enter(handle, &object);
+
+    if (r == 0) {
+        r = push_front(filch_container_of(object, struct filch__listener, fd), fd);
+        filch__fd_leave(object);
+    }
+    if (r < 0)
+        close(fd);
 }
 
 /* Nothing is taken for it, so that nothing can be lost; in a pause accept() knows what to do. */
-static bool is_ready_locked(const filch_listener *listener)
+static bool is_ready_locked(const struct filch__listener *listener)
 {
     return listener->count || listener->error || (!listener->armed && listener->backoff_until);
 }
 
 bool filch__listener_is_ready(struct filch__fd *object)
 {
-    filch_listener *listener = filch_container_of(object, filch_listener, fd);
+    struct filch__listener *listener = filch_container_of(object, struct filch__listener, fd);
     bool ready;
 
     filch_spinlock_lock(&listener->lock);
@@ -465,7 +469,7 @@ bool filch__listener_is_ready(struct filch__fd *object)
 
 int filch__listener_enlist(struct filch__fd *object, struct filch__waiter *waiter)
 {
-    filch_listener *listener = filch_container_of(object, filch_listener, fd);
+    struct filch__listener *listener = filch_container_of(object, struct filch__listener, fd);
     bool ready, arms = false;
 
     filch_spinlock_lock(&listener->lock);
@@ -482,7 +486,7 @@ int filch__listener_enlist(struct filch__fd *object, struct filch__waiter *waite
 
 void filch__listener_delist(struct filch__fd *object, struct filch__waiter *waiter)
 {
-    filch_listener *listener = filch_container_of(object, filch_listener, fd);
+    struct filch__listener *listener = filch_container_of(object, struct filch__listener, fd);
     struct filch__waiter *next = NULL;
 
     filch_spinlock_lock(&listener->lock);
@@ -493,18 +497,8 @@ void filch__listener_delist(struct filch__fd *object, struct filch__waiter *wait
         filch__waiter_wake(next);
 }
 
-static int local_name(int fd, struct sockaddr *addr, socklen_t *bytes)
-{
-    return getsockname(fd, addr, bytes);
-}
-
-int filch_listener_addr(filch_listener *listener, char *ret_text)
-{
-    return filch__socket_name(listener, local_name, ret_text);
-}
-
 /* Sends everybody away. */
-static void release_waiters(filch_listener *listener)
+static void release_waiters(struct filch__listener *listener)
 {
     struct filch__waiter *waiter;
 
@@ -517,7 +511,7 @@ static void release_waiters(filch_listener *listener)
     } while (waiter);
 }
 
-static void close_unclaimed(filch_listener *listener)
+static void close_unclaimed(struct filch__listener *listener)
 {
     for (; listener->count; listener->count--) {
         close(listener->queue[listener->head]);
@@ -527,10 +521,32 @@ static void close_unclaimed(filch_listener *listener)
     listener->queue = NULL;
 }
 
-int filch_listener_close(filch_listener *handle)
+/* To an accept that does not wait the kernel says that there is nothing, also after the shutdown of
+ * a Unix socket. When the op is the only user left nobody is still arming it. The kernel may miss a
+ * cancel, so it is repeated. */
+static void end_accept(struct filch__listener *listener)
+{
+    filch_time pause = FILCH_MILLISECOND;
+    unsigned users;
+
+    while ((users = filch__fd_users(&listener->fd)) > 0) {
+        bool armed;
+
+        filch_spinlock_lock(&listener->lock);
+        armed = listener->armed;
+        filch_spinlock_unlock(&listener->lock);
+        if (users == 1 && armed)
+            filch__op_cancel(&listener->op);
+        filch__op_pause(pause);
+        if (pause < PAUSE_MAX)
+            pause *= 2;
+    }
+}
+
+int filch__listener_close(void *handle, void (*farewell)(int fd, uint64_t name))
 {
     struct filch__fd *object;
-    filch_listener *listener;
+    struct filch__listener *listener;
     int r;
 
     if (!handle)
@@ -538,10 +554,14 @@ int filch_listener_close(filch_listener *handle)
     r = filch__fd_close_begin(handle, &object);
     if (r < 0)
         return r;
-    listener = filch_container_of(object, filch_listener, fd);
+    listener = filch_container_of(object, struct filch__listener, fd);
     release_waiters(listener);
+    if (farewell)
+        end_accept(listener);
     filch__fd_wait_users(object);
     close_unclaimed(listener);
+    if (farewell)
+        farewell(object->fd, listener->name);
     filch__fd_close_end(object, &listener_pool);
     return 0;
 }

@@ -1,11 +1,13 @@
-/* Readiness as a case of a select: connections by a poll op, listeners by their queue.
+/* Readiness as a case of a select: sockets and other descriptors by a poll op, listeners by their
+ * queue.
  *
  *     enlist    stages a poll op, which lives on the heap, and becomes a user of the descriptor
  *     reaper    claims the waiter; sets `done`, after which the op may be gone; wakes the waiter,
  *               or, if it has lost, the task, which may be waiting in delist
  *     delist    asks the kernel to end the op until it has; frees it; ceases to be a user
  *
- * So closing waits until the select has left, which it makes happen: its shutdown(2) ends the op.
+ * So closing waits until the select has left, which it makes happen: its shutdown(2) ends the op,
+ * or, of what is no socket of ours, a cancel, for which the op is in the object's list.
  * Nothing is read, written or accepted here.
  *
  * What is ready when looked at needs no op: poll(2) without waiting answers that.
@@ -17,21 +19,25 @@
 
 #include <filch/select.h>
 
+#include "io/fd_wait.h"
+#include "io/fs/watch.h"
+#include "io/net/listener.h"
 #include "io/net/socket.h"
-#include "io/uring/lane.h"
+#include "io/lane.h"
 #include "sync/case.h"
 
 struct ready {
     struct filch__op op;
     struct filch__fd *object;
     struct filch__waiter *waiter;
+    struct filch__op_list *list; /* NULL: a socket of ours */
+    struct filch__listed_op listed;
+    unsigned *ret_events; /* NULL: nobody asks */
 };
 
 static bool is_ready(int fd, short events)
 {
-    struct pollfd poll_fd = {.fd = fd, .events = events};
-
-    return poll(&poll_fd, 1, 0) > 0;
+    return filch__fd_look(fd, (unsigned)events) != 0;
 }
 
 static bool win(filch_case *c, int result)
@@ -57,9 +63,9 @@ static int leave(struct filch__fd *object)
     return result;
 }
 
-/* ---- connections ---- */
+/* ---- sockets ---- */
 
-static bool conn_try(filch_case *c)
+static bool socket_try(filch_case *c)
 {
     struct filch__fd *object;
     int r = filch__fd_enter(c->object, &object);
@@ -73,9 +79,11 @@ static bool conn_try(filch_case *c)
 }
 
 /* There is one completion, so nothing has to be kept for others. */
-static void keep(struct filch__op *op)
+static void keep(struct filch__op *op, int res, unsigned flags)
 {
     (void)op;
+    (void)res;
+    (void)flags;
 }
 
 static void complete(struct filch__op *op, int res, unsigned flags)
@@ -88,21 +96,20 @@ static void complete(struct filch__op *op, int res, unsigned flags)
         filch__op_finish(op, res);
         return;
     }
+    op->res = res;
+    filch_plain_write(&op->res);
     filch_store_release(&op->done, 1); /* [op-done] */
     filch__waiter_wake(waiter);
 }
 
-static enum filch__enlist conn_enlist(filch_case *c, struct filch__waiter *waiter)
+/* @list: NULL: a socket of ours. */
+static enum filch__enlist poll_enlist(filch_case *c, struct filch__waiter *waiter,
+                                      struct filch__fd *object, struct filch__op_list *list)
 {
-    struct ready *ready;
+    struct ready *ready = malloc(sizeof *ready);
     struct filch__lane *lane;
-    struct filch__fd *object;
     struct io_uring_sqe *sqe;
-    int r = filch__in_stackful_task() ? filch__fd_enter(c->object, &object) : -EPERM;
 
-    if (r < 0)
-        return claim_and_win(c, waiter, r);
-    ready = malloc(sizeof *ready);
     if (!ready) {
         filch__fd_leave(object);
         return claim_and_win(c, waiter, -ENOMEM);
@@ -110,42 +117,161 @@ static enum filch__enlist conn_enlist(filch_case *c, struct filch__waiter *waite
     sqe = filch__op_begin(&ready->op, &lane);
     ready->object = object;
     ready->waiter = waiter;
+    ready->list = list;
+    ready->ret_events = c->data;
     ready->op.keep = keep;
     ready->op.complete = complete;
     io_uring_prep_poll_add(sqe, object->fd, (unsigned)c->number);
     filch__lane_commit(lane, &ready->op);
+    if (list && !filch__op_list_add(list, object, &ready->listed, &ready->op))
+        filch__op_cancel_and_wait(&ready->op);
     c->data = ready;
     return FILCH__ENLIST_WAITS;
 }
 
-static void conn_delist(filch_case *c, struct filch__waiter *waiter, bool won)
+static enum filch__enlist socket_enlist(filch_case *c, struct filch__waiter *waiter)
+{
+    struct filch__fd *object;
+    int r = filch__in_stackful_task() ? filch__fd_enter(c->object, &object) : -EPERM;
+
+    if (r < 0)
+        return claim_and_win(c, waiter, r);
+    return poll_enlist(c, waiter, object, NULL);
+}
+
+/* What a case has won. An op that the kernel gave up by itself has told nothing. */
+static int result_of(const struct ready *ready)
+{
+    int res = ready->op.res;
+
+    if (filch__fd_is_closing(ready->object))
+        return -ECANCELED;
+    if (res == -ECANCELED || res == -EINTR)
+        return FILCH__CASE_AGAIN;
+    if (!ready->list)
+        return 0; /* whatever it is: the next read or write tells */
+    if (res > 0 && ready->ret_events)
+        *ready->ret_events = (unsigned)res;
+    return res < 0 ? res : 0;
+}
+
+static void poll_delist(filch_case *c, struct filch__waiter *waiter, bool won)
 {
     struct ready *ready = c->data;
 
     (void)waiter;
     filch__op_cancel_and_wait(&ready->op); /* has ended if it won */
+    if (ready->list)
+        filch__op_list_remove(ready->list, &ready->listed);
+    filch_plain_read(&ready->op.res);
     if (won)
-        c->result = leave(ready->object);
-    else
-        filch__fd_leave(ready->object);
+        c->result = result_of(ready);
+    c->data = ready->ret_events;
+    filch__fd_leave(ready->object);
     free(ready);
 }
 
-static const struct filch__case_ops conn_ops = {
-    .try_now = conn_try,
-    .enlist = conn_enlist,
-    .delist = conn_delist,
+static const struct filch__case_ops socket_ops = {
+    .try_now = socket_try,
+    .enlist = socket_enlist,
+    .delist = poll_delist,
     .reason = FILCH_WAIT_IO,
 };
 
+filch_case filch__case_socket(void *handle, short events)
+{
+    return (filch_case){.ops = handle ? &socket_ops : NULL, .object = handle, .number = events};
+}
+
 filch_case filch_case_readable(filch_tcp *conn)
 {
-    return (filch_case){.ops = conn ? &conn_ops : NULL, .object = conn, .number = POLLIN};
+    return filch__case_socket(conn, POLLIN);
 }
 
 filch_case filch_case_writable(filch_tcp *conn)
 {
-    return (filch_case){.ops = conn ? &conn_ops : NULL, .object = conn, .number = POLLOUT};
+    return filch__case_socket(conn, POLLOUT);
+}
+
+/* ---- other descriptors ---- */
+
+static bool fd_try(filch_case *c)
+{
+    unsigned *ret_events = c->data;
+    struct filch__fd *object;
+    int r = filch__fd_enter(c->object, &object);
+
+    if (r < 0)
+        return win(c, r);
+    r = filch__fd_look(object->fd, (unsigned)c->number);
+    filch__fd_leave(object);
+    if (r > 0 && ret_events)
+        *ret_events = (unsigned)r;
+    return r && win(c, r < 0 ? r : 0);
+}
+
+static enum filch__enlist fd_enlist(filch_case *c, struct filch__waiter *waiter)
+{
+    struct filch__fd *object;
+    int r = filch__in_stackful_task() ? filch__fd_enter(c->object, &object) : -EPERM;
+
+    if (r < 0)
+        return claim_and_win(c, waiter, r);
+    return poll_enlist(c, waiter, object, &filch_container_of(object, struct filch_fd, fd)->ops);
+}
+
+static const struct filch__case_ops fd_ops = {
+    .try_now = fd_try,
+    .enlist = fd_enlist,
+    .delist = poll_delist,
+    .reason = FILCH_WAIT_IO,
+};
+
+filch_case filch_case_fd(filch_fd *fd, unsigned events, unsigned *ret_events)
+{
+    bool valid = fd && filch__fd_events_are_valid(events);
+
+    return (filch_case){
+        .ops = valid ? &fd_ops : NULL, .object = fd, .data = ret_events, .number = events};
+}
+
+/* ---- watches of files: a change may have been read already ---- */
+
+static bool watch_try(filch_case *c)
+{
+    struct filch__fd *object;
+    int r = filch__fd_enter(c->object, &object);
+    bool ready;
+
+    if (r < 0)
+        return win(c, r);
+    ready = filch__file_watch_has_change(object) || is_ready(object->fd, POLLIN);
+    filch__fd_leave(object);
+    return ready && win(c, 0);
+}
+
+static enum filch__enlist watch_enlist(filch_case *c, struct filch__waiter *waiter)
+{
+    struct filch__fd *object;
+    int r = filch__in_stackful_task() ? filch__fd_enter(c->object, &object) : -EPERM;
+
+    if (r < 0)
+        return claim_and_win(c, waiter, r);
+    if (filch__file_watch_has_change(object))
+        return claim_and_win(c, waiter, leave(object));
+    return poll_enlist(c, waiter, object, &filch_container_of(object, struct filch_fd, fd)->ops);
+}
+
+static const struct filch__case_ops watch_ops = {
+    .try_now = watch_try,
+    .enlist = watch_enlist,
+    .delist = poll_delist,
+    .reason = FILCH_WAIT_IO,
+};
+
+filch_case filch_case_file_changed(filch_file_watch *watch)
+{
+    return (filch_case){.ops = watch ? &watch_ops : NULL, .object = watch, .number = POLLIN};
 }
 
 /* ---- listeners ---- */
@@ -195,7 +321,12 @@ static const struct filch__case_ops listener_ops = {
     .reason = FILCH_WAIT_ACCEPT,
 };
 
+filch_case filch__case_listener(void *handle)
+{
+    return (filch_case){.ops = handle ? &listener_ops : NULL, .object = handle};
+}
+
 filch_case filch_case_acceptable(filch_listener *listener)
 {
-    return (filch_case){.ops = listener ? &listener_ops : NULL, .object = listener};
+    return filch__case_listener(listener);
 }

@@ -12,7 +12,7 @@
 
 #include "runtime/task/task.h"
 
-static int bind_to_device(int fd, const char *device)
+int filch__socket_bind_device(int fd, const char *device)
 {
     return setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, (socklen_t)strlen(device) + 1) < 0
                ? -errno
@@ -36,7 +36,7 @@ int filch__socket_new(const struct filch__addr *addr, bool listens, const char *
             setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
     }
     if (device)
-        r = bind_to_device(fd, device);
+        r = filch__socket_bind_device(fd, device);
     if (!settings && count)
         r = -EINVAL;
     for (size_t i = 0; i < count && r == 0; i++)
@@ -55,26 +55,38 @@ static int int_of(int fd, int name)
     return getsockopt(fd, SOL_SOCKET, name, &value, &bytes) < 0 ? -errno : value;
 }
 
-int filch__socket_adopt(int fd, bool listens)
+int filch__socket_is(int fd, int type, int protocol)
 {
-    int protocol = int_of(fd, SO_PROTOCOL);
-    struct sockaddr_storage peer;
-    socklen_t bytes = sizeof peer;
-    int flags;
+    int of_fd = int_of(fd, SO_PROTOCOL);
 
-    if (protocol < 0)
-        return protocol;
-    if (int_of(fd, SO_TYPE) != SOCK_STREAM || protocol != IPPROTO_TCP)
-        return -EPROTOTYPE;
-    if ((int_of(fd, SO_ACCEPTCONN) == 1) != listens)
-        return -EINVAL;
-    if (!listens && getpeername(fd, (struct sockaddr *)&peer, &bytes) < 0)
-        return -errno;
-    flags = fcntl(fd, F_GETFL);
+    if (of_fd < 0)
+        return of_fd;
+    return int_of(fd, SO_TYPE) == type && of_fd == protocol ? 0 : -EPROTOTYPE;
+}
+
+int filch__socket_make_ours(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+
     if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0 ||
         fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
         return -errno;
     return 0;
+}
+
+int filch__socket_adopt(int fd, int protocol, bool listens)
+{
+    int r = filch__socket_is(fd, SOCK_STREAM, protocol);
+    struct sockaddr_storage peer;
+    socklen_t bytes = sizeof peer;
+
+    if (r < 0)
+        return r;
+    if ((int_of(fd, SO_ACCEPTCONN) == 1) != listens)
+        return -EINVAL;
+    if (!listens && getpeername(fd, (struct sockaddr *)&peer, &bytes) < 0)
+        return -errno;
+    return filch__socket_make_ours(fd);
 }
 
 int filch__socket_poll(int fd, short events, filch_time until)
@@ -93,6 +105,21 @@ int filch__socket_poll(int fd, short events, filch_time until)
         r = ppoll(&poll_fd, 1, until == FILCH_NEVER ? NULL : &ts, NULL);
     } while (r < 0 && errno == EINTR);
     return r == 0 ? -ETIMEDOUT : 0;
+}
+
+int filch__socket_wait(int fd, short events, filch_time until)
+{
+    int r;
+
+    if (!filch__in_stackful_task())
+        return filch__socket_poll(fd, events, until);
+    r = filch__only_now(until);
+    if (r < 0)
+        return r;
+    do {
+        r = filch__op_poll(fd, events, until);
+    } while (r == -EINTR);
+    return r;
 }
 
 int filch__socket_name(const void *handle, int (*get)(int, struct sockaddr *, socklen_t *),

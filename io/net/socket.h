@@ -15,9 +15,22 @@
 int filch__socket_new(const struct filch__addr *addr, bool listens, const char *device,
                       const filch_tcp_setting *settings, size_t count);
 
-/* Is it a TCP socket that does (not) listen? Makes it ours: close-on-exec and in blocking mode.
- * Return: 0; -EBADF; -ENOTSOCK; -EPROTOTYPE; -EINVAL (the other sort); -ENOTCONN. */
-int filch__socket_adopt(int fd, bool listens);
+/* Through this interface only. Return: 0; -ENODEV; -EPERM. */
+int filch__socket_bind_device(int fd, const char *device);
+
+/* Is it such a socket? Return: 0; -EBADF; -ENOTSOCK; -EPROTOTYPE. */
+int filch__socket_is(int fd, int type, int protocol);
+
+/* Close-on-exec and in blocking mode. Return: 0; -errno. */
+int filch__socket_make_ours(int fd);
+
+/* Is it a stream socket of this protocol that does (not) listen? Makes it ours. Return: 0; -EBADF;
+ * -ENOTSOCK; -EPROTOTYPE; -EINVAL (the other sort); -ENOTCONN. */
+int filch__socket_adopt(int fd, int protocol, bool listens);
+
+/* Waits until a socket is ready, in a task or a plain thread. Return: 0 (ready, or in error: the
+ * next call tells); -ETIMEDOUT; -ECANCELED. */
+int filch__socket_wait(int fd, short events, filch_time until);
 
 /* For plain threads: blocks in poll(2). Return: 0 (ready, or in error: the next call tells);
  * -ETIMEDOUT. */
@@ -37,12 +50,11 @@ bool filch__option_lingers(int fd);
 /* A handle for a connected socket. @lingers: its close may wait. Return: 0; -ENOMEM. */
 int filch__tcp_wrap(int fd, bool lingers, filch_tcp **ret_conn);
 
-/* For a select: @waiter is told when there may be something to accept; afterwards @waiter leaves.
- * Return: 0; 1: there may be now. Task only, as a user of the listener. */
-int filch__listener_enlist(struct filch__fd *object, struct filch__waiter *waiter);
-void filch__listener_delist(struct filch__fd *object, struct filch__waiter *waiter);
-/* Is there something in the listener's own queue? */
-bool filch__listener_is_ready(struct filch__fd *object);
+/* A listener's as a case. @handle: of listener.c; NULL is allowed. */
+filch_case filch__case_listener(void *handle);
+
+/* A socket's readiness as a case of a select. @handle: of a struct filch__fd; NULL is allowed. */
+filch_case filch__case_socket(void *handle, short events);
 
 /* May the caller suspend in an op? */
 bool filch__in_stackful_task(void);

@@ -7,8 +7,9 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "io/net/ends.h"
 #include "io/net/socket.h"
-#include "io/uring/lane.h"
+#include "io/lane.h"
 
 /* What a handle stands for; a cache line of its own. */
 struct filch_tcp {
@@ -134,7 +135,7 @@ int filch_tcp_adopt(int fd, filch_tcp **ret_conn)
 
     if (!ret_conn)
         return -EINVAL;
-    r = filch__socket_adopt(fd, false);
+    r = filch__socket_adopt(fd, IPPROTO_TCP, false);
     return r < 0 ? r : filch__tcp_wrap(fd, filch__option_lingers(fd), ret_conn);
 }
 
@@ -156,14 +157,7 @@ int filch_tcp_release(filch_tcp *conn, int *ret_fd)
 
 int filch_tcp_shutdown_write(filch_tcp *conn)
 {
-    struct filch__fd *object;
-    int r = filch__fd_enter(conn, &object);
-
-    if (r < 0)
-        return r;
-    r = shutdown(object->fd, SHUT_WR) < 0 ? -errno : 0;
-    filch__fd_leave(object);
-    return r;
+    return filch__socket_shutdown_write(conn);
 }
 
 static int local_name(int fd, struct sockaddr *addr, socklen_t *bytes)

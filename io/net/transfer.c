@@ -1,4 +1,5 @@
-/* Moving bytes: reads and writes of one buffer or of several, all by one mechanism.
+/* Moving bytes through sockets: reads and writes of one buffer or of several, and messages, all by
+ * one mechanism, whatever the kind of socket.
  *
  *                      out, few tasks queued    out, many tasks queued    in
  *     in a task        system call, then ring   ring                      ring
@@ -18,28 +19,32 @@
 
 #include "io/in_flight.h"
 #include "io/net/socket.h"
-#include "io/uring/lane.h"
+#include "io/net/transfer.h"
+#include "io/lane.h"
 #include "runtime/task/task.h"
 
 /* Writes are direct while fewer tasks than this wait on the worker. */
 #define DIRECT_BACKLOG 4
 /* More than this the kernel does not move at a time. */
 #define BYTES_MAX ((size_t)0x7ffff000)
-/* How many buffers filch_tcp_writev_all() gives to the kernel at a time. */
+/* How many buffers filch__transfer_writev_all() gives to the kernel at a time. */
 #define ALL_BUFFERS 64
 
 struct transfer {
+    struct filch__fd *object;
     int fd;
     bool out; /* a write, else a read */
     void *buf;
-    size_t bytes;           /* more than 0 */
-    struct msghdr *message; /* several buffers, instead of buf */
+    size_t bytes;           /* of a stream more than 0 */
+    struct msghdr *message; /* several buffers, or more than bytes, instead of buf */
+    int flags;              /* of recvmsg(2) */
+    bool datagram;          /* no bytes at all are a message, too */
 };
 
 static ssize_t transfer_now(const struct transfer *t)
 {
     struct filch__lane *lane = filch__worker_lane();
-    const int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+    const int flags = MSG_DONTWAIT | MSG_NOSIGNAL | t->flags;
     ssize_t n;
 
     if (lane)
@@ -54,6 +59,22 @@ static ssize_t transfer_now(const struct transfer *t)
     return n < 0 ? -errno : n;
 }
 
+/* Was it ended by a close? Of a stream the kernel tells by itself. */
+static bool has_ended(const struct transfer *t)
+{
+    return t->datagram && filch__fd_is_closing(t->object);
+}
+
+static int wait_for(const struct transfer *t, struct filch__op *op, filch_time until)
+{
+    struct filch__datagram_socket *socket;
+
+    if (!t->datagram)
+        return filch__op_wait(op, until);
+    socket = filch_container_of(t->object, struct filch__datagram_socket, fd);
+    return filch__op_list_wait(&socket->ops, t->object, op, until);
+}
+
 static ssize_t receive(const struct transfer *t, struct filch__op *op, struct filch__lane *lane,
                        struct io_uring_sqe *sqe, filch_time until)
 {
@@ -62,17 +83,17 @@ static ssize_t receive(const struct transfer *t, struct filch__op *op, struct fi
     if (t->message) {
         size_t buffers = t->message->msg_iovlen;
 
-        io_uring_prep_recvmsg(sqe, t->fd, t->message, MSG_NOSIGNAL);
+        io_uring_prep_recvmsg(sqe, t->fd, t->message, MSG_NOSIGNAL | (unsigned)t->flags);
         filch__in_flight_begin_message(t->message);
         filch__lane_commit(lane, op);
-        n = filch__op_wait(op, until);
+        n = wait_for(t, op, until);
         t->message->msg_iovlen = buffers;
         filch__in_flight_end_message(t->message, n);
     } else {
-        io_uring_prep_recv(sqe, t->fd, t->buf, t->bytes, MSG_NOSIGNAL);
+        io_uring_prep_recv(sqe, t->fd, t->buf, t->bytes, MSG_NOSIGNAL | t->flags);
         filch__in_flight_begin(t->buf, t->bytes);
         filch__lane_commit(lane, op);
-        n = filch__op_wait(op, until);
+        n = wait_for(t, op, until);
         filch__in_flight_end(t->buf, t->bytes, n);
     }
     return n;
@@ -91,21 +112,13 @@ static ssize_t transfer_by_ring(const struct transfer *t, filch_time until)
     else
         io_uring_prep_send(sqe, t->fd, t->buf, t->bytes, MSG_NOSIGNAL);
     filch__lane_commit(lane, &op);
-    return filch__op_wait(&op, until);
-}
-
-/* Must the call finish without waiting? Return: 0 (no), or the error it gives when it cannot. */
-static int only_now(struct filch__task *task, filch_time until)
-{
-    if (filch__task_cancelled(task))
-        return -ECANCELED;
-    return until == FILCH_NOW ? -ETIMEDOUT : 0;
+    return wait_for(t, &op, until);
 }
 
 static ssize_t transfer_in_task(const struct transfer *t, filch_time until)
 {
     for (;;) {
-        int error = only_now(filch__task_current(), until);
+        int error = filch__only_now(until);
         ssize_t n;
 
         if (error || (t->out && filch__worker_backlog() < DIRECT_BACKLOG)) {
@@ -118,7 +131,7 @@ static ssize_t transfer_in_task(const struct transfer *t, filch_time until)
         n = transfer_by_ring(t, until);
         if (n == -EAGAIN)
             n = filch__op_poll(t->fd, t->out ? POLLOUT : POLLIN, until) ?: -EINTR;
-        if (n != -EINTR)
+        if (n != -EINTR || has_ended(t))
             return n;
     }
 }
@@ -127,34 +140,35 @@ static ssize_t transfer_in_thread(const struct transfer *t, filch_time until)
 {
     ssize_t n;
 
-    while ((n = transfer_now(t)) == -EAGAIN)
+    while ((n = transfer_now(t)) == -EAGAIN && !has_ended(t))
         if (filch__socket_poll(t->fd, t->out ? POLLOUT : POLLIN, until) < 0)
             return -ETIMEDOUT;
     return n;
 }
 
 /* A call on a handle. @t: without its descriptor. */
-static ssize_t transfer(const filch_tcp *conn, struct transfer *t, filch_time until)
+static ssize_t transfer(const void *handle, struct transfer *t, filch_time until)
 {
     struct filch__fd *object;
     ssize_t n;
-    int r = filch__fd_enter(conn, &object);
+    int r = filch__fd_enter(handle, &object);
 
     if (r < 0)
         return r;
+    t->object = object;
     t->fd = object->fd;
-    if (!t->bytes)
+    if (!t->bytes && !t->datagram)
         n = 0;
-    else if (!t->buf && !t->message)
+    else if (!t->buf && !t->message && t->bytes)
         n = -EINVAL;
     else if (filch__in_stackful_task())
         n = transfer_in_task(t, until);
     else
         n = transfer_in_thread(t, until);
-    if (n <= 0 && t->bytes && filch__fd_is_closing(object))
+    if (n <= 0 && (t->bytes || t->datagram) && filch__fd_is_closing(object))
         n = -ECANCELED;
     filch__fd_leave(object);
-    if (n > 0)
+    if (n > 0 || (n == 0 && t->datagram))
         filch__coop();
     return n;
 }
@@ -183,48 +197,61 @@ static int use_buffers(struct transfer *t, struct msghdr *message, const struct 
     return 0;
 }
 
-ssize_t filch_tcp_read(filch_tcp *conn, void *buf, size_t bytes, filch_time until)
+ssize_t filch__transfer_read(const void *handle, void *buf, size_t bytes, filch_time until)
 {
     struct transfer t = {.buf = buf, .bytes = bytes < BYTES_MAX ? bytes : BYTES_MAX};
 
-    return transfer(conn, &t, until);
+    return transfer(handle, &t, until);
 }
 
-ssize_t filch_tcp_write(filch_tcp *conn, const void *buf, size_t bytes, filch_time until)
+ssize_t filch__transfer_write(const void *handle, const void *buf, size_t bytes, filch_time until)
 {
     struct transfer t = {
         .out = true, .buf = (void *)buf, .bytes = bytes < BYTES_MAX ? bytes : BYTES_MAX};
 
-    return transfer(conn, &t, until);
+    return transfer(handle, &t, until);
 }
 
-ssize_t filch_tcp_readv(filch_tcp *conn, const struct iovec *iov, size_t count, filch_time until)
+ssize_t filch__transfer_readv(const void *handle, const struct iovec *iov, size_t count,
+                              filch_time until)
 {
     struct transfer t = {.out = false};
     struct msghdr message;
     int r = use_buffers(&t, &message, iov, count);
 
-    return r < 0 ? r : transfer(conn, &t, until);
+    return r < 0 ? r : transfer(handle, &t, until);
 }
 
-ssize_t filch_tcp_writev(filch_tcp *conn, const struct iovec *iov, size_t count, filch_time until)
+ssize_t filch__transfer_writev(const void *handle, const struct iovec *iov, size_t count,
+                               filch_time until)
 {
     struct transfer t = {.out = true};
     struct msghdr message;
     int r = use_buffers(&t, &message, iov, count);
 
-    return r < 0 ? r : transfer(conn, &t, until);
+    return r < 0 ? r : transfer(handle, &t, until);
 }
 
-int filch_tcp_read_exact(filch_tcp *conn, void *buf, size_t bytes, size_t *ret_done,
-                         filch_time until)
+ssize_t filch__transfer_message(const void *handle, bool out, struct msghdr *message, int flags,
+                                bool datagram, filch_time until)
+{
+    struct transfer t = {.out = out, .message = message, .flags = flags, .datagram = datagram};
+
+    for (size_t i = 0; i < message->msg_iovlen; i++)
+        t.bytes |= message->msg_iov[i].iov_len;
+    return transfer(handle, &t, until);
+}
+
+int filch__transfer_read_exact(const void *handle, void *buf, size_t bytes, size_t *ret_done,
+                               filch_time until)
 {
     size_t done = 0;
     ssize_t n = 0;
 
-    /* Once at least: no bytes at all from a closed connection is an error, too. */
+    /* Once at least: no bytes at all from a closed connection is an error, too. (With no bytes @buf
+     * may be NULL, to which nothing can be added.) */
     do {
-        n = filch_tcp_read(conn, (char *)buf + done, bytes - done, until);
+        n = filch__transfer_read(handle, done ? (char *)buf + done : buf, bytes - done, until);
         if (n > 0)
             done += (size_t)n;
     } while (n > 0 && done < bytes);
@@ -235,14 +262,15 @@ int filch_tcp_read_exact(filch_tcp *conn, void *buf, size_t bytes, size_t *ret_d
     return done == bytes ? 0 : -EPIPE;
 }
 
-int filch_tcp_write_all(filch_tcp *conn, const void *buf, size_t bytes, size_t *ret_done,
-                        filch_time until)
+int filch__transfer_write_all(const void *handle, const void *buf, size_t bytes, size_t *ret_done,
+                              filch_time until)
 {
     size_t done = 0;
     ssize_t n = 0;
 
     do {
-        n = filch_tcp_write(conn, (const char *)buf + done, bytes - done, until);
+        n = filch__transfer_write(handle, done ? (const char *)buf + done : buf, bytes - done,
+                                  until);
         if (n > 0)
             done += (size_t)n;
     } while (n >= 0 && done < bytes);
@@ -283,8 +311,8 @@ static size_t next_buffers(const struct progress *at, struct iovec *to, size_t m
     return n;
 }
 
-int filch_tcp_writev_all(filch_tcp *conn, const struct iovec *iov, size_t count, size_t *ret_done,
-                         filch_time until)
+int filch__transfer_writev_all(const void *handle, const struct iovec *iov, size_t count,
+                               size_t *ret_done, filch_time until)
 {
     struct progress at = {iov, count, 0};
     struct iovec buffers[ALL_BUFFERS];
@@ -298,9 +326,9 @@ int filch_tcp_writev_all(filch_tcp *conn, const struct iovec *iov, size_t count,
         advance(&at, 0);
     /* No bytes at all from a closed connection is an error, too. */
     if (n == 0 && !at.count)
-        n = filch_tcp_writev(conn, NULL, 0, until);
+        n = filch__transfer_writev(handle, NULL, 0, until);
     while (n >= 0 && (ready = next_buffers(&at, buffers, ALL_BUFFERS))) {
-        n = filch_tcp_writev(conn, buffers, ready, until);
+        n = filch__transfer_writev(handle, buffers, ready, until);
         if (n > 0) {
             done += (size_t)n;
             advance(&at, (size_t)n);

@@ -37,7 +37,6 @@
 #include <filch/time.h>
 
 #include "io/uring/ring.h"
-#include "io/uring/unpark.h"
 #include "runtime/base/assert.h"
 #include "runtime/task/switch.h"
 #include "runtime/task/task.h"
@@ -53,41 +52,55 @@ void __tsan_release(void *);
 #define FILCH__TSAN_RELEASE(p) ((void)(p))
 #endif
 
+/* The same of memory: liburing maps rings by system calls of its own, so what one runtime has given
+ * back and another is given looks shared. [ring-memory] */
+static char ring_memory_tag;
+
 #define REAP_OWN 64
 #define REAP_OTHER 16
-#define CLOSE_TRIES 100
+#define CLOSE_TRIES 200
+#define CLOSE_PAUSE (10 * FILCH_MILLISECOND)
 
 /* user_data that is no op. */
 #define DATA_IGNORE ((uint64_t)0)
 #define DATA_EVENT ((uint64_t)1)
 
+/* A completion that was taken out. `complete` is the op's at that time: once the last completion of
+ * one is handled it may be staged anew, while others still handle earlier ones. */
 struct reaped {
     uint64_t data;
+    void (*complete)(struct filch__op *op, int res, unsigned flags);
     int res;
     unsigned flags;
 };
 
-int filch__lane_open(struct filch__lane *lane, unsigned entries, int attach_fd)
+static struct filch__uring_lane *of(struct filch__lane *lane)
+{
+    return filch_container_of(lane, struct filch__uring_lane, base);
+}
+
+int filch__uring_open(struct filch__uring_lane *lane, unsigned entries, int attach_fd)
 {
     int r;
 
     memset(lane, 0, sizeof *lane);
     filch_spinlock_init(&lane->reap);
-    lane->event_fd = eventfd(0, EFD_CLOEXEC);
-    if (lane->event_fd < 0)
+    lane->base.event_fd = eventfd(0, EFD_CLOEXEC);
+    if (lane->base.event_fd < 0)
         return -errno;
     r = filch__ring_open(&lane->ring, entries, attach_fd);
     if (r < 0) {
-        close(lane->event_fd);
+        close(lane->base.event_fd);
         return r;
     }
+    FILCH__TSAN_ACQUIRE(&ring_memory_tag); /* [ring-memory] */
     for (unsigned i = 0; i < *lane->ring.sq.kring_entries; i++)
         lane->ring.sq.array[i] = i;
     lane->enter_fd = (unsigned)lane->ring.ring_fd;
     return 0;
 }
 
-void filch__lane_enter_thread(struct filch__lane *lane)
+void filch__uring_enter_thread(struct filch__uring_lane *lane)
 {
     if (filch__ring_register_fd(&lane->ring) == 1) {
         lane->enter_fd = (unsigned)lane->ring.enter_ring_fd;
@@ -95,7 +108,7 @@ void filch__lane_enter_thread(struct filch__lane *lane)
     }
 }
 
-void filch__lane_leave_thread(struct filch__lane *lane)
+void filch__uring_leave_thread(struct filch__uring_lane *lane)
 {
     if (lane->enter_flags) {
         io_uring_unregister_ring_fd(&lane->ring);
@@ -104,44 +117,55 @@ void filch__lane_leave_thread(struct filch__lane *lane)
     }
 }
 
-unsigned filch__lane_staged(const struct filch__lane *lane)
+bool filch__uring_has_buffers(struct filch__uring_lane *lane)
+{
+    if (!lane->base.buffers && lane->buffer_count) {
+        lane->base.buffers =
+            filch__buffers_open(&lane->ring, lane->buffer_count, lane->buffer_bytes);
+        if (!lane->base.buffers)
+            lane->buffer_count = 0;
+    }
+    return lane->base.buffers;
+}
+
+unsigned filch__uring_staged(const struct filch__uring_lane *lane)
 {
     return lane->ring.sq.sqe_tail - io_uring_smp_load_acquire(lane->ring.sq.khead);
 }
 
 /* The same for threads other than the owner. */
-static unsigned staged_seen_by_others(const struct filch__lane *lane)
+static unsigned staged_seen_by_others(const struct filch__uring_lane *lane)
 {
     return io_uring_smp_load_acquire(lane->ring.sq.ktail) -
            io_uring_smp_load_acquire(lane->ring.sq.khead);
 }
 
-static bool has_completions(const struct filch__lane *lane)
+static bool has_completions(const struct filch__uring_lane *lane)
 {
     /* The head moves under the reap lock only; a stale view costs a look. */
     return io_uring_smp_load_acquire(lane->ring.cq.ktail) !=
            IO_URING_READ_ONCE(*lane->ring.cq.khead);
 }
 
-static bool wants_enter(const struct filch__lane *lane)
+static bool wants_enter(const struct filch__uring_lane *lane)
 {
     return IO_URING_READ_ONCE(*lane->ring.sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
 }
 
-bool filch__lane_is_ready(const struct filch__lane *lane)
+bool filch__uring_is_ready(const struct filch__uring_lane *lane)
 {
     return has_completions(lane) || wants_enter(lane);
 }
 
 /* Owner's system call. Return: 0 or more; -ETIME, -EINTR, -EBUSY, -EAGAIN, -ENOMEM. */
-static int enter(struct filch__lane *lane, unsigned submit, unsigned wait, unsigned flags,
+static int enter(struct filch__uring_lane *lane, unsigned submit, unsigned wait, unsigned flags,
                  const filch_time *until)
 {
     struct __kernel_timespec ts;
     struct io_uring_getevents_arg arg = {.sigmask_sz = _NSIG / 8};
     int r;
 
-    filch_counter_add(&lane->stats.enters, 1);
+    filch_counter_add(&lane->base.stats.enters, 1);
     flags |= lane->enter_flags;
     if (until) {
         filch_time now = filch_now();
@@ -162,15 +186,15 @@ static int enter(struct filch__lane *lane, unsigned submit, unsigned wait, unsig
     return r;
 }
 
-struct io_uring_sqe *filch__lane_sqe(struct filch__lane *lane)
+struct io_uring_sqe *filch__uring_sqe(struct filch__uring_lane *lane)
 {
     struct io_uring_sq *sq = &lane->ring.sq;
     unsigned entries = *sq->kring_entries;
     struct io_uring_sqe *sqe;
 
-    if (filch__lane_staged(lane) >= entries) {
+    if (filch__uring_staged(lane) >= entries) {
         enter(lane, entries, 0, 0, NULL);
-        if (filch__lane_staged(lane) >= entries)
+        if (filch__uring_staged(lane) >= entries)
             return NULL;
     }
     sqe = &sq->sqes[sq->sqe_tail & *sq->kring_mask];
@@ -178,71 +202,74 @@ struct io_uring_sqe *filch__lane_sqe(struct filch__lane *lane)
     return sqe;
 }
 
-void filch__lane_commit(struct filch__lane *lane, struct filch__op *op)
+void filch__uring_commit(struct filch__uring_lane *lane, struct filch__op *op)
 {
     struct io_uring_sq *sq = &lane->ring.sq;
 
     if (op) {
         sq->sqes[sq->sqe_tail & *sq->kring_mask].user_data = (uint64_t)(uintptr_t)op;
-        op->lane = lane;
+        op->lane = &lane->base;
+        if (op->complete)
+            filch_fetch_add_relaxed(&lane->base.standing, 1);
         FILCH__SPOIL_BEGIN(&sq->sqes[sq->sqe_tail & *sq->kring_mask], op);
         FILCH__TSAN_RELEASE(op);
     }
     sq->sqe_tail++;
     io_uring_smp_store_release(sq->ktail, sq->sqe_tail);
-    filch_counter_add(&lane->stats.submitted, 1);
+    filch_counter_add(&lane->base.stats.submitted, 1);
 }
 
-static void arm_event(struct filch__lane *lane)
+struct io_uring_sqe *filch__uring_sqe_of(struct filch__lane *lane)
+{
+    return filch__uring_sqe(of(lane));
+}
+
+void filch__uring_stage(struct filch__lane *lane, struct filch__op *op)
+{
+    filch__uring_commit(of(lane), op);
+}
+
+static void arm_event(struct filch__uring_lane *lane)
 {
     struct io_uring_sqe *sqe;
 
     if (lane->event_armed)
         return;
-    sqe = filch__lane_sqe(lane);
+    sqe = filch__uring_sqe(lane);
     if (!sqe)
         return; /* the next park tries again; this one will not block */
-    io_uring_prep_read(sqe, lane->event_fd, &lane->event_value, sizeof lane->event_value, 0);
+    io_uring_prep_read(sqe, lane->base.event_fd, &lane->event_value, sizeof lane->event_value, 0);
     sqe->user_data = DATA_EVENT;
     FILCH__SPOIL_BEGIN(sqe, lane);
-    filch__lane_commit(lane, NULL);
+    filch__uring_commit(lane, NULL);
     lane->event_armed = true;
 }
 
-void filch__lane_unpark(struct filch__lane *lane)
-{
-    uint64_t one = 1;
-
-    if (!filch__unpark_begin(&lane->unparked))
-        return;
-    /* Fails only when the counter is full, and then the owner wakes anyway. */
-    (void)!write(lane->event_fd, &one, sizeof one);
-}
-
-int filch__lane_watch(struct filch__lane *lane, int epoll_fd)
+int filch__uring_watch(struct filch__uring_lane *lane, int epoll_fd)
 {
     struct epoll_event event = {.events = EPOLLIN};
 
     if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, lane->ring.ring_fd, &event) < 0 ||
-        epoll_ctl(epoll_fd, EPOLL_CTL_ADD, lane->event_fd, &event) < 0)
+        epoll_ctl(epoll_fd, EPOLL_CTL_ADD, lane->base.event_fd, &event) < 0)
         return -errno;
     return 0;
 }
 
-void filch__lane_answer(struct filch__lane *lane)
+void filch__uring_answer(struct filch__uring_lane *lane)
 {
     struct iovec value = {&lane->event_value, sizeof lane->event_value};
 
     /* Between the exchange and the write of an unpark there is nothing to read yet: then the write
      * will make the eventfd readable, and is answered later. */
-    if (filch_load_relaxed(&lane->unparked) &&
-        preadv2(lane->event_fd, &value, 1, -1, RWF_NOWAIT) == sizeof lane->event_value)
-        filch__unpark_end(&lane->unparked);
+    if (filch_load_relaxed(&lane->base.unparked) &&
+        preadv2(lane->base.event_fd, &value, 1, -1, RWF_NOWAIT) == sizeof lane->event_value)
+        filch__unpark_end(&lane->base.unparked);
 }
 
 /* Copies completions out, up to the first wake-up unless the caller is the owner: that one is for
  * the owner alone, which may be on its way into the kernel to wait for it. The lock is held. */
-static unsigned copy_out(struct filch__lane *lane, struct reaped *to, unsigned most, bool owner)
+static unsigned copy_out(struct filch__uring_lane *lane, struct reaped *to, unsigned most,
+                         bool owner)
 {
     struct io_uring_cq *cq = &lane->ring.cq;
     unsigned head = *cq->khead;
@@ -254,40 +281,43 @@ static unsigned copy_out(struct filch__lane *lane, struct reaped *to, unsigned m
 
         if (cqe->user_data == DATA_EVENT && !owner)
             break;
-        to[n] = (struct reaped){cqe->user_data, cqe->res, cqe->flags};
+        to[n] = (struct reaped){.data = cqe->user_data, .res = cqe->res, .flags = cqe->flags};
         if (cqe->user_data > DATA_EVENT) {
             struct filch__op *op = (struct filch__op *)(uintptr_t)cqe->user_data;
 
             FILCH__TSAN_ACQUIRE(op);
+            to[n].res = FILCH__SPOIL_END(op, cqe->res);
+            to[n].complete = op->complete;
             if (op->complete)
-                op->keep(op);
+                op->keep(op, to[n].res, cqe->flags);
         }
     }
     io_uring_smp_store_release(cq->khead, head + n);
     return n;
 }
 
-static void complete(struct filch__lane *lane, const struct reaped *cqe)
+static void complete(struct filch__uring_lane *lane, const struct reaped *cqe)
 {
     struct filch__op *op = (struct filch__op *)(uintptr_t)cqe->data;
-    int res;
 
     if (cqe->data == DATA_IGNORE)
         return;
     if (cqe->data == DATA_EVENT) {
         lane->event_armed = false;
-        filch__unpark_end(&lane->unparked);
+        filch__unpark_end(&lane->base.unparked);
         return;
     }
-    res = FILCH__SPOIL_END(op, cqe->res);
-    if (op->complete)
-        op->complete(op, res, cqe->flags);
-    else
-        filch__op_finish(op, res);
+    if (!cqe->complete) {
+        filch__op_finish(op, cqe->res);
+        return;
+    }
+    if (!(cqe->flags & IORING_CQE_F_MORE)) /* relaxed: who looks has joined all who reap */
+        filch_fetch_sub_relaxed(&lane->base.standing, 1);
+    cqe->complete(op, cqe->res, cqe->flags);
 }
 
 /* Handles a batch. The lock is held on entry and free on return. */
-static unsigned reap_batch_unlock(struct filch__lane *lane, unsigned most, bool owner)
+static unsigned reap_batch_unlock(struct filch__uring_lane *lane, unsigned most, bool owner)
 {
     struct reaped batch[REAP_OWN];
     unsigned n = copy_out(lane, batch, most, owner);
@@ -298,7 +328,7 @@ static unsigned reap_batch_unlock(struct filch__lane *lane, unsigned most, bool 
     return n;
 }
 
-static unsigned reap_own(struct filch__lane *lane)
+static unsigned reap_own(struct filch__uring_lane *lane)
 {
     unsigned total = 0;
     unsigned n = 0;
@@ -314,13 +344,13 @@ static unsigned reap_own(struct filch__lane *lane)
             break;
     }
     if (total)
-        filch_counter_add(&lane->stats.completions, total);
+        filch_counter_add(&lane->base.stats.completions, total);
     return total;
 }
 
-unsigned filch__lane_poll(struct filch__lane *lane)
+unsigned filch__uring_poll(struct filch__uring_lane *lane)
 {
-    unsigned staged = filch__lane_staged(lane);
+    unsigned staged = filch__uring_staged(lane);
 
     if (staged || wants_enter(lane))
         enter(lane, staged, 0, IORING_ENTER_GETEVENTS, NULL);
@@ -338,33 +368,33 @@ static struct timespec span_until(filch_time until)
 }
 
 /* The kernel refuses to let us wait in the ring. An unpark or a tick ends this as well. */
-static void wait_outside(struct filch__lane *lane)
+static void wait_outside(struct filch__uring_lane *lane)
 {
-    struct pollfd poll_fd = {.fd = lane->event_fd, .events = POLLIN};
+    struct pollfd poll_fd = {.fd = lane->base.event_fd, .events = POLLIN};
     struct timespec tick = {.tv_nsec = FILCH_MILLISECOND};
 
     (void)ppoll(&poll_fd, 1, &tick, NULL);
 }
 
-static void park_outside(struct filch__lane *lane, filch_time until)
+static void park_outside(struct filch__uring_lane *lane, filch_time until)
 {
     struct pollfd fds[] = {{.fd = lane->ring.ring_fd, .events = POLLIN},
-                           {.fd = lane->event_fd, .events = POLLIN}};
+                           {.fd = lane->base.event_fd, .events = POLLIN}};
     struct timespec ts;
 
-    if (filch__lane_poll(lane))
+    if (filch__uring_poll(lane))
         return;
-    if (filch__lane_staged(lane)) { /* the kernel had no room */
+    if (filch__uring_staged(lane)) { /* the kernel had no room */
         wait_outside(lane);
     } else {
         ts = span_until(until);
         (void)ppoll(fds, 2, until == FILCH_NEVER ? NULL : &ts, NULL);
     }
-    filch__lane_answer(lane);
-    filch__lane_poll(lane);
+    filch__uring_answer(lane);
+    filch__uring_poll(lane);
 }
 
-void filch__lane_park(struct filch__lane *lane, filch_time until)
+void filch__uring_park(struct filch__uring_lane *lane, filch_time until)
 {
     int r;
 
@@ -373,7 +403,7 @@ void filch__lane_park(struct filch__lane *lane, filch_time until)
         return;
     }
     arm_event(lane);
-    r = enter(lane, filch__lane_staged(lane), lane->event_armed, IORING_ENTER_GETEVENTS,
+    r = enter(lane, filch__uring_staged(lane), lane->event_armed, IORING_ENTER_GETEVENTS,
               until == FILCH_NEVER ? NULL : &until);
     if ((r == -EAGAIN || r == -ENOMEM || r == -EBUSY) && !has_completions(lane))
         wait_outside(lane);
@@ -381,7 +411,7 @@ void filch__lane_park(struct filch__lane *lane, filch_time until)
 }
 
 /* Any thread: submits what the owner has staged, and lets overflown completions into the ring. */
-static void enter_as_other(struct filch__lane *lane)
+static void enter_as_other(struct filch__uring_lane *lane)
 {
     unsigned flags = IO_URING_READ_ONCE(*lane->ring.sq.kflags) & IORING_SQ_CQ_OVERFLOW
                          ? IORING_ENTER_GETEVENTS
@@ -392,7 +422,7 @@ static void enter_as_other(struct filch__lane *lane)
         filch__ring_enter((unsigned)lane->ring.ring_fd, staged, 0, flags, NULL, _NSIG / 8);
 }
 
-unsigned filch__lane_rescue(struct filch__lane *lane)
+unsigned filch__uring_rescue(struct filch__uring_lane *lane)
 {
     unsigned n;
 
@@ -404,12 +434,12 @@ unsigned filch__lane_rescue(struct filch__lane *lane)
     if (!has_completions(lane) || !filch_spinlock_try(&lane->reap))
         return 0;
     n = reap_batch_unlock(lane, REAP_OTHER, false);
-    filch_fetch_add_relaxed(&lane->stats.reaped_by_others, n);
+    filch_fetch_add_relaxed(&lane->base.stats.reaped_by_others, n);
     return n;
 }
 
 /* Ends what is still in flight (accepts of listeners that were not closed) and lets it be known. */
-static void end_all_ops(struct filch__lane *lane)
+static void end_all_ops(struct filch__uring_lane *lane)
 {
     struct io_uring_sync_cancel_reg reg = {
         .fd = -1,
@@ -423,21 +453,30 @@ static void end_all_ops(struct filch__lane *lane)
         if (r != -EINTR && r != -EAGAIN && r != -ENOMEM)
             break;
     }
+    /* That call returns before all completions are there: what a thread submitted that has ended
+     * since is completed by a thread of the kernel, when that gets to run. (The ring's flag, which
+     * asks for an enter, is that thread's, and stays.) */
     for (int i = 0; i < CLOSE_TRIES; i++) {
-        enter(lane, filch__lane_staged(lane), 0, IORING_ENTER_GETEVENTS, NULL);
-        if (!reap_own(lane) && !filch__lane_staged(lane) && !filch__lane_is_ready(lane))
+        filch_time until = filch_after(CLOSE_PAUSE);
+        bool waits = filch_load_relaxed(&lane->base.standing) && !has_completions(lane);
+
+        enter(lane, filch__uring_staged(lane), waits, IORING_ENTER_GETEVENTS, &until);
+        if (!reap_own(lane) && !filch__uring_staged(lane) && !has_completions(lane) &&
+            !filch_load_relaxed(&lane->base.standing))
             break;
     }
 }
 
-void filch__lane_close(struct filch__lane *lane)
+void filch__uring_close(struct filch__uring_lane *lane)
 {
     end_all_ops(lane);
+    FILCH__TSAN_RELEASE(&ring_memory_tag); /* [ring-memory] */
     io_uring_queue_exit(&lane->ring);
-    close(lane->event_fd);
+    filch__buffers_close(lane->base.buffers);
+    close(lane->base.event_fd);
 }
 
-void filch__lane_forked(struct filch__lane *lane)
+void filch__uring_forked(struct filch__uring_lane *lane)
 {
     struct io_uring *ring = &lane->ring;
 
@@ -446,12 +485,12 @@ void filch__lane_forked(struct filch__lane *lane)
     if (ring->cq.ring_ptr != ring->sq.ring_ptr)
         munmap(ring->cq.ring_ptr, ring->cq.ring_sz);
     close(ring->ring_fd);
-    close(lane->event_fd);
+    close(lane->base.event_fd);
 }
 
-void filch__op_cancel(struct filch__op *op)
+void filch__uring_op_cancel(struct filch__op *op)
 {
-    struct filch__lane *lane = op->lane;
+    struct filch__uring_lane *lane = of(op->lane);
     struct io_uring_sync_cancel_reg reg = {
         .addr = (uint64_t)(uintptr_t)op,
         .fd = -1,

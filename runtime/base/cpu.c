@@ -5,9 +5,10 @@
  *     v1:  cpu.cfs_quota_us    "150000", or "-1";      cpu.cfs_period_us  "100000"
  *
  * Our group is in /proc/self/cgroup, as a path in its hierarchy; where the hierarchy is mounted,
- * and which part of it, is in /proc/self/mountinfo. In a container the path may lie outside of what
- * is mounted (it is the host's, or begins with
- * "/.."): what is mounted is our group then, so the mount point itself is read. A machine may have
+ * and which part of it, is in /proc/self/mountinfo. How often a quota was used up is in cpu.stat of
+ * both ("nr_throttled 12"). In a container the path may lie outside of what is mounted (it is the
+ * host's, or begins with "/.."): what is mounted is our group then, so the mount point itself is
+ * read. A machine may have
  * v1 and v2 at once. Whatever cannot be read sets no limit.
  */
 #include "runtime/base/cpu.h"
@@ -121,8 +122,33 @@ static int read_words(const char *directory, const char *name, char ret_words[2]
     return n > 0 ? n : 0;
 }
 
+#define NO_LIMIT ((struct filch__cpu_limits){.cpus = UINT_MAX})
+
+/* Of two groups above us. */
+static struct filch__cpu_limits both(struct filch__cpu_limits a, struct filch__cpu_limits b)
+{
+    return (struct filch__cpu_limits){least(a.cpus, b.cpus), a.throttled + b.throttled};
+}
+
+static uint64_t group_throttled(const char *directory)
+{
+    unsigned long long count = 0;
+    char path[PATH_MAX], line[128];
+    FILE *file;
+
+    if (snprintf(path, sizeof path, "%s/cpu.stat", directory) >= (int)sizeof path)
+        return 0;
+    file = fopen(path, "re");
+    if (!file)
+        return 0;
+    while (fgets(line, sizeof line, file) && sscanf(line, "nr_throttled %llu", &count) != 1)
+        ;
+    fclose(file);
+    return count;
+}
+
 /* The quota of one group, rounded up to CPUs; UINT_MAX without one. */
-static unsigned group_limit(const char *directory, bool is_v2)
+static unsigned group_quota(const char *directory, bool is_v2)
 {
     char quota_words[2][32], period_words[2][32];
     long long quota, period, cpus;
@@ -144,16 +170,24 @@ static unsigned group_limit(const char *directory, bool is_v2)
     return cpus < UINT_MAX ? (unsigned)cpus : UINT_MAX;
 }
 
-/* The least quota of the group in @directory and of its ancestors, whose own directory is the first
- * @top bytes. */
-static unsigned ancestors_limit(char *directory, size_t top, bool is_v2)
+static struct filch__cpu_limits group_limits(const char *directory, bool is_v2)
 {
-    unsigned limit = UINT_MAX;
+    struct filch__cpu_limits limits = {.cpus = group_quota(directory, is_v2)};
+
+    if (limits.cpus != UINT_MAX)
+        limits.throttled = group_throttled(directory);
+    return limits;
+}
+
+/* Of the group in @directory and of its ancestors, whose own directory is the first @top bytes. */
+static struct filch__cpu_limits ancestors_limits(char *directory, size_t top, bool is_v2)
+{
+    struct filch__cpu_limits limits = NO_LIMIT;
 
     for (;;) {
-        limit = least(limit, group_limit(directory, is_v2));
+        limits = both(limits, group_limits(directory, is_v2));
         if (strlen(directory) <= top)
-            return limit;
+            return limits;
         *strrchr(directory + top, '/') = '\0';
     }
 }
@@ -174,14 +208,15 @@ static const char *path_below(const char *path, const char *mount_root)
     return strstr(path, "/..") ? NULL : path;
 }
 
-static unsigned mount_limit(const struct hierarchy *hierarchy, const char *point, const char *below)
+static struct filch__cpu_limits mount_limits(const struct hierarchy *hierarchy, const char *point,
+                                             const char *below)
 {
     char directory[PATH_MAX];
     int n = snprintf(directory, sizeof directory, "%s%s%s", hierarchy->root, point, below);
 
     if (n < 0 || n >= (int)sizeof directory)
-        return UINT_MAX;
-    return ancestors_limit(directory, (size_t)n - strlen(below), hierarchy->is_v2);
+        return NO_LIMIT;
+    return ancestors_limits(directory, (size_t)n - strlen(below), hierarchy->is_v2);
 }
 
 static FILE *open_proc(const char *root, const char *name)
@@ -194,16 +229,16 @@ static FILE *open_proc(const char *root, const char *name)
 }
 
 /* Mounts that show our group are believed; only without one, those that show some other part. */
-static unsigned hierarchy_limit(const struct hierarchy *hierarchy)
+static struct filch__cpu_limits hierarchy_limits(const struct hierarchy *hierarchy)
 {
     FILE *file = open_proc(hierarchy->root, "mountinfo");
-    unsigned inside = UINT_MAX, outside = UINT_MAX;
+    struct filch__cpu_limits inside = NO_LIMIT, outside = NO_LIMIT;
     bool found = false;
     char *line = NULL;
     size_t room = 0;
 
     if (!file)
-        return UINT_MAX;
+        return NO_LIMIT;
     while (getline(&line, &room, file) > 0) {
         struct mount mount;
         const char *below;
@@ -213,9 +248,9 @@ static unsigned hierarchy_limit(const struct hierarchy *hierarchy)
         below = path_below(hierarchy->path, mount.root);
         if (below) {
             found = true;
-            inside = least(inside, mount_limit(hierarchy, mount.point, below));
+            inside = both(inside, mount_limits(hierarchy, mount.point, below));
         } else {
-            outside = least(outside, mount_limit(hierarchy, mount.point, ""));
+            outside = both(outside, mount_limits(hierarchy, mount.point, ""));
         }
     }
     free(line);
@@ -223,17 +258,16 @@ static unsigned hierarchy_limit(const struct hierarchy *hierarchy)
     return found ? inside : outside;
 }
 
-/* The least quota of all hierarchies in /proc/self/cgroup: "0::PATH" is v2, "4:cpu,cpuacct:PATH" is
- * v1. */
-static unsigned quota_limit(const char *root)
+/* Of all hierarchies in /proc/self/cgroup: "0::PATH" is v2, "4:cpu,cpuacct:PATH" is v1. */
+static struct filch__cpu_limits quota_limits(const char *root)
 {
     FILE *file = open_proc(root, "cgroup");
-    unsigned limit = UINT_MAX;
+    struct filch__cpu_limits limits = NO_LIMIT;
     char *line = NULL;
     size_t room = 0;
 
     if (!file)
-        return UINT_MAX;
+        return NO_LIMIT;
     while (getline(&line, &room, file) > 0) {
         struct hierarchy hierarchy = {.root = root};
         char *names = strchr(line, ':');
@@ -247,18 +281,19 @@ static unsigned quota_limit(const char *root)
         hierarchy.is_v2 = !strcmp(line, "0") && !*names;
         hierarchy.path = path;
         if (hierarchy.is_v2 || has_word(names, "cpu"))
-            limit = least(limit, hierarchy_limit(&hierarchy));
+            limits = both(limits, hierarchy_limits(&hierarchy));
     }
     free(line);
     fclose(file);
-    return limit;
+    return limits;
 }
 
-unsigned filch__cpu_count_at(const char *root, unsigned affinity)
+void filch__cpu_limits_at(const char *root, unsigned affinity, struct filch__cpu_limits *ret_limits)
 {
-    unsigned n = least(affinity, quota_limit(root));
-
-    return n ? n : 1;
+    *ret_limits = quota_limits(root);
+    ret_limits->cpus = least(affinity, ret_limits->cpus);
+    if (!ret_limits->cpus)
+        ret_limits->cpus = 1;
 }
 
 /* How many CPUs the affinity mask has; the kernel refuses masks that are smaller than its own. */
@@ -282,7 +317,15 @@ static unsigned affinity_count(void)
     return 1;
 }
 
+void filch__cpu_limits(struct filch__cpu_limits *ret_limits)
+{
+    filch__cpu_limits_at("", affinity_count(), ret_limits);
+}
+
 unsigned filch__cpu_count(void)
 {
-    return filch__cpu_count_at("", affinity_count());
+    struct filch__cpu_limits limits;
+
+    filch__cpu_limits(&limits);
+    return limits.cpus;
 }

@@ -42,11 +42,12 @@ static const char *own_words(int error)
     case EPERM:
     case EACCES:
         return "not permitted: the call needs a task or job of a runtime; or, when a runtime "
-               "starts, io_uring is refused, by a seccomp filter (the default of container "
-               "engines) or by sysctl kernel.io_uring_disabled: allow io_uring_setup, "
-               "io_uring_enter and io_uring_register";
+               "starts with io_uring only, that is refused, by a seccomp filter (the default of "
+               "container engines) or by sysctl kernel.io_uring_disabled: allow io_uring_setup, "
+               "io_uring_enter and io_uring_register, or let it choose epoll";
     case ENOSYS:
-        return "the kernel is too old: filch needs io_uring as of Linux 6.1 or newer";
+        return "the kernel is too old: io_uring is needed as of Linux 6.1 or newer, or let the "
+               "runtime choose epoll";
     case EMFILE:
     case ENFILE:
         return "no file descriptors left (see RLIMIT_NOFILE); a runtime needs two for each worker";

@@ -19,6 +19,8 @@ enum filch__fault {
     FILCH_FAULT_URING_SETUP, /* system calls */
     FILCH_FAULT_URING_ENTER,
     FILCH_FAULT_URING_REGISTER,
+    FILCH_FAULT_EPOLL_WAIT,
+    FILCH_FAULT_EPOLL_CTL,
     FILCH_FAULT_OP_ACCEPT, /* operations: the result of the completion, see io/uring/spoil.h */
     FILCH_FAULT_OP_CONNECT,
     FILCH_FAULT_OP_RECV,

@@ -32,6 +32,12 @@ static inline bool filch_spinlock_try(filch_spinlock *lock)
     return filch_load_relaxed(&lock->held) == 0 && filch_exchange_acquire(&lock->held, 1) == 0;
 }
 
+/* Without a look first, for a lock that is expected to be free. */
+static inline bool filch_spinlock_try_free(filch_spinlock *lock)
+{
+    return filch_exchange_acquire(&lock->held, 1) == 0;
+}
+
 static inline void filch_spinlock_lock(filch_spinlock *lock)
 {
     while (filch_exchange_acquire(&lock->held, 1) != 0)

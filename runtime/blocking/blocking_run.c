@@ -135,8 +135,9 @@ int filch_blocking_run(filch_fn fn, void *arg, const filch_task_opts *opts, int 
     return 0;
 }
 
-int filch_blocking_class_new(filch_runtime *rt, const filch_blocking_class_opts *opts,
-                             filch_blocking_class **ret_class)
+static int
+class_by(int (*add_or_get)(struct filch__job_queue *, const char *, unsigned, unsigned, uint32_t),
+         filch_runtime *rt, const filch_blocking_class_opts *opts, filch_blocking_class **ret_class)
 {
     struct filch__job_queue *jobs;
     int index;
@@ -147,13 +148,24 @@ int filch_blocking_class_new(filch_runtime *rt, const filch_blocking_class_opts 
     if (filch__runtime_was_forked(rt))
         return -ECHILD;
     jobs = &rt->blocking.jobs;
-    index =
-        filch__job_class_add(jobs, opts->name, opts->threads_max,
-                             opts->threads_reserved ? opts->threads_reserved : 1, opts->queued_max);
+    index = add_or_get(jobs, opts->name, opts->threads_max,
+                       opts->threads_reserved ? opts->threads_reserved : 1, opts->queued_max);
     if (index < 0)
         return index;
     *ret_class = &jobs->class[index];
     return 0;
+}
+
+int filch_blocking_class_new(filch_runtime *rt, const filch_blocking_class_opts *opts,
+                             filch_blocking_class **ret_class)
+{
+    return class_by(filch__job_class_add, rt, opts, ret_class);
+}
+
+int filch__blocking_class_get(filch_runtime *rt, const filch_blocking_class_opts *opts,
+                              filch_blocking_class **ret_class)
+{
+    return class_by(filch__job_class_get, rt, opts, ret_class);
 }
 
 int filch_blocking_class_stats(filch_runtime *rt, const filch_blocking_class *class,

@@ -61,24 +61,45 @@ static void class_init(struct filch__job_queue *queue, unsigned index, const cha
     queue->committed += reserved;
 }
 
-int filch__job_class_add(struct filch__job_queue *queue, const char *name, unsigned running_max,
-                         unsigned reserved, uint32_t queued_max)
+static int class_add_locked(struct filch__job_queue *queue, const char *name, unsigned running_max,
+                            unsigned reserved, uint32_t queued_max)
 {
-    unsigned index;
+    unsigned index = filch_load_relaxed(&queue->classes);
 
     if (!running_max || running_max > queue->threads_max)
         running_max = queue->threads_max;
-    filch_spinlock_lock(&queue->lock);
-    index = filch_load_relaxed(&queue->classes);
     if (index == FILCH__JOB_CLASSES_MAX || reserved > running_max ||
-        reserved_sum(queue, index) + reserved > queue->threads_max) {
-        filch_spinlock_unlock(&queue->lock);
+        reserved_sum(queue, index) + reserved > queue->threads_max)
         return -ENOSPC;
-    }
     class_init(queue, index, name, running_max, reserved, queued_max);
     filch_store_release(&queue->classes, index + 1); /* [job-class] */
-    filch_spinlock_unlock(&queue->lock);
     return (int)index;
+}
+
+int filch__job_class_add(struct filch__job_queue *queue, const char *name, unsigned running_max,
+                         unsigned reserved, uint32_t queued_max)
+{
+    int index;
+
+    filch_spinlock_lock(&queue->lock);
+    index = class_add_locked(queue, name, running_max, reserved, queued_max);
+    filch_spinlock_unlock(&queue->lock);
+    return index;
+}
+
+int filch__job_class_get(struct filch__job_queue *queue, const char *name, unsigned running_max,
+                         unsigned reserved, uint32_t queued_max)
+{
+    int index = -ENOSPC;
+
+    filch_spinlock_lock(&queue->lock);
+    for (unsigned i = 0; i < filch_load_relaxed(&queue->classes); i++)
+        if (strcmp(queue->class[i].name, name) == 0)
+            index = (int)i;
+    if (index < 0)
+        index = class_add_locked(queue, name, running_max, reserved, queued_max);
+    filch_spinlock_unlock(&queue->lock);
+    return index;
 }
 
 uint64_t filch__job_class_queued(const struct filch_blocking_class *class)

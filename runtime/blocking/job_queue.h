@@ -85,6 +85,10 @@ void filch__job_queue_init(struct filch__job_queue *queue, unsigned threads_max)
 int filch__job_class_add(struct filch__job_queue *queue, const char *name, unsigned running_max,
                          unsigned reserved, uint32_t queued_max);
 
+/* The class of that name, as it is, or a new one. */
+int filch__job_class_get(struct filch__job_queue *queue, const char *name, unsigned running_max,
+                         unsigned reserved, uint32_t queued_max);
+
 /* Any thread. Return: 0; 1 (queued, and nobody looks: the caller finds somebody); -EAGAIN (the
  * class's queue is full). */
 int filch__job_push(struct filch__job_queue *queue, unsigned class, struct filch__task *job);

@@ -131,6 +131,13 @@ void filch__rcu_check(void)
         filch__throw("a task suspended, ended or waited inside an RCU read section");
 }
 
+void filch__rcu_check_switch(void)
+{
+    filch__rcu_check();
+    if (filch__rcu_nesting() < 0)
+        filch__throw("a task suspended inside filch_block_in_place()");
+}
+
 /* The calling thread's own state. Noinline: a task may have moved since the caller's last look. */
 __attribute__((noinline)) static void go_online(void)
 {

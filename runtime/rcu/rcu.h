@@ -24,6 +24,9 @@ void filch__rcu_pass(void);
 /* Aborts in a section. */
 void filch__rcu_check(void);
 
+/* On a worker that is about to switch: aborts in a section, and where the thread is offline. */
+void filch__rcu_check_switch(void);
+
 /* Not 0: in a section. For who has something to branch on anyway. */
 static inline int filch__rcu_nesting(void)
 {

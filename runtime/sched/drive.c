@@ -125,7 +125,7 @@ static struct filch__worker *begin(struct filch_runtime *rt, struct filch__host 
     rt->drive.driver = number;
     worker->searching = filch__idle_unpark(&rt->idle, 0);
     worker->woken = worker->searching;
-    filch__uring_driver.answer(worker->lane); /* [drive-answer] */
+    filch__io_driver.answer(worker->lane); /* [drive-answer] */
     worker->now = filch_now();
     return worker;
 }
@@ -168,11 +168,11 @@ static filch_time settle_locked(struct filch_runtime *rt, struct filch__worker *
     filch__idle_park(&rt->idle, 0, worker->searching); /* [drive-leave] */
     worker->searching = false;
     more = worker->handoff || filch__worker_sees_any_work(worker) ||
-           filch__uring_driver.staged(worker->lane);
+           filch__io_driver.staged(worker->lane);
     next = next_turn(worker);
     if (drive->fd >= 0) {
         if (more)
-            filch__uring_driver.unpark(worker->lane);
+            filch__io_driver.unpark(worker->lane);
         arm_timer_locked(drive, worker, next);
     }
     return more ? FILCH_NOW : next;
@@ -185,8 +185,8 @@ static filch_time end_lock(struct filch_runtime *rt, const struct filch__host *h
     struct filch__worker *worker = &rt->worker[0];
     filch_time next;
 
-    if (filch__uring_driver.staged(worker->lane))
-        worker->completions += filch__uring_driver.poll(worker->lane);
+    if (filch__io_driver.staged(worker->lane))
+        worker->completions += filch__io_driver.poll(worker->lane);
     if (worker->woken) {
         worker->woken = false;
         filch_counter_add(&worker->stats.wakes_useless, 1);
@@ -418,7 +418,7 @@ static int open_fds_locked(struct filch__drive *drive, struct filch__lane *lane)
     if (timer_fd < 0 || fd < 0 || epoll_ctl(fd, EPOLL_CTL_ADD, timer_fd, &event) < 0)
         r = -errno;
     else
-        r = filch__uring_driver.watch(lane, fd);
+        r = filch__io_driver.watch(lane, fd);
     if (r < 0) {
         if (fd >= 0)
             close(fd);
@@ -447,7 +447,7 @@ int filch_runtime_fd(filch_runtime *rt)
         r = open_fds_locked(drive, rt->worker[0].lane);
         /* What has been queued so far was not announced: the first turn looks. */
         if (r == 0)
-            filch__uring_driver.unpark(rt->worker[0].lane);
+            filch__io_driver.unpark(rt->worker[0].lane);
     }
     r = r < 0 ? r : drive->fd;
     unlock(drive);

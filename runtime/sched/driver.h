@@ -21,20 +21,27 @@ struct filch__driver_stats {
 };
 
 struct filch__driver_ops {
-    /* Makes the driver and a lane for each of @lanes workers. On the starting thread. Return: 0;
-     * -errno as filch_runtime_start(). */
-    int (*open)(const filch_runtime_opts *opts, unsigned lanes, struct filch__driver **ret_driver);
+    /* Makes the driver and a lane for each of @lanes workers; there may be up to @lanes_max. On the
+     * starting thread. Return: 0; -errno as filch_runtime_start(). */
+    int (*open)(const filch_runtime_opts *opts, unsigned lanes, unsigned lanes_max,
+                struct filch__driver **ret_driver);
+    /* One lane more, for a worker to come. By one thread at a time. Return: 0; -errno. */
+    int (*grow)(struct filch__driver *driver, const filch_runtime_opts *opts);
     /* Frees it. No worker runs any more, nothing is in flight but wake-ups. */
     void (*close)(struct filch__driver *driver);
     /* In the child of a fork, for a driver of the parent's: lets go of what the two share, touching
      * no ring. Nothing else is called for it then. */
     void (*forked)(struct filch__driver *driver);
+    /* The engine's name, and why it was chosen; valid as long as the driver. */
+    const char *(*name)(struct filch__driver *driver, const char **ret_reason);
     struct filch__lane *(*lane)(struct filch__driver *driver, unsigned index);
     /* On the worker's thread, first and last thing. */
     void (*enter_thread)(struct filch__lane *lane);
     void (*leave_thread)(struct filch__lane *lane);
     /* Owner. Anything to reap or flush? A few loads, no system call. */
     bool (*is_ready)(const struct filch__lane *lane);
+    /* Owner, now and then between two tasks: is it time for a poll? */
+    bool (*is_due)(const struct filch__lane *lane);
     /* Owner. Operations staged and not yet submitted. */
     unsigned (*staged)(const struct filch__lane *lane);
     /* Owner. Submits what is staged and reaps what is there. Return: completions. */
@@ -57,7 +64,7 @@ struct filch__driver_ops {
     void (*stats)(struct filch__driver *driver, struct filch__driver_stats *ret_stats);
 };
 
-extern const struct filch__driver_ops filch__uring_driver;
+extern const struct filch__driver_ops filch__io_driver;
 
 /* For io: the lane of the calling worker; NULL on other threads. */
 struct filch__lane *filch__worker_lane(void);

@@ -27,7 +27,7 @@
 #define FILCH__WORKERS_MAX 256
 
 struct filch__idle {
-    unsigned workers;
+    filch_atomic_u32 workers; /* all that ever were; grows */
     /* searching in the lower half, running in the upper. Written by everybody, RMW only.
      * [idle-park] [idle-last] */
     filch_atomic_u64 counts;
@@ -55,9 +55,30 @@ bool filch__idle_unpark(struct filch__idle *idle, unsigned worker);
  * already. The caller unparks the picked worker. */
 int filch__idle_pick(struct filch__idle *idle);
 
+/* Would filch__idle_pick() find somebody to wake? A look that costs nothing, and may be wrong. */
+bool filch__idle_would_wake(struct filch__idle *idle);
+
 /* After giving @worker alone something to do: is it parked, so that the caller must unpark it? It
  * is counted as searching then. [mailbox-park] */
 bool filch__idle_claim(struct filch__idle *idle, unsigned worker);
+
+/* The worker goes out without being a sleeper that a waker could pick, and comes back. It must look
+ * at all work after it has left, and notify. [seat-leave] */
+void filch__idle_leave(struct filch__idle *idle);
+void filch__idle_join(struct filch__idle *idle);
+
+/* There is a worker more; it has not joined yet. */
+void filch__idle_grow(struct filch__idle *idle);
+
+/* The worker, which has been woken while parked, for whatever reason: has no waker taken it out?
+ * Then it may sleep on as it is; one that comes later unparks its lane. */
+bool filch__idle_is_sleeper(struct filch__idle *idle, unsigned worker);
+
+/* Is there a sleeper that could be woken? A hint. */
+bool filch__idle_sleeps(struct filch__idle *idle);
+
+/* Workers that are not parked, and in order with what the caller wrote before. [watch-sleep] */
+unsigned filch__idle_running_now(struct filch__idle *idle);
 
 /* Workers that are not parked. */
 unsigned filch__idle_running(struct filch__idle *idle);

@@ -23,9 +23,10 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "runtime/sched/live.h"
 #include "runtime/sched/worker.h"
 
-#define NAME_BYTES 64
+#define NAME_BYTES FILCH__LIVE_NAME_BYTES
 #define PAGE_BYTES ((uintptr_t)4096) /* at most the true one: only where a copy is cut in two */
 
 struct look {
@@ -59,7 +60,9 @@ static void copy_name(const char *name, char *to)
 __attribute__((no_sanitize("thread"))) static bool is_run_by_worker(struct filch__task *task,
                                                                     struct filch_runtime *rt)
 {
-    for (unsigned i = 0; i < rt->workers; i++)
+    unsigned n = filch__runtime_seats(rt);
+
+    for (unsigned i = 0; i < n; i++)
         if (*(struct filch__task *volatile *)&rt->worker[i].current == task)
             return true;
     return false;
@@ -79,6 +82,8 @@ static filch_live_kind public_kind(enum filch__kind kind)
 {
     switch (kind) {
     case FILCH_KIND_STACKFUL:
+    case FILCH_KIND_GROUPED:
+    case FILCH_KIND_PLACED:
     case FILCH_KIND_PINNED:
         break;
     case FILCH_KIND_FUTURE:
@@ -95,8 +100,8 @@ __attribute__((no_sanitize("thread"))) static uint8_t glance(const uint8_t *fiel
 }
 
 /* Steps 1 to 3. The plain reads race with the owner's writes, on purpose. */
-__attribute__((no_sanitize("thread"))) static bool
-look_at(struct filch__task *task, struct filch_runtime *rt, filch_live *live, char *name)
+__attribute__((no_sanitize("thread"))) bool
+filch__live_look(struct filch__task *task, struct filch_runtime *rt, filch_live *live, char *name)
 {
     uint64_t state = filch_load_acquire(&task->state);
     enum filch__kind kind;
@@ -121,7 +126,7 @@ static void look(void *object, void *arg)
     char name[NAME_BYTES];
     filch_live live;
 
-    if (!look_at(object, l->rt, &live, name))
+    if (!filch__live_look(object, l->rt, &live, name))
         return;
     l->visit(l->arg, &live);
     l->visited++;
@@ -140,17 +145,32 @@ ssize_t filch_runtime_visit(filch_runtime *rt, void (*visit)(void *arg, const fi
     return l.visited;
 }
 
+static uint64_t ended_so_far(struct filch_runtime *rt)
+{
+    uint64_t finished = filch_load_acquire(&rt->outside_finished);
+    unsigned n = filch__runtime_seats(rt);
+
+    for (unsigned i = 0; i < n; i++)
+        finished += filch_load_acquire(&rt->worker[i].stats.finished);
+    return finished;
+}
+
+static uint64_t spawned_so_far(struct filch_runtime *rt)
+{
+    uint64_t spawned = 0;
+    unsigned n = filch__runtime_seats(rt);
+
+    for (unsigned i = 0; i < n; i++)
+        spawned += filch_load_acquire(&rt->worker[i].stats.spawned);
+    return spawned + filch_load_acquire(&rt->outside_spawned);
+}
+
 uint64_t filch__runtime_live(struct filch_runtime *rt)
 {
     /* Finished first: what is spawned in between only makes the difference larger, so 0 is never a
-     * lie. */
-    uint64_t finished = filch_load_acquire(&rt->outside_finished);
-    uint64_t spawned = 0;
+     * lie. A worker that comes meanwhile is no exception: what it ends is not counted, and what it
+     * spawns has a parent that either still lives, or is such a one. */
+    uint64_t finished = ended_so_far(rt);
 
-    for (unsigned i = 0; i < rt->workers; i++)
-        finished += filch_load_acquire(&rt->worker[i].stats.finished);
-    for (unsigned i = 0; i < rt->workers; i++)
-        spawned += filch_load_acquire(&rt->worker[i].stats.spawned);
-    spawned += filch_load_acquire(&rt->outside_spawned);
-    return spawned - finished;
+    return spawned_so_far(rt) - finished;
 }

@@ -24,6 +24,7 @@
  */
 #include "runtime/sched/mailbox.h"
 
+#include "runtime/sched/seat.h"
 #include "runtime/sched/worker.h"
 
 _Static_assert(sizeof(struct cds_wfcq_node) == sizeof(struct filch__task *),
@@ -69,8 +70,10 @@ void filch__mailbox_send(struct filch__task *task)
     filch__queued(task);
     was_empty = !cds_wfcq_enqueue(head_of(&to->mailbox), &to->mailbox.tail,
                                   node_of(task)); /* [mailbox-park] */
-    if (was_empty && self != to && filch__idle_claim(&rt->idle, to->index))
-        filch__uring_driver.unpark(to->lane);
+    if (was_empty && self != to &&
+        (filch__idle_claim(&rt->idle, to->index) ||
+         filch__seat_has_left(&to->seat))) /* [seat-mail] */
+        filch__io_driver.unpark(to->lane);
 }
 
 struct filch__task *filch__mailbox_take(struct filch__mailbox *mailbox)

@@ -28,6 +28,7 @@
 
 #include "runtime/sched/thread.h"
 #include "runtime/sched/worker.h"
+#include "runtime/task/depot.h"
 #include "runtime/task/overflow.h"
 #include "runtime/task/stack.h"
 
@@ -54,7 +55,7 @@ static void leave_to_parent(struct filch_runtime *rt)
     filch_store_relaxed(&rt->stopping, FILCH__FORKED);
     for (unsigned i = 0; i < FILCH__WORKERS_MAX / 64; i++)
         filch_store_relaxed(&rt->idle.sleepers[i], 0);
-    filch__uring_driver.forked(rt->driver);
+    filch__io_driver.forked(rt->driver);
 }
 
 static void after_fork_in_child(void)
@@ -69,6 +70,7 @@ static void after_fork_in_child(void)
     filch__worker_forked();
     filch__blocking_forked();
     filch__log_forked();
+    filch__depot_forked();
     filch__stack_forked();
     filch__overflow_forked();
     filch__pools_forked();

@@ -12,11 +12,6 @@
 /* Tasks in a chunk of the list; at most half a ring. */
 #define CHUNK (FILCH__RING_SLOTS >= 64 ? FILCH__RING_SLOTS / 8 : FILCH__RING_SLOTS / 2)
 
-static filch_atomic_ptr *ring_slot(struct filch__run_queue *queue, uint64_t index)
-{
-    return &queue->slot[index & (FILCH__RING_SLOTS - 1)];
-}
-
 void filch__run_queue_init(struct filch__run_queue *queue)
 {
     filch_atomic_init(&queue->head, 0);
@@ -42,7 +37,7 @@ static void chunk_begin_locked(struct filch__run_queue *queue, struct filch__tas
     queue->last_count = 0;
 }
 
-static void list_push(struct filch__run_queue *queue, struct filch__task *task)
+void filch__run_queue_push_list(struct filch__run_queue *queue, struct filch__task *task)
 {
     task->next = NULL;
     filch_spinlock_lock(&queue->lock);
@@ -54,19 +49,6 @@ static void list_push(struct filch__run_queue *queue, struct filch__task *task)
     queue->last_count++;
     filch_store_relaxed(&queue->listed, filch_load_relaxed(&queue->listed) + 1);
     filch_spinlock_unlock(&queue->lock);
-}
-
-void filch__run_queue_push(struct filch__run_queue *queue, struct filch__task *task)
-{
-    uint64_t tail = filch_load_relaxed(&queue->tail);
-    uint64_t head = filch_load_acquire(&queue->head); /* [ring-claim] */
-
-    if (filch_load_relaxed(&queue->listed) || tail - head >= FILCH__RING_SLOTS) {
-        list_push(queue, task);
-        return;
-    }
-    filch_store_relaxed(ring_slot(queue, tail), task);
-    filch_store_release(&queue->tail, tail + 1); /* [ring-publish] */
 }
 
 /* Takes the oldest chunk. Return: a chain; its length in *ret_n. */
@@ -99,38 +81,19 @@ static struct filch__task *ring_fill(struct filch__run_queue *queue, struct filc
 
     for (chain = chain->next; chain; chain = next) {
         next = chain->next; /* a thief may run it as soon as it is published */
-        filch_store_relaxed(ring_slot(queue, tail), chain);
+        filch_store_relaxed(filch__run_queue_slot(queue, tail), chain);
         tail++;
     }
     filch_store_release(&queue->tail, tail); /* [ring-publish] */
     return first;
 }
 
-struct filch__task *filch__run_queue_pop(struct filch__run_queue *queue)
+struct filch__task *filch__run_queue_refill(struct filch__run_queue *queue)
 {
-    uint64_t tail = filch_load_relaxed(&queue->tail);
-    uint64_t head = filch_load_acquire(&queue->head);
-    struct filch__task *chain;
     uint64_t n;
+    struct filch__task *chain = list_take(queue, &n);
 
-    while (head != tail) {
-        struct filch__task *task = filch_load_relaxed(ring_slot(queue, head));
-
-        if (filch_cas_weak_acq_rel(&queue->head, &head, head + 1)) /* [ring-claim] */
-            return task;
-    }
-    if (!filch_load_relaxed(&queue->listed))
-        return NULL;
-    chain = list_take(queue, &n);
     return chain ? ring_fill(queue, chain) : NULL;
-}
-
-struct filch__task *filch__run_queue_peek(struct filch__run_queue *queue, unsigned ahead)
-{
-    uint64_t index = filch_load_relaxed(&queue->head) + ahead;
-
-    return index < filch_load_relaxed(&queue->tail) ? filch_load_relaxed(ring_slot(queue, index))
-                                                    : NULL;
 }
 
 /* Claims half of a ring into the thief's own. Return: how many; the newest of them is not
@@ -154,8 +117,8 @@ static uint64_t ring_grab(struct filch__run_queue *queue, struct filch__run_queu
             continue;
         }
         for (uint64_t i = 0; i < n; i++)
-            filch_store_relaxed(ring_slot(thief, to + i),
-                                filch_load_relaxed(ring_slot(queue, head + i)));
+            filch_store_relaxed(filch__run_queue_slot(thief, to + i),
+                                filch_load_relaxed(filch__run_queue_slot(queue, head + i)));
         if (filch_cas_weak_acq_rel(&queue->head, &head, head + n)) /* [ring-claim] */
             return n;
     }
@@ -172,10 +135,10 @@ struct filch__task *filch__run_queue_steal(struct filch__run_queue *queue,
     n = ring_grab(queue, thief);
     if (n) {
         /* The oldest runs at once; the rest moves down by one. */
-        task = filch_load_relaxed(ring_slot(thief, to));
+        task = filch_load_relaxed(filch__run_queue_slot(thief, to));
         for (uint64_t i = 1; i < n; i++)
-            filch_store_relaxed(ring_slot(thief, to + i - 1),
-                                filch_load_relaxed(ring_slot(thief, to + i)));
+            filch_store_relaxed(filch__run_queue_slot(thief, to + i - 1),
+                                filch_load_relaxed(filch__run_queue_slot(thief, to + i)));
         filch_store_release(&thief->tail, to + n - 1); /* [ring-publish] */
         *ret_moved = (unsigned)n;
         return task;
@@ -193,7 +156,7 @@ static struct filch__task *ring_take(struct filch__run_queue *queue)
     uint64_t head = filch_load_acquire(&queue->head);
 
     while (head < filch_load_acquire(&queue->tail)) { /* [ring-publish] */
-        struct filch__task *task = filch_load_relaxed(ring_slot(queue, head));
+        struct filch__task *task = filch_load_relaxed(filch__run_queue_slot(queue, head));
 
         if (filch_cas_weak_acq_rel(&queue->head, &head, head + 1)) /* [ring-claim] */
             return task;

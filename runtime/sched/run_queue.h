@@ -26,6 +26,7 @@
 #define FILCH_SCHED_RUN_QUEUE_H
 
 #include <stdalign.h>
+#include <stddef.h>
 
 #include "runtime/base/atomic.h"
 #include "runtime/base/spinlock.h"
@@ -58,13 +59,56 @@ struct filch__run_queue {
 
 void filch__run_queue_init(struct filch__run_queue *queue);
 
+/* The rest of push() and pop(), out of line: to the end of the list; from its front. */
+void filch__run_queue_push_list(struct filch__run_queue *queue, struct filch__task *task);
+struct filch__task *filch__run_queue_refill(struct filch__run_queue *queue);
+
+static inline filch_atomic_ptr *filch__run_queue_slot(struct filch__run_queue *queue,
+                                                      uint64_t index)
+{
+    return &queue->slot[index & (FILCH__RING_SLOTS - 1)];
+}
+
 /* Owner. */
-void filch__run_queue_push(struct filch__run_queue *queue, struct filch__task *task);
-struct filch__task *filch__run_queue_pop(struct filch__run_queue *queue);
+static inline void filch__run_queue_push(struct filch__run_queue *queue, struct filch__task *task)
+{
+    uint64_t tail = filch_load_relaxed(&queue->tail);
+    uint64_t head = filch_load_acquire(&queue->head); /* [ring-claim] */
+
+    if (filch_load_relaxed(&queue->listed) || tail - head >= FILCH__RING_SLOTS) {
+        filch__run_queue_push_list(queue, task);
+        return;
+    }
+    filch_store_relaxed(filch__run_queue_slot(queue, tail), task);
+    filch_store_release(&queue->tail, tail + 1); /* [ring-publish] */
+}
+
+/* Owner. Return: the oldest; NULL when there is none. */
+static inline struct filch__task *filch__run_queue_pop(struct filch__run_queue *queue)
+{
+    uint64_t tail = filch_load_relaxed(&queue->tail);
+    uint64_t head = filch_load_acquire(&queue->head);
+
+    while (head != tail) {
+        struct filch__task *task = filch_load_relaxed(filch__run_queue_slot(queue, head));
+
+        if (filch_cas_weak_acq_rel(&queue->head, &head, head + 1)) /* [ring-claim] */
+            return task;
+    }
+    return filch_load_relaxed(&queue->listed) ? filch__run_queue_refill(queue) : NULL;
+}
 
 /* Owner. The @ahead-th task of the ring, still queued; NULL when there is none. It may be stolen at
  * any time: only to be touched ahead of its turn. */
-struct filch__task *filch__run_queue_peek(struct filch__run_queue *queue, unsigned ahead);
+static inline struct filch__task *filch__run_queue_peek(struct filch__run_queue *queue,
+                                                        unsigned ahead)
+{
+    uint64_t index = filch_load_relaxed(&queue->head) + ahead;
+
+    return index < filch_load_relaxed(&queue->tail)
+               ? filch_load_relaxed(filch__run_queue_slot(queue, index))
+               : NULL;
+}
 
 /* Moves half of @queue (at least one, at most half a ring) to @thief, whose owner calls and whose
  * ring is empty. Return: the oldest of them, not queued, and in *ret_moved the number with it; NULL

@@ -19,7 +19,9 @@
  * crash; and what others may hold for ever (task blocks, the runtime's own block) is never freed at
  * all. [finish-seen] Each end of a task sets `finish_seen` after it was counted; shutdown clears it
  * before it counts, both by an exchange: so either the count includes that end, or the futex wait
- * returns at once. Only the first end after a look makes a system call.
+ * returns at once. Only the first end after a look makes a system call. (An end that does not see
+ * yet that there is a shutdown, as its look at `stopping` may pass its count, sets nothing: it is
+ * found by the next look, at most LOOK_MAX later. To order the two would cost each end a fence.)
  *   [foreign-wake] See task/task.c: threads of others that woke one of our tasks may still be in
  * here when it has ended. They are waited for last.
  *
@@ -32,6 +34,7 @@
 #include "runtime/sched/gate.h"
 #include "runtime/sched/registry.h"
 #include "runtime/sched/worker.h"
+#include "runtime/task/depot.h"
 
 #define LOOK_MIN FILCH_MILLISECOND
 #define LOOK_MAX (50 * FILCH_MILLISECOND)
@@ -52,7 +55,7 @@ void filch__runtime_finished(struct filch_runtime *rt)
     if (filch_exchange_seq_cst(&rt->finish_seen, 1)) /* [finish-seen] */
         return;
     if (rt->opts.current_thread)
-        filch__uring_driver.unpark(rt->worker[0].lane);
+        filch__io_driver.unpark(rt->worker[0].lane);
     else
         filch__futex_wake(&rt->finish_seen, 1);
 }
@@ -172,10 +175,11 @@ static int stop_all(struct filch_runtime *rt, filch_time until)
             "not return?");
         return r;
     }
+    filch__watch_stop(rt);
     if (rt->opts.current_thread)
         filch__drive_end(rt);
     else
-        filch__runtime_end_workers(rt, rt->workers);
+        filch__runtime_end_workers(rt);
     while (filch_load_seq_cst(&rt->wakers)) /* [foreign-wake] */
         sched_yield();
     return 0;
@@ -202,6 +206,7 @@ int filch_runtime_shutdown(filch_runtime *rt, filch_time until)
     }
     filch__registry_delist(rt);
     filch__runtime_free(rt);
+    filch__depot_empty();
     filch_store_release(&rt->closing, FILCH__CLOSE_OVER);
     filch__registry_give(rt);
     return 0;

@@ -6,9 +6,12 @@
  */
 #include "runtime/sched/thread.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "runtime/sched/worker.h"
 
@@ -51,7 +54,7 @@ void filch__thread_forked(struct filch_runtime *rt)
     pthread_sigmask(SIG_SETMASK, &rt->host_mask, NULL);
 }
 
-static void set_name(const struct filch_runtime *rt, char kind, unsigned number)
+void filch__thread_name(const struct filch_runtime *rt, char kind, unsigned number)
 {
     const char *first = rt && rt->thread_name[0] ? rt->thread_name : NAME_DEFAULT;
     char name[4 * NAME_BYTES];
@@ -62,9 +65,27 @@ static void set_name(const struct filch_runtime *rt, char kind, unsigned number)
     pthread_setname_np(pthread_self(), name);
 }
 
+void filch__thread_slice(uint64_t ns)
+{
+    /* The kernel's struct sched_attr, which not every C library declares. */
+    struct {
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t nice;
+        uint32_t priority;
+        uint64_t runtime, deadline, period;
+    } attr = {.size = sizeof attr};
+
+    /* Read first: all of it is set, and the niceness is the host's. */
+    if (syscall(SYS_sched_getattr, 0, &attr, sizeof attr, 0) || attr.policy != SCHED_OTHER)
+        return;
+    attr.runtime = ns;
+    (void)syscall(SYS_sched_setattr, 0, &attr, 0);
+}
+
 void filch__thread_begin(struct filch_runtime *rt, char kind, unsigned number)
 {
-    set_name(rt, kind, number);
+    filch__thread_name(rt, kind, number);
     if (!rt)
         return;
     filch__log_of_thread(&rt->log);

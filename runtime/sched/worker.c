@@ -17,6 +17,7 @@
  * own driver lane and timers, inject queue, other workers that are behind; then worker_idle.c.
  * Every INJECT_TICKS switches the inject queue goes first.
  */
+#include "runtime/sched/seat.h"
 #include "runtime/sched/worker.h"
 
 #include <errno.h>
@@ -25,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/fork/fork.h"
 #include "runtime/task/overflow.h"
 
 #define MAINTAIN_TICKS 32
@@ -95,16 +97,44 @@ unsigned filch__worker_backlog(void)
 {
     struct filch__worker *worker = filch__worker_self();
 
-    return worker ? (unsigned)filch__run_queue_length(&worker->queue) : 0;
+    return worker ? (unsigned)filch__worker_queued(worker) : 0;
+}
+
+static inline __attribute__((always_inline)) void look_at_push(struct filch__worker *worker)
+{
+    if (__builtin_expect(worker->slow, 0))
+        filch__worker_call_help(worker);
+    else if (worker->current && filch_load_relaxed(&worker->queue.tail) % PUSH_CHECK == 0)
+        filch__worker_check_behind(worker);
+}
+
+void filch__worker_pushed(struct filch__worker *worker)
+{
+    look_at_push(worker);
 }
 
 void filch__worker_push_back(struct filch__worker *worker, struct filch__task *task)
 {
     filch__run_queue_push(&worker->queue, task);
-    if (__builtin_expect(worker->slow, 0))
-        filch__worker_call_help(worker);
-    else if (worker->current && filch_load_relaxed(&worker->queue.tail) % PUSH_CHECK == 0)
-        filch__worker_check_behind(worker);
+    look_at_push(worker);
+}
+
+bool filch__worker_push_apart(struct filch__worker *worker, struct filch__task *task)
+{
+    if (task->flags & FILCH_TASK_GROUPED)
+        filch__group_push(worker, task, false);
+    else if (filch__task_has_stack(task))
+        filch__mailbox_send(task);
+    else
+        return false;
+    return true;
+}
+
+/* Its next turn, on the side of the switch where nobody is on its stack. */
+static void queue_again(struct filch__worker *worker, struct filch__task *task)
+{
+    if (task->kind == FILCH_KIND_STACKFUL || !filch__worker_push_apart(worker, task))
+        filch__worker_push_back(worker, task);
 }
 
 void filch__worker_push_front(struct filch__worker *worker, struct filch__task *task)
@@ -166,14 +196,16 @@ static struct filch__task *next_local(struct filch__worker *worker)
     return task;
 }
 
-struct filch__task *filch__worker_next_fast(struct filch__worker *worker)
+/* In line where a task leaves its stack. */
+static inline __attribute__((always_inline)) struct filch__task *
+next_fast(struct filch__worker *worker)
 {
     struct filch__task *task;
 
     /* One branch for both: the second is a program's error, and rare. */
-    if ((int)(filch_load_relaxed(&worker->tick) % MAINTAIN_TICKS == 0) |
+    if ((int)((filch_load_relaxed(&worker->tick) & worker->turn_mask) == 0) |
         (filch__rcu_nesting() != 0)) {
-        filch__rcu_check();
+        filch__rcu_check_switch();
         return NULL;
     }
     task = next_local(worker);
@@ -182,6 +214,11 @@ struct filch__task *filch__worker_next_fast(struct filch__worker *worker)
         return NULL;
     }
     return task;
+}
+
+struct filch__task *filch__worker_next_fast(struct filch__worker *worker)
+{
+    return next_fast(worker);
 }
 
 static void found_work(struct filch__worker *worker)
@@ -204,7 +241,7 @@ static void begin_run(struct filch__worker *worker, struct filch__task *task)
     if (worker->searching)
         found_work(worker);
     filch_counter_add(&worker->tick, 1);
-    worker->budget = FILCH__BUDGET;
+    filch_store_relaxed(&worker->budget, FILCH__BUDGET);
     filch__state_pick(&task->state);
     worker->current = task;
 }
@@ -253,12 +290,15 @@ void filch__worker_after(struct filch__worker *worker)
     case FILCH_AFTER_YIELD:
         filch__worker_push_back(worker, task);
         break;
-    case FILCH_AFTER_PARK_PINNED:
+    case FILCH_AFTER_PARK_APART:
         if (filch__state_park(&task->state) == FILCH_PARK_REQUEUE)
-            filch__mailbox_send(task);
+            filch__worker_push_apart(worker, task);
         break;
-    case FILCH_AFTER_YIELD_PINNED:
-        filch__mailbox_send(task);
+    case FILCH_AFTER_YIELD_APART:
+        filch__worker_push_apart(worker, task);
+        break;
+    case FILCH_AFTER_ROOM:
+        filch__group_push(worker, task, true);
         break;
     case FILCH_AFTER_STACK:
         filch__stack_detach(&worker->stacks[worker->after_stack->size_class], worker->after_stack);
@@ -280,7 +320,9 @@ switch_from(struct filch__worker *worker, enum filch__after after, struct filch_
     worker->current = NULL;
     if (next)
         to = filch__worker_enter(worker, next);
-    if (__builtin_expect(filch__switch_state_any(worker->cxx_state, task), 0))
+    if (__builtin_expect((int)filch__switch_state_any(worker->cxx_state, task) |
+                             (filch_load_relaxed(&worker->forks) != NULL),
+                         0))
         filch__switch_with_state(worker, task, &fake_stack, &to);
     else
         filch__switch_to(&task->sp, &fake_stack, &to);
@@ -292,12 +334,12 @@ switch_from(struct filch__worker *worker, enum filch__after after, struct filch_
 
 void filch__worker_switch_out(struct filch__worker *worker, enum filch__after after)
 {
-    switch_from(worker, after, filch__worker_next_fast(worker));
+    switch_from(worker, after, next_fast(worker));
 }
 
 void filch__worker_switch_to_loop(struct filch__worker *worker, enum filch__after after)
 {
-    filch__rcu_check();
+    filch__rcu_check_switch();
     switch_from(worker, after, NULL);
 }
 
@@ -332,7 +374,7 @@ FILCH__NEVER_LEFT void *filch__task_main(void)
         filch__task_finish(task, result);
         worker = filch__worker_self(); /* which a destructor of the task may have changed, too */
         worker->current = NULL;
-        next = filch__worker_next_fast(worker);
+        next = next_fast(worker);
         if (!next || next->stack || next->class_index != stack->size_class)
             return leave_stack(worker, next, stack);
         next->stack = stack;
@@ -354,7 +396,7 @@ static void run_future(struct filch__worker *worker, struct filch__task *task)
         filch__rcu_check();
         worker->current = NULL;
         if (filch__state_park(&task->state) == FILCH_PARK_REQUEUE)
-            filch__worker_push_back(worker, task);
+            queue_again(worker, task);
         return;
     }
     int result = cancelled ? -ECANCELED : future->result;
@@ -379,28 +421,25 @@ void filch__worker_run(struct filch__worker *worker, struct filch__task *task)
     filch__worker_after(worker);
 }
 
-static unsigned run_timers(struct filch__worker *worker)
+void filch__worker_run_timers(struct filch__worker *worker)
 {
-    unsigned n;
-
-    if (filch_load_relaxed(&worker->timers.next) > worker->now)
-        return 0;
-    n = filch__timers_run(&worker->timers, worker->now);
-    filch_counter_add(&worker->stats.timers_fired, n);
-    return n;
+    if (filch_load_relaxed(&worker->timers.next) <= worker->now)
+        filch_counter_add(&worker->stats.timers_fired,
+                          filch__timers_run(&worker->timers, worker->now));
 }
 
 /* RCU, clock, timers, driver, the other workers. */
 static void maintain(struct filch__worker *worker)
 {
-    const struct filch__driver_ops *driver = &filch__uring_driver;
+    const struct filch__driver_ops *driver = &filch__io_driver;
 
+    worker->turn_mask = filch_load_relaxed(&worker->rt->grouped) ? 0 : MAINTAIN_TICKS - 1;
     filch__rcu_pass();
     filch__worker_check_behind(worker);
     filch__worker_note_slices(worker);
     filch__monitor_pass(worker);
-    run_timers(worker);
-    if (driver->is_ready(worker->lane) || driver->staged(worker->lane))
+    filch__worker_run_timers(worker);
+    if (driver->is_due(worker->lane))
         worker->completions += driver->poll(worker->lane);
 }
 
@@ -411,6 +450,16 @@ static struct filch__task *take_injected(struct filch__worker *worker)
     return filch__inject_take(inject, &worker->queue, INJECT_BATCH);
 }
 
+void filch__worker_catch_up(struct filch__worker *worker)
+{
+    struct filch__task *task;
+
+    maintain(worker);
+    task = take_injected(worker);
+    if (task)
+        filch__worker_push_back(worker, task);
+}
+
 static struct filch__task *next_pinned(struct filch__worker *worker)
 {
     struct filch__task *task = NULL;
@@ -418,7 +467,51 @@ static struct filch__task *next_pinned(struct filch__worker *worker)
     if (worker->pinned_uses < PINNED_USES)
         task = filch__mailbox_take(&worker->mailbox);
     worker->pinned_uses = task ? worker->pinned_uses + 1 : 0;
+    if (task && task->kind == FILCH_KIND_PLACED)
+        task->kind = FILCH_KIND_STACKFUL;
     return task;
+}
+
+bool filch__worker_has_plain(struct filch__worker *worker)
+{
+    return filch_load_relaxed(&worker->lifo) || !filch__run_queue_is_empty(&worker->queue) ||
+           !filch__mailbox_is_empty(&worker->mailbox) ||
+           !filch__inject_is_empty(&worker->rt->inject);
+}
+
+struct filch__task *filch__worker_next_plain(struct filch__worker *worker)
+{
+    struct filch__task *task;
+
+    if ((task = next_pinned(worker)) || (task = next_local(worker)) ||
+        (task = take_injected(worker)))
+        return task;
+    return next_pinned(worker);
+}
+
+/* While there are groups. What has come in is looked at before another group has its turn, and what
+ * is staged goes out. */
+static struct filch__task *next_of_groups(struct filch__worker *worker)
+{
+    struct filch__task *task;
+
+    worker->turn_mask = 0;
+    worker->now = filch_now();
+    if ((task = filch__group_stay(worker)))
+        return task;
+    for (int i = 0; i < 2; i++) {
+        if (i > 0 || filch__io_driver.is_ready(worker->lane))
+            worker->completions += filch__io_driver.poll(worker->lane);
+        filch__worker_note_slices(worker);
+        filch__worker_run_timers(worker);
+        if (filch_load_relaxed(&worker->tick) % INJECT_TICKS == 0 && (task = take_injected(worker)))
+            filch__worker_push_back(worker, task);
+        if ((task = filch__group_next(worker)))
+            return task;
+        worker->now = filch_now();
+    }
+    filch__group_rest(worker);
+    return NULL;
 }
 
 struct filch__task *filch__worker_next(struct filch__worker *worker)
@@ -431,14 +524,16 @@ struct filch__task *filch__worker_next(struct filch__worker *worker)
         return task;
     if (tick % MAINTAIN_TICKS == 0)
         maintain(worker);
+    if (__builtin_expect(filch_load_relaxed(&worker->rt->grouped), 0))
+        return next_of_groups(worker);
     if (tick % INJECT_TICKS == 0 && (task = take_injected(worker)))
         return task;
     if ((task = next_pinned(worker)) || (task = next_local(worker)))
         return task;
-    worker->completions += filch__uring_driver.poll(worker->lane);
+    worker->completions += filch__io_driver.poll(worker->lane);
     worker->now = filch_now();
     filch__worker_note_slices(worker);
-    run_timers(worker);
+    filch__worker_run_timers(worker);
     if ((task = next_local(worker)) || (task = next_pinned(worker)) ||
         (task = take_injected(worker)))
         return task;
@@ -502,6 +597,7 @@ void filch__worker_empty(struct filch__worker *worker)
 {
     for (unsigned i = 0; i < FILCH__STACK_CLASSES; i++)
         filch__stack_cache_fini(&worker->stacks[i]);
+    filch__fork_empty(worker);
     filch__task_blocks_return(worker);
     filch__overflow_stack_free(worker->overflow_stack);
     worker->overflow_stack = NULL;
@@ -510,12 +606,12 @@ void filch__worker_empty(struct filch__worker *worker)
 static void enter_thread(struct filch__worker *worker, struct filch__host *host)
 {
     filch__worker_sit(worker, host);
-    filch__uring_driver.enter_thread(worker->lane);
+    filch__io_driver.enter_thread(worker->lane);
 }
 
 static void leave_thread(struct filch__worker *worker, const struct filch__host *host)
 {
-    filch__uring_driver.leave_thread(worker->lane);
+    filch__io_driver.leave_thread(worker->lane);
     filch__worker_rise(worker, host);
     filch__worker_empty(worker);
 }
@@ -525,9 +621,14 @@ void *filch__worker_main(void *arg)
     struct filch__worker *worker = arg;
     struct filch__host host;
 
+    filch_store_relaxed(&worker->thread_id, (uint32_t)gettid());
     enter_thread(worker, &host);
     while (!filch_load_acquire(&worker->rt->exiting)) {
-        struct filch__task *task = filch__worker_next(worker);
+        struct filch__task *task;
+
+        if (__builtin_expect(!filch__seat_is_active(&worker->seat), 0))
+            filch__worker_sit_out(worker);
+        task = filch__worker_next(worker);
 
         if (task)
             filch__worker_run(worker, task);

@@ -14,11 +14,13 @@
 #include "runtime/rcu/rcu.h"
 #include "runtime/sched/drive.h"
 #include "runtime/sched/driver.h"
+#include "runtime/sched/group.h"
 #include "runtime/sched/idle.h"
 #include "runtime/sched/inject.h"
 #include "runtime/sched/mailbox.h"
 #include "runtime/sched/run_queue.h"
 #include "runtime/sched/self.h"
+#include "runtime/sched/watch.h"
 #include "runtime/task/switch.h"
 #include "runtime/task/switch_state.h"
 #include "runtime/task/task.h"
@@ -30,8 +32,9 @@ enum filch__after {
     FILCH_AFTER_NOTHING = 0,
     FILCH_AFTER_PARK,  /* park it, or queue it again */
     FILCH_AFTER_YIELD, /* queue it */
-    FILCH_AFTER_PARK_PINNED,
-    FILCH_AFTER_YIELD_PINNED,
+    FILCH_AFTER_PARK_APART,
+    FILCH_AFTER_YIELD_APART,
+    FILCH_AFTER_ROOM,  /* it made room, and goes on before the others of its group */
     FILCH_AFTER_STACK, /* the task has ended: give its stack back */
 };
 
@@ -39,6 +42,7 @@ enum filch__after {
 struct filch__worker_stats {
     filch_atomic_u64 spawned, finished, local_wakes, inject_wakes, steals, stolen, parks;
     filch_atomic_u64 wakes_sent, wakes_useful, wakes_useless, spins, spins_useful, timers_fired;
+    filch_atomic_u64 forks_shared, forks_moved;
 };
 
 /* Owner only, unless said otherwise. */
@@ -50,14 +54,23 @@ struct filch__worker {
     filch_atomic_ptr lifo;
     unsigned lifo_uses;   /* in a row; at FILCH__LIFO_USES the queue has its turn */
     unsigned pinned_uses; /* the same for the mailbox */
-    int budget;           /* operations that the current task may still do without yielding */
-    bool slow;            /* tasks run for long here: what is queued calls for help at once */
+    /* A switch goes from task to task unless tick & turn_mask is 0: then the loop has the word. 0
+     * while there are groups. */
+    unsigned turn_mask;
+    /* Operations that the current task may still do without yielding. Written by the owner, and to
+     * 0 by the watch, and by who asks it to make room, whose writes may be lost. */
+    filch_atomic_u32 budget;
+    bool slow; /* tasks run for long here: what is queued calls for help at once */
     /* Tasks and futures run so far. Written by the owner; the monitor sees a stuck worker by it. */
     filch_atomic_u64 tick;
     enum filch__after after;
     struct filch__task *after_task;
     struct filch__stack *after_stack;
     struct filch__task *handoff; /* picked on a task's stack, to be run by the loop */
+    /* The fork stack of the current task; NULL: it has none. Written by the owner; thieves look
+     * whom to ask, and may ask one that is another task's by then. [fork-stack] release in store ->
+     * acquire in filch__fork_ask(): it is a fork stack. */
+    filch_atomic_ptr forks;
 
     struct filch__switch_target loop; /* the worker's own stack */
     void *loop_fake_stack;
@@ -68,11 +81,16 @@ struct filch__worker {
     struct filch__task *free_tasks;               /* see block_take() */
     struct filch__task *free_magazine;
     unsigned free_count;
+    struct filch__fork_stack *fork_stacks; /* for forks to come */
+    unsigned fork_stack_count;
+    filch_time fork_woke; /* when a fork here has last woken a worker */
 
     struct filch_runtime *rt;
     struct filch__lane *lane;
     unsigned index;
     uint32_t random;
+    uint16_t *victims; /* whom to take from first, all others; NULL: anybody. With bind_workers */
+    int cpu;           /* to be bound to; -1: none */
     size_t colour;
     bool searching;
     bool woken;           /* by a waker, and no task found yet */
@@ -89,19 +107,26 @@ struct filch__worker {
     uint64_t trim_tick;  /* at the last look */
     unsigned slow_looks; /* up with each look at the clock that found long slices, else down */
     filch_time slice_since;
-    uint64_t slice_tick; /* at slice_since */
-    uint64_t tick_seen;  /* by the last visit of the monitor; whoever has the duty */
+    uint64_t slice_tick;           /* at slice_since */
+    uint64_t tick_seen;            /* by the last visit of the monitor; whoever has the duty */
+    struct filch__watched watched; /* the watch's */
 
     /* Written by the owner; read by the monitor. */
     alignas(FILCH_CACHELINE) filch_atomic_u32 parked;
     /* The queue's head has waited too long: thieves are welcome. Written by the owner; any.
      * [idle-park] through the idle word. */
     filch_atomic_u32 behind;
+    filch_atomic_u32 seat;      /* enum filch__seat: see seat.h */
+    filch_atomic_u32 in_place;  /* the current task blocks: filch_block_in_place() */
+    filch_atomic_u32 thread_id; /* the kernel's, from the thread's first moment */
     struct filch__run_queue queue;
+    struct filch__group_set set; /* what is ready in groups */
+    struct filch__stay stay;
     struct filch__mailbox mailbox;
     struct filch__timers timers;
     struct filch__worker_stats stats;
     pthread_t thread;
+    bool has_thread;
 };
 
 /* filch_runtime.stopping. */
@@ -125,18 +150,27 @@ struct filch_runtime {
     filch_atomic_u32 wakers;
     filch_atomic_u32 callers;
 
-    unsigned workers;
+    unsigned workers;       /* to start with */
+    unsigned seats_max;     /* with those that may be called in */
+    filch_atomic_u32 seats; /* workers that there are; grows, by the watch [seat-new] */
     filch_runtime_opts opts;
+    /* Workers count as slow, so that whatever is queued comes through filch__worker_call_help(),
+     * and from there goes to others, half of it. */
+    bool chaos;
     uint64_t fp_control; /* of the thread that started it */
     struct filch__log log;
     char thread_name[16];
     sigset_t host_mask;           /* of the thread that started it */
-    struct filch__worker *worker; /* array */
+    struct filch__worker *worker; /* array of seats_max */
+    uint16_t *victims;            /* with bind_workers: all workers' */
     struct filch__driver *driver;
     struct filch__inject inject;
     struct filch__idle idle;
     struct filch__blocking_pool blocking;
     filch_atomic_u32 stopping;
+    /* 1: there are groups. Written with groups.lock; read by spawns and loops, as a hint that is
+     * true for whoever has a group's handle, or a task of one. */
+    filch_atomic_u32 grouped;
     filch_atomic_u32 exiting;     /* 1: workers leave their loops */
     filch_atomic_u32 finish_seen; /* futex: 1: a task has ended since shutdown's last look */
     filch_atomic_u32 closing;
@@ -147,6 +181,8 @@ struct filch_runtime {
     filch_atomic_u32 spinner;     /* 1: a worker spins */
     filch_atomic_u32 next_pinned; /* grows; the worker of the next pinned task that names none */
     struct filch__drive drive;    /* with opts.current_thread */
+    struct filch__watch watch;    /* without */
+    struct filch__groups groups;
     /* For threads that are no workers. */
     filch_atomic_u64 outside_spawned, outside_finished, outside_inject_wakes, outside_wakes_sent;
     struct filch_runtime *next; /* in the list of those that live, or of free blocks */
@@ -154,6 +190,12 @@ struct filch_runtime {
 
 #define FILCH__LIFO_USES 3
 #define FILCH__BUDGET 128
+
+/* Does the watch say that the current task has run for long? */
+static inline bool filch__worker_is_late(struct filch__worker *worker)
+{
+    return filch_load_relaxed(&worker->budget) == 0;
+}
 
 /* Yields; out of line. */
 void filch__coop_yield(struct filch__worker *worker);
@@ -163,12 +205,28 @@ static inline void filch__coop_inline(void)
 {
     struct filch__worker *worker = filch__worker_self();
 
-    if (worker && --worker->budget <= 0)
-        filch__coop_yield(worker);
+    if (worker) {
+        uint32_t left = filch_load_relaxed(&worker->budget);
+
+        if (left <= 1)
+            filch__coop_yield(worker);
+        else
+            filch_store_relaxed(&worker->budget, left - 1);
+    }
 }
 
 /* Before a park: gives memory of idle stacks back, if it is time to. Return: when to come again. */
 filch_time filch__worker_trim(struct filch__worker *worker);
+
+/* Sleeps in the lane until @limit, a timer, or a wake. */
+void filch__worker_sleep(struct filch__worker *worker, filch_time limit);
+
+/* Fires what is due at worker->now. */
+void filch__worker_run_timers(struct filch__worker *worker);
+
+/* The worker has been told to leave its seat: returns when it has been called back, or the runtime
+ * exits. */
+void filch__worker_sit_out(struct filch__worker *worker);
 
 /* Runs the loop until the runtime exits. */
 void *filch__worker_main(void *worker);
@@ -196,6 +254,10 @@ void filch__worker_empty(struct filch__worker *worker);
  * handed one). */
 struct filch__task *filch__worker_next_fast(struct filch__worker *worker);
 
+/* On a task's stack: what the loop does only every so many switches, for a task that is about to
+ * yield after a long time. What this makes runnable is queued before the task is. */
+void filch__worker_catch_up(struct filch__worker *worker);
+
 /* Switches from the running task to the next one. Returns when it runs again, maybe on another
  * worker. */
 void filch__worker_switch_out(struct filch__worker *worker, enum filch__after after);
@@ -212,6 +274,39 @@ struct filch__switch_target filch__worker_enter(struct filch__worker *worker,
 
 void filch__worker_push_front(struct filch__worker *worker, struct filch__task *task);
 void filch__worker_push_back(struct filch__worker *worker, struct filch__task *task);
+
+/* The same for one that is not STACKFUL. @worker: the caller, or NULL: no worker of the task's
+ * runtime. Return: false: it belongs into a run queue after all. */
+bool filch__worker_push_apart(struct filch__worker *worker, struct filch__task *task);
+
+/* Something was queued here: calls for help if it is time to. */
+void filch__worker_pushed(struct filch__worker *worker);
+
+/* While there are groups: tasks in none. Is there any here; the next one. */
+bool filch__worker_has_plain(struct filch__worker *worker);
+struct filch__task *filch__worker_next_plain(struct filch__worker *worker);
+
+/* Ready tasks that wait here, but for the LIFO slot and the mailbox. */
+static inline uint64_t filch__worker_queued(struct filch__worker *worker)
+{
+    return filch__run_queue_length(&worker->queue) + filch__group_set_length(&worker->set);
+}
+
+uint32_t filch__worker_random(struct filch__worker *worker);
+
+/* The @i-th of the @n workers to be looked at for work, after @start, which is random: neighbours
+ * first, where it is known who they are. May be the caller itself. */
+static inline struct filch__worker *filch__worker_victim(struct filch__worker *worker, unsigned i,
+                                                         unsigned start, unsigned n)
+{
+    struct filch_runtime *rt = worker->rt;
+
+    if (!worker->victims)
+        return &rt->worker[(start + i) % n];
+    if (i < rt->workers - 1)
+        return &rt->worker[worker->victims[i]];
+    return i < rt->workers ? worker : &rt->worker[i]; /* the spares last */
+}
 
 /* From any thread that is no worker of @rt. */
 void filch__runtime_inject(struct filch_runtime *rt, struct filch__task *task);
@@ -249,6 +344,11 @@ bool filch__worker_sees_any_work(struct filch__worker *worker);
 
 /* The blocking job that the calling thread runs; NULL elsewhere. */
 struct filch__task *filch__blocking_self(void);
+
+/* filch_blocking_class_new(), or the class that has this name already, as it is. */
+int filch__blocking_class_get(filch_runtime *rt, const filch_blocking_class_opts *opts,
+                              filch_blocking_class **ret_class);
+
 /* For the pool: a job's body, and what comes after it. */
 void filch__blocking_body(struct filch__task *job);
 void filch__blocking_finish(struct filch__task *job);
@@ -269,8 +369,19 @@ int filch__runtime_refusal(struct filch_runtime *rt);
 /* A task of a runtime that stops has ended, and has been counted. */
 void filch__runtime_finished(struct filch_runtime *rt);
 
-/* The first @n workers, which have nothing to run any more, leave their loops; joins them. */
-void filch__runtime_end_workers(struct filch_runtime *rt, unsigned n);
+/* Workers, which have nothing to run any more, leave their loops; joins them. */
+void filch__runtime_end_workers(struct filch_runtime *rt);
+
+/* By the watch: a worker for the seat @index, which has none: the next new one, or one whose thread
+ * could not be created. Return: 0; -errno. */
+int filch__runtime_fill_seat(struct filch_runtime *rt, unsigned index);
+
+/* Workers that there are, working or not. [seat-new] release of the watch -> acquire: all of them
+ * are whole. */
+static inline unsigned filch__runtime_seats(struct filch_runtime *rt)
+{
+    return filch_load_acquire(&rt->seats);
+}
 
 /* Frees all but the block, which may be used again from then on. */
 void filch__runtime_free(struct filch_runtime *rt);

@@ -3,7 +3,8 @@
  * Parking and being woken costs 25-30 us, so a worker polls its ring, the inject queue and the
  * others' calls for help for a while first, one worker of the runtime at a time, and only while
  * that pays: a score goes up with each spin that found something and down with each that did not,
- * and a gap in the clock (somebody else had the core) turns spinning off for a while.
+ * and a gap in the clock (somebody else had the core) turns spinning off for a while, as does a CPU
+ * quota that is used up early (throttle.h).
  *
  * Monitor duty: one parked worker at most, while any other runs, wakes up by itself every 500 us,
  * backing off to 10 ms while it finds nothing, and helps workers that have not switched tasks since
@@ -22,7 +23,9 @@
  * clock, calls another one for what it queues, at once, as that would wait for longer than the call
  * takes. Otherwise it is called by the queue's delay, which is only seen between two tasks.
  */
+#include "runtime/fork/fork.h"
 #include "runtime/sched/duty.h"
+#include "runtime/sched/seat.h"
 #include "runtime/sched/worker.h"
 
 #define SPIN_DEFAULT_NS (30 * FILCH_MICROSECOND)
@@ -53,15 +56,13 @@ void filch__runtime_notify(struct filch_runtime *rt)
         filch_counter_add(&self->stats.wakes_sent, 1);
     else
         filch_fetch_add_relaxed(&rt->outside_wakes_sent, 1);
-    filch__uring_driver.unpark(rt->worker[index].lane);
+    filch__io_driver.unpark(rt->worker[index].lane);
 }
 
 void filch__runtime_inject(struct filch_runtime *rt, struct filch__task *task)
 {
-    if (task->kind == FILCH_KIND_PINNED) {
-        filch__mailbox_send(task);
+    if (task->kind != FILCH_KIND_STACKFUL && filch__worker_push_apart(NULL, task))
         return;
-    }
     filch_fetch_add_relaxed(&rt->outside_inject_wakes, 1);
     if (filch__inject_push(&rt->inject, task))
         filch__runtime_notify(rt);
@@ -81,11 +82,11 @@ static filch_time patience(struct filch__worker *worker)
  * been run when patience ends. */
 void filch__worker_check_behind(struct filch__worker *worker)
 {
-    uint64_t length = filch__run_queue_length(&worker->queue);
+    uint64_t length = filch__worker_queued(worker);
     uint64_t tick = filch_load_relaxed(&worker->tick);
 
     worker->now = filch_now();
-    if (worker->rt->workers == 1)
+    if (filch__runtime_seats(worker->rt) == 1)
         return;
     if (length == 0 || tick >= worker->behind_mark) {
         if (filch_load_relaxed(&worker->behind))
@@ -106,22 +107,42 @@ void filch__worker_note_slices(struct filch__worker *worker)
     uint64_t ran = tick - worker->slice_tick;
     bool long_ones = worker->now - worker->slice_since > ran * SLICE_LONG_NS;
 
-    if (worker->rt->workers == 1)
+    if (filch__runtime_seats(worker->rt) == 1)
         return;
     if (ran && long_ones && worker->slow_looks < SLOW_LOOKS_MAX)
         worker->slow_looks++;
     else if (ran && !long_ones && worker->slow_looks > 0)
         worker->slow_looks--;
-    worker->slow = worker->slow_looks >= SLOW_LOOKS;
+    worker->slow = worker->slow_looks >= SLOW_LOOKS || worker->rt->chaos;
     worker->slice_tick = tick;
     worker->slice_since = worker->now;
+}
+
+uint32_t filch__worker_random(struct filch__worker *worker)
+{
+    worker->random ^= worker->random << 13;
+    worker->random ^= worker->random >> 17;
+    worker->random ^= worker->random << 5;
+    return worker->random;
+}
+
+/* Chaos: what was queued goes anywhere. */
+static void scatter(struct filch__worker *worker)
+{
+    struct filch__task *task =
+        filch__worker_random(worker) % 2 ? filch__run_queue_pop(&worker->queue) : NULL;
+
+    if (task)
+        filch__runtime_inject(worker->rt, task);
 }
 
 /* Once for each time that the queue grows beyond what the worker does by itself: the loop takes one
  * as soon as it can, a task keeps all of them waiting. */
 void filch__worker_call_help(struct filch__worker *worker)
 {
-    if (filch__run_queue_length(&worker->queue) != (worker->current ? 1 : 2))
+    if (worker->rt->chaos)
+        scatter(worker);
+    else if (filch__worker_queued(worker) != (worker->current ? 1 : 2))
         return;
     filch_store_seq_cst(&worker->behind, 1); /* [idle-park]: then the idle word, in notify */
     filch__runtime_notify(worker->rt);
@@ -139,21 +160,14 @@ static struct filch__task *steal_from(struct filch__worker *worker, struct filch
     return task;
 }
 
-static uint32_t next_random(struct filch__worker *worker)
-{
-    worker->random ^= worker->random << 13;
-    worker->random ^= worker->random >> 17;
-    worker->random ^= worker->random << 5;
-    return worker->random;
-}
-
 struct filch__task *filch__worker_steal(struct filch__worker *worker)
 {
     struct filch_runtime *rt = worker->rt;
-    unsigned start = next_random(worker) % rt->workers;
+    unsigned n = filch__runtime_seats(rt);
+    unsigned start = filch__worker_random(worker) % n;
 
-    for (unsigned i = 0; i < rt->workers; i++) {
-        struct filch__worker *victim = &rt->worker[(start + i) % rt->workers];
+    for (unsigned i = 0; i < n; i++) {
+        struct filch__worker *victim = filch__worker_victim(worker, i, start, n);
         struct filch__task *task;
 
         if (victim == worker || !filch_load_relaxed(&victim->behind))
@@ -168,12 +182,13 @@ struct filch__task *filch__worker_steal(struct filch__worker *worker)
 static bool others_are_behind(struct filch__worker *worker)
 {
     struct filch_runtime *rt = worker->rt;
+    unsigned n = filch__runtime_seats(rt);
 
-    for (unsigned i = 0; i < rt->workers; i++) {
+    for (unsigned i = 0; i < n; i++) {
         struct filch__worker *victim = &rt->worker[i];
 
         if (victim != worker && filch_load_seq_cst(&victim->behind) && /* [idle-park] */
-            !filch__run_queue_is_empty(&victim->queue))
+            filch__worker_queued(victim))
             return true;
     }
     return false;
@@ -182,8 +197,8 @@ static bool others_are_behind(struct filch__worker *worker)
 bool filch__worker_sees_work(struct filch__worker *worker)
 {
     return !filch__inject_is_empty(&worker->rt->inject) || filch_load_relaxed(&worker->lifo) ||
-           !filch__run_queue_is_empty(&worker->queue) || others_are_behind(worker) ||
-           filch_load_relaxed(&worker->rt->exiting);
+           filch__worker_queued(worker) || filch__group_set_length(&worker->rt->groups.outside) ||
+           others_are_behind(worker) || filch_load_relaxed(&worker->rt->exiting);
 }
 
 bool filch__worker_sees_any_work(struct filch__worker *worker)
@@ -195,7 +210,7 @@ bool filch__worker_sees_any_work(struct filch__worker *worker)
  * anything to do? */
 static bool help(struct filch__worker *worker, struct filch__worker *victim)
 {
-    uint64_t before = filch__run_queue_length(&worker->queue);
+    uint64_t before = filch__worker_queued(worker);
     struct filch__task *lifo = filch_load_relaxed(&victim->lifo);
     unsigned moved = filch__run_queue_move(&victim->queue, &worker->queue, HELP_TASKS);
 
@@ -205,18 +220,22 @@ static bool help(struct filch__worker *worker, struct filch__worker *victim)
     }
     if (lifo && (lifo = filch_exchange_acq_rel(&victim->lifo, NULL))) /* [lifo-slot] */
         filch__run_queue_push(&worker->queue, lifo);
-    filch__uring_driver.rescue(victim->lane);
+    if (filch__group_set_length(&victim->set))
+        filch__group_help(worker, victim);
+    if (!worker->rt->opts.no_rescue)
+        filch__io_driver.rescue(victim->lane);
     filch__timers_run(&victim->timers, worker->now);
-    return filch__run_queue_length(&worker->queue) > before;
+    return filch__worker_queued(worker) > before;
 }
 
 /* With the duty. Return: was there anybody to help? What was found is in the own queue. */
 static bool monitor_visit(struct filch__worker *worker)
 {
     struct filch_runtime *rt = worker->rt;
+    unsigned n = filch__runtime_seats(rt);
     bool found = false;
 
-    for (unsigned i = 0; i < rt->workers && !found; i++) {
+    for (unsigned i = 0; i < n && !found; i++) {
         struct filch__worker *victim = &rt->worker[i];
         uint64_t tick = filch_load_relaxed(&victim->tick);
         bool stuck = tick == victim->tick_seen && !filch_load_relaxed(&victim->parked);
@@ -239,7 +258,7 @@ void filch__monitor_pass(struct filch__worker *worker)
 
     /* Relaxed: an old time only makes a visit early or late. */
     if (!filch__monitor_is_missing(rt) || worker->now < filch_load_relaxed(&rt->monitor_due) ||
-        filch__idle_running(&rt->idle) < rt->workers || !filch__duty_take(&rt->monitor))
+        filch__idle_sleeps(&rt->idle) || !filch__duty_take(&rt->monitor))
         return;
     (void)monitor_visit(worker);
     filch_store_relaxed(&rt->monitor_due, worker->now + worker->monitor_ns);
@@ -249,7 +268,8 @@ void filch__monitor_pass(struct filch__worker *worker)
 
 static bool spin_is_worth_it(struct filch__worker *worker)
 {
-    if (worker->rt->opts.spin_ns == FILCH_NEVER || worker->now < worker->spin_off_until)
+    if (worker->rt->opts.spin_ns == FILCH_NEVER || worker->now < worker->spin_off_until ||
+        filch__throttle_is_on(&worker->rt->watch.throttle, worker->now))
         return false;
     if (worker->spin_score > 0)
         return true;
@@ -269,7 +289,7 @@ static bool spin_until(struct filch__worker *worker, filch_time end)
         filch_time now;
 
         for (int i = 0; i < 16; i++) {
-            if (filch__uring_driver.is_ready(worker->lane) || filch__worker_sees_any_work(worker))
+            if (filch__io_driver.is_ready(worker->lane) || filch__worker_sees_any_work(worker))
                 return true;
             filch_cpu_relax();
         }
@@ -319,7 +339,7 @@ static filch_time monitor_enlist(struct filch__worker *worker, bool *ret_duty)
         worker->all_parked_since = 0;
     else if (!worker->all_parked_since)
         worker->all_parked_since = worker->now;
-    if (rt->workers == 1 ||
+    if (filch__runtime_seats(rt) == 1 ||
         (!others_run && worker->now - worker->all_parked_since > MONITOR_RETIRE_NS) ||
         !filch__duty_take(&rt->monitor))
         return FILCH_NEVER;
@@ -331,7 +351,7 @@ static filch_time monitor_enlist(struct filch__worker *worker, bool *ret_duty)
 
 bool filch__monitor_is_missing(struct filch_runtime *rt)
 {
-    return rt->workers > 1 && filch__duty_is_free(&rt->monitor);
+    return filch__runtime_seats(rt) > 1 && filch__duty_is_free(&rt->monitor);
 }
 
 /* The holder of the duty has woken up. Return: did it find nothing to do, so that it will park
@@ -341,7 +361,7 @@ static bool monitor_do_duty(struct filch__worker *worker, filch_time due)
     bool in_time, found = false;
 
     worker->now = filch_now();
-    in_time = worker->now >= due && filch__run_queue_is_empty(&worker->queue);
+    in_time = worker->now >= due && !filch__worker_queued(worker);
     if (in_time)
         found = monitor_visit(worker);
     filch__duty_give(&worker->rt->monitor);
@@ -369,7 +389,7 @@ filch_time filch__worker_trim(struct filch__worker *worker)
         do
             next = filch__stack_trim(worker->now);
         while (next == worker->now && !filch__worker_sees_any_work(worker) &&
-               !filch__uring_driver.is_ready(worker->lane));
+               !filch__io_driver.is_ready(worker->lane));
         worker->trim_at = next;
     }
     return worker->trim_at;
@@ -380,22 +400,29 @@ static filch_time earlier(filch_time a, filch_time b)
     return a < b ? a : b;
 }
 
-/* Sleeps in the lane until @limit, a timer, or a wake. A visit to the stacks is no reason to say
+/* After a park that was to end with a visit to the stacks: was it that, and nothing else? The one
+ * wake-up of a waker that took us out of the sleepers may just have been used up, though what it
+ * was for has gone elsewhere: then we are counted as searching, and must say that we do not. */
+static bool may_sleep_on(struct filch__worker *worker, filch_time trim_at)
+{
+    worker->now = filch_now();
+    return worker->now >= trim_at && filch__idle_is_sleeper(&worker->rt->idle, worker->index) &&
+           filch__seat_is_active(&worker->seat) && !filch__worker_sees_any_work(worker) &&
+           !filch__io_driver.is_ready(worker->lane);
+}
+
+/* A visit to the stacks is no reason to say
  * that one is awake: a wake that comes meanwhile ends the next sleep at once. */
-static void sleep_until(struct filch__worker *worker, filch_time limit)
+void filch__worker_sleep(struct filch__worker *worker, filch_time limit)
 {
     for (;;) {
         filch_time trim_at = filch__worker_trim(worker);
         filch_time until = earlier(limit, filch_load_relaxed(&worker->timers.next));
 
         filch__rcu_sleep();
-        filch__uring_driver.park(worker->lane, earlier(trim_at, until));
+        filch__io_driver.park(worker->lane, earlier(trim_at, until));
         filch__rcu_awake();
-        if (trim_at >= until)
-            return;
-        worker->now = filch_now();
-        if (worker->now < trim_at || filch__worker_sees_any_work(worker) ||
-            filch__uring_driver.is_ready(worker->lane))
+        if (trim_at >= until || !may_sleep_on(worker, trim_at))
             return;
     }
 }
@@ -410,12 +437,13 @@ static void park(struct filch__worker *worker, filch_time until)
     filch_store_relaxed(&worker->parked, 1);
     if (rt->opts.on_park)
         rt->opts.on_park(rt->opts.hook_arg);
-    sleep_until(worker, earlier(due, until));
+    filch__worker_sleep(worker, earlier(due, until));
     if (rt->opts.on_unpark)
         rt->opts.on_unpark(rt->opts.hook_arg);
     filch_store_relaxed(&worker->parked, 0);
     worker->searching = filch__idle_unpark(&rt->idle, worker->index);
     worker->woken = worker->searching;
+    filch__watch_wake(rt);
     if (duty && monitor_do_duty(worker, due))
         return;
     /* About to work: somebody must watch over us. A searcher sees to that when it has found
@@ -430,6 +458,8 @@ void filch__worker_idle(struct filch__worker *worker, filch_time until)
 
     if (!worker->searching)
         worker->searching = filch__idle_begin_search(&rt->idle);
+    if (filch__runtime_seats(rt) > 1 && filch__fork_ask(worker))
+        return;
     if (worker->searching && spin(worker))
         return;
     if (worker->woken) {

@@ -33,6 +33,7 @@
 #include <stdlib.h>
 
 #include "runtime/base/assert.h"
+#include "runtime/fork/fork.h"
 #include "runtime/sched/worker.h"
 #include "runtime/task/task.h"
 
@@ -170,6 +171,7 @@ static int begin(filch_block *public, filch_time time, bool is_shield)
     outer = innermost(task);
     if (outer && outer->level == LEVEL_MAX)
         return -EOVERFLOW;
+    filch__fork_share_all();
     filch__timer_init(&block->timer);
     block->outer = outer;
     block->until = time;
@@ -226,6 +228,11 @@ int filch_block_end(filch_block *block)
     return end(block) ? -ETIMEDOUT : 0;
 }
 
+filch_time filch__task_deadline(const struct filch__task *task)
+{
+    return deadline_of(innermost(task));
+}
+
 filch_time filch_deadline(void)
 {
     struct filch__task *task = filch__task_current();
@@ -271,13 +278,14 @@ static int inherit_deadline(const struct filch__task *self, struct filch__task *
     return 0;
 }
 
-int filch__task_inherit(const struct filch__task *self, struct filch__task *child)
+int filch__task_inherit(struct filch__task *self, struct filch__task *child)
 {
     int r = 0;
 
     if (self->extras & FILCH_EXTRA_BLOCKS && filch__task_has_stack(child))
         r = inherit_deadline(self, child);
-    if (r == 0 && self->extras & FILCH_EXTRA_LOCALS)
+    if (r == 0 &&
+        (self->extras & (FILCH_EXTRA_LOCALS | FILCH_EXTRA_FORKS) || self->flags & FILCH_TASK_FORK))
         r = filch__locals_inherit(self, child);
     return r;
 }

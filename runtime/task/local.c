@@ -14,13 +14,19 @@
  * Only the task itself touches its stack, and before it is queued its spawner, who gives it what is
  * inherited. `extras` in the block's first line, which the end of a body reads anyway, says whether
  * there is one.
+ *
+ * Forks use the stack of the task that they are a part of, perhaps at the same time, while it has a
+ * fork stack: then a lock in there guards it, and a bit there says whether there is one. What is
+ * allocated or called is so without the lock; entries only come, until the body has returned.
  */
 #include <filch/local.h>
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "runtime/base/atomic.h"
+#include "runtime/fork/fork.h"
 #include "runtime/sched/worker.h"
 #include "runtime/task/task.h"
 
@@ -75,62 +81,119 @@ static uint64_t number_of(struct local_key *key)
 
 static struct filch__task *self(void)
 {
-    struct filch__task *task = filch__task_current();
+    struct filch__task *task = filch__fork_root(filch__task_current());
 
     return task ? task : filch__blocking_self();
 }
 
-/* Room for one more. Return: NULL: no memory. */
-static struct filch__locals *make_room(struct filch__task *task)
+static void lock(struct filch__fork_locals *guard)
 {
-    struct filch__locals *old = task->extras & FILCH_EXTRA_LOCALS ? task->locals : NULL;
-    struct filch__locals *locals;
-    uint32_t room;
+    if (guard)
+        filch_spinlock_lock(&guard->lock);
+}
 
-    if (old && old->count < old->room)
-        return old;
-    room = old ? 2 * old->room : ROOM_FIRST;
-    locals = realloc(old, sizeof *locals + room * sizeof locals->entry[0]);
-    if (!locals)
-        return NULL;
-    locals->room = room;
-    if (!old) {
-        locals->count = 0;
-        locals->inheritable = 0;
-        for (int i = 0; i < BUCKETS; i++)
-            locals->bucket[i] = NO_ENTRY;
-    }
+static void unlock(struct filch__fork_locals *guard)
+{
+    if (guard)
+        filch_spinlock_unlock(&guard->lock);
+}
+
+/* NULL: it has none. */
+static struct filch__locals *locals_of(const struct filch__task *task,
+                                       const struct filch__fork_locals *guard)
+{
+    bool any = guard ? guard->any : (task->extras & FILCH_EXTRA_LOCALS) != 0;
+
+    return any ? task->locals : NULL;
+}
+
+static void set_locals(struct filch__task *task, struct filch__fork_locals *guard,
+                       struct filch__locals *locals)
+{
     task->locals = locals;
-    task->extras |= FILCH_EXTRA_LOCALS;
+    if (guard)
+        guard->any = true;
+    else
+        task->extras |= FILCH_EXTRA_LOCALS;
+}
+
+static struct filch__locals *copy_with_room(const struct filch__locals *old,
+                                            struct filch__locals *fresh, uint32_t room)
+{
+    fresh->count = 0;
+    fresh->inheritable = 0;
+    for (int i = 0; i < BUCKETS; i++)
+        fresh->bucket[i] = NO_ENTRY;
+    if (old)
+        memcpy(fresh, old, sizeof *old + old->count * sizeof old->entry[0]);
+    fresh->room = room;
+    return fresh;
+}
+
+/* Room for one more, locked, but the lock is given up meanwhile. Return: NULL: no memory. */
+static struct filch__locals *make_room_locked(struct filch__task *task,
+                                              struct filch__fork_locals *guard)
+{
+    struct filch__locals *locals, *fresh;
+
+    while (!(locals = locals_of(task, guard)) || locals->count == locals->room) {
+        uint32_t room = locals ? 2 * locals->room : ROOM_FIRST;
+
+        unlock(guard);
+        fresh = malloc(sizeof *fresh + room * sizeof fresh->entry[0]);
+        lock(guard);
+        if (!fresh)
+            return NULL;
+        /* Another fork may have been faster; a larger one is not at the same address then, as the
+         * old one is freed after it was made. */
+        if (locals_of(task, guard) == locals) {
+            set_locals(task, guard, copy_with_room(locals, fresh, room));
+            fresh = locals;
+        }
+        unlock(guard);
+        free(fresh);
+        lock(guard);
+    }
     return locals;
 }
 
-static int push(struct filch__task *task, uint64_t key, void *value, void (*fn)(void *),
-                void *(*inherit)(void *))
+static int push_locked(struct filch__task *task, struct filch__fork_locals *guard,
+                       struct entry fresh)
 {
-    struct filch__locals *locals = make_room(task);
+    struct filch__locals *locals = make_room_locked(task, guard);
     struct entry *entry;
 
     if (!locals)
         return -ENOMEM;
     entry = &locals->entry[locals->count];
-    *entry =
-        (struct entry){.key = key, .value = value, .fn = fn, .inherit = inherit, .older = NO_ENTRY};
-    if (key) {
-        entry->older = locals->bucket[key % BUCKETS];
-        locals->bucket[key % BUCKETS] = locals->count;
+    *entry = fresh;
+    entry->older = NO_ENTRY;
+    if (fresh.key) {
+        entry->older = locals->bucket[fresh.key % BUCKETS];
+        locals->bucket[fresh.key % BUCKETS] = locals->count;
     }
     locals->count++;
-    locals->inheritable += inherit != NULL;
+    locals->inheritable += fresh.inherit != NULL;
     return 0;
 }
 
-static struct entry *find(const struct filch__task *task, uint64_t key)
+static int push(struct filch__task *task, struct filch__fork_locals *guard, struct entry fresh)
 {
-    struct filch__locals *locals = task->locals;
+    int r;
+
+    lock(guard);
+    r = push_locked(task, guard, fresh);
+    unlock(guard);
+    return r;
+}
+
+static struct entry *find_locked(const struct filch__task *task,
+                                 const struct filch__fork_locals *guard, uint64_t key)
+{
+    struct filch__locals *locals = locals_of(task, guard);
     uint32_t i;
 
-    if (!(task->extras & FILCH_EXTRA_LOCALS))
+    if (!locals)
         return NULL;
     for (i = locals->bucket[key % BUCKETS]; i != NO_ENTRY; i = locals->entry[i].older)
         if (locals->entry[i].key == key)
@@ -140,6 +203,8 @@ static struct entry *find(const struct filch__task *task, uint64_t key)
 
 void filch__locals_end(struct filch__task *task)
 {
+    struct filch__fork_locals *guard;
+
     /* Anew each time: what is called may push, and so move the stack. */
     while (task->locals->count) {
         struct filch__locals *locals = task->locals;
@@ -153,28 +218,47 @@ void filch__locals_end(struct filch__task *task)
     }
     free(task->locals);
     task->extras &= ~(uint32_t)FILCH_EXTRA_LOCALS;
+    guard = filch__fork_locals(task); /* of a destructor that forks */
+    if (guard)
+        guard->any = false;
 }
 
 int filch__task_defer(struct filch__task *task, void (*fn)(void *arg), void *arg)
 {
-    return push(task, 0, arg, fn, NULL);
+    return push(task, filch__fork_locals(task), (struct entry){.fn = fn, .value = arg});
 }
 
-int filch__locals_inherit(const struct filch__task *self, struct filch__task *child)
+/* The next inheritable entry from *@i on. Return: is there one? */
+static bool next_inheritable(const struct filch__task *task, struct filch__fork_locals *guard,
+                             uint32_t *i, struct entry *ret_entry)
 {
-    uint32_t left = self->locals->inheritable;
+    struct filch__locals *locals;
+    bool found = false;
 
-    for (uint32_t i = 0; left; i++) {
-        const struct entry *entry = &self->locals->entry[i];
-        void *value;
+    lock(guard);
+    locals = locals_of(task, guard);
+    if (locals && locals->inheritable)
+        for (; *i < locals->count && !found; ++*i)
+            if (locals->entry[*i].inherit) {
+                *ret_entry = locals->entry[*i];
+                found = true;
+            }
+    unlock(guard);
+    return found;
+}
 
-        if (!entry->inherit)
-            continue;
-        left--;
-        value = entry->value ? entry->inherit(entry->value) : NULL;
-        if (value && push(child, entry->key, value, entry->fn, entry->inherit) < 0) {
-            if (entry->fn)
-                entry->fn(value);
+int filch__locals_inherit(struct filch__task *self, struct filch__task *child)
+{
+    struct filch__task *root = filch__fork_root(self);
+    struct filch__fork_locals *guard = filch__fork_locals(root);
+    struct entry entry;
+    uint32_t i = 0;
+
+    while (next_inheritable(root, guard, &i, &entry)) {
+        entry.value = entry.value ? entry.inherit(entry.value) : NULL;
+        if (entry.value && push(child, NULL, entry) < 0) {
+            if (entry.fn)
+                entry.fn(entry.value);
             return -ENOMEM;
         }
     }
@@ -209,28 +293,43 @@ void filch_local_free(filch_local *key)
 int filch_local_set(filch_local *key, void *value)
 {
     struct filch__task *task = self();
+    struct filch__fork_locals *guard;
     struct entry *entry;
+    uint64_t number;
+    int r = 0;
 
     if (!key)
         return -EINVAL;
     if (!task)
         return -EPERM;
-    entry = find(task, number_of(key_of(key)));
-    if (!entry)
-        return push(task, number_of(key_of(key)), value, key->destroy, key->inherit);
-    entry->value = value;
-    return 0;
+    number = number_of(key_of(key));
+    guard = filch__fork_locals(task);
+    lock(guard);
+    entry = find_locked(task, guard, number);
+    if (entry)
+        entry->value = value;
+    else
+        r = push_locked(task, guard,
+                        (struct entry){number, value, key->destroy, key->inherit, NO_ENTRY});
+    unlock(guard);
+    return r;
 }
 
 void *filch_local_get(const filch_local *key)
 {
     struct filch__task *task = self();
+    struct filch__fork_locals *guard;
     struct entry *entry;
+    void *value;
 
     if (!key || !task)
         return NULL;
-    entry = find(task, filch_load_relaxed(&key_of(key)->number));
-    return entry ? entry->value : NULL;
+    guard = filch__fork_locals(task);
+    lock(guard);
+    entry = find_locked(task, guard, filch_load_relaxed(&key_of(key)->number));
+    value = entry ? entry->value : NULL;
+    unlock(guard);
+    return value;
 }
 
 int filch_task_defer(void (*fn)(void *arg), void *arg)

@@ -371,7 +371,8 @@ int filch__scope_child_new(filch_scope *scope, filch_fn fn, void *arg, const fil
         return r;
     (*ret_task)->scope = scope_of(scope);
     (*ret_task)->flags |= FILCH_TASK_SCOPED;
-    if (self && self->extras && (r = filch__task_inherit(self, *ret_task)) < 0)
+    if (self && (self->extras || self->flags & FILCH_TASK_FORK) &&
+        (r = filch__task_inherit(self, *ret_task)) < 0)
         filch__task_abort(*ret_task);
     return r;
 }

@@ -57,11 +57,13 @@ struct filch__stack_cache {
     unsigned count;
     unsigned limit; /* most stacks that it may hold back; 0 until they are promised */
     unsigned credits;
-    unsigned slack; /* stacks promised to this cache */
+    unsigned credits_most; /* with more, some go back to the pool; 0 until the first comes back */
+    unsigned slack;        /* stacks promised to this cache */
     /* Neighbours that were never used, or not for long: reserved in bulk, opened one by one. */
     struct filch__stack_slab *fresh_slab;
     unsigned fresh_first;
     unsigned fresh_count;
+    bool grows; /* the last stacks it got were fresh, too */
 };
 
 /* Of the process. */
@@ -76,11 +78,25 @@ struct filch__stack_numbers {
 int filch__stack_credit_take(enum filch__stack_class size_class, unsigned n);
 void filch__stack_credit_give(enum filch__stack_class size_class, unsigned n);
 
+/* The rest of the next two, out of line. */
+int filch__stack_cache_fill(struct filch__stack_cache *cache);
+void filch__stack_cache_spill(struct filch__stack_cache *cache);
+
 /* Takes one credit, from the cache or in bulk. Owner thread. Return: 0; -ENOMEM. */
-int filch__stack_cache_credit(struct filch__stack_cache *cache);
+static inline int filch__stack_cache_credit(struct filch__stack_cache *cache)
+{
+    if (!cache->credits)
+        return filch__stack_cache_fill(cache);
+    cache->credits--;
+    return 0;
+}
 
 /* Gives one credit back, in bulk when there are many. */
-void filch__stack_cache_uncredit(struct filch__stack_cache *cache);
+static inline void filch__stack_cache_uncredit(struct filch__stack_cache *cache)
+{
+    if (++cache->credits > cache->credits_most)
+        filch__stack_cache_spill(cache);
+}
 
 /* A stack for a task that has a credit: never NULL. Owner thread. */
 struct filch__stack *filch__stack_attach(struct filch__stack_cache *cache);

@@ -25,6 +25,7 @@
 
 #include "runtime/base/assert.h"
 #include "runtime/base/pool.h"
+#include "runtime/base/valgrind.h"
 #include "runtime/task/switch.h"
 
 #ifndef MADV_GUARD_INSTALL
@@ -32,6 +33,10 @@
 #endif
 #ifndef MADV_GUARD_REMOVE
 #define MADV_GUARD_REMOVE 103
+#endif
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
 #endif
 
 #ifndef PIDFD_SELF_THREAD
@@ -140,10 +145,13 @@ static bool budget_is_spent(void)
     return all.mappings + MAPPINGS_PER_STACK > all.mappings_max;
 }
 
-/* Maps @slab, with no access yet. Near a limit on address space a part of a slab must do. */
+/* Maps @slab, with no access yet. Near a limit on address space a part of a slab must do; and under
+ * Valgrind, which notes of each byte what it is: a whole one takes it a second. */
 static bool map_memory(struct filch__stack_slab *slab)
 {
-    for (unsigned count = slab_stacks(slab->size_class); count; count /= 4) {
+    unsigned most = slab_stacks(slab->size_class) / (RUNNING_ON_VALGRIND ? 32 : 1);
+
+    for (unsigned count = most; count; count /= 4) {
         void *memory = mmap(NULL, count * slab->stride, PROT_NONE,
                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
 
@@ -249,6 +257,14 @@ static bool put_guard(struct filch__stack_slab *slab, unsigned index)
     return true;
 }
 
+/* Return: how many bytes, from the first range on; negative: none. */
+static ssize_t advise_at_once(const struct iovec *ranges, unsigned n, int advice)
+{
+    if (RUNNING_ON_VALGRIND) /* 3.19 knows no such call */
+        return -1;
+    return process_madvise(PIDFD_SELF_THREAD, ranges, n, advice, 0);
+}
+
 /* Many guards by one call, for kernels that allow it (6.14). Return: how many. */
 static unsigned put_guards_at_once(struct filch__stack_slab *slab, unsigned end)
 {
@@ -258,7 +274,7 @@ static unsigned put_guards_at_once(struct filch__stack_slab *slab, unsigned end)
 
     for (unsigned i = 0; i < n; i++)
         guards[i] = (struct iovec){slab->memory + (slab->ready + i) * slab->stride, GUARD};
-    done = process_madvise(PIDFD_SELF_THREAD, guards, n, MADV_GUARD_INSTALL, 0);
+    done = advise_at_once(guards, n, MADV_GUARD_INSTALL);
     return done > 0 ? (unsigned)((size_t)done / GUARD) : 0;
 }
 
@@ -308,6 +324,19 @@ unsigned filch__slab_reserve(struct filch__slab_class *of, unsigned max, filch_t
     return end - first;
 }
 
+void filch__slab_touch(struct filch__stack_slab *slab, unsigned first, unsigned n)
+{
+    struct iovec pages[FILCH__SLAB_TOUCH_MAX];
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+    for (unsigned i = 0; i < n && i < FILCH__SLAB_TOUCH_MAX; i++) {
+        char *end = slab->memory + (first + i + 1) * slab->stride;
+
+        pages[i] = (struct iovec){end - page, page};
+    }
+    (void)advise_at_once(pages, n, MADV_POPULATE_WRITE);
+}
+
 struct filch__stack *filch__slab_open(struct filch__stack_slab *slab, unsigned index)
 {
     struct filch__stack *stack = stack_header(slab, index);
@@ -334,6 +363,7 @@ void filch__slab_unreserve(struct filch__slab_class *of, struct filch__stack_sla
     for (unsigned i = 0; i < n; i++)
         set_blank(of, slab, first + i);
     note_drained(of, slab);
+    madvise(stack_low(slab, first), n * slab->stride - GUARD, MADV_DONTNEED);
 }
 
 struct filch__stack *filch__slab_take(struct filch__slab_class *of, filch_time now)

@@ -60,6 +60,8 @@ struct filch__stack_slab {
     struct filch__list drained_link; /* while all of it is blank, and guards are still in place */
 };
 
+#define FILCH__SLAB_TOUCH_MAX 32
+
 /* What slabs of one class have in common. */
 struct filch__slab_class {
     struct filch__list idle;  /* slabs with idle stacks, the last used first */
@@ -84,10 +86,14 @@ struct filch__stack *filch__slab_take(struct filch__slab_class *of, filch_time n
 unsigned filch__slab_reserve(struct filch__slab_class *of, unsigned max, filch_time now,
                              struct filch__stack_slab **ret_slab, unsigned *ret_first);
 
+/* Faults in, by one system call, the memory that opening up to FILCH__SLAB_TOUCH_MAX reserved
+ * neighbours will touch. Without the lock; may do nothing. */
+void filch__slab_touch(struct filch__stack_slab *slab, unsigned first, unsigned n);
+
 /* Reserved -> in use: the first touch of its memory, which is a page fault. Without the lock. */
 struct filch__stack *filch__slab_open(struct filch__stack_slab *slab, unsigned index);
 
-/* Reserved -> BLANK. */
+/* Reserved -> BLANK; what was touched is given back. */
 void filch__slab_unreserve(struct filch__slab_class *of, struct filch__stack_slab *slab,
                            unsigned first, unsigned n);
 

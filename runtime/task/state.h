@@ -18,10 +18,11 @@
  * runner does, and needs no read-modify-write to end: once gone it never comes back. JOINING
  * `joiner` points to a waiter: finish must wake it. CANCEL   what suspending calls look at: asked
  * to end, or in a block whose deadline has passed, and not shielded from it. ASKED    asked to end.
- * Never cleared in this generation. OVERDUE  it is in a block whose deadline has passed. Bits 16-31
- * are why it was asked: an errno constant, of the first who did. Bits 32-47 are the level of the
- * block that shields it, 0 for none (task/block.c). Bits 48-63 are the generation; it grows at each
- * release, so that stale handles and wakers see a different word.
+ * Never cleared in this generation. OVERDUE  it is in a block whose deadline has passed. CLAIMED of
+ * a fork: one of the two who may has set about running it (runtime/fork/fork.c). Bits 16-31 are why
+ * it was asked: an errno constant, of the first who did. Bits 32-47 are the level of the block that
+ * shields it, 0 for none (task/block.c). Bits 48-63 are the generation; it grows at each release,
+ * so that stale handles and wakers see a different word.
  *
  * One function per edge; each is at most one read-modify-write, or a loop of one. Who may call:
  *   pick                        the worker that has just popped the task from a queue
@@ -52,6 +53,7 @@
 #define FILCH_TASK_CANCEL ((uint64_t)32)
 #define FILCH_TASK_ASKED ((uint64_t)64)
 #define FILCH_TASK_OVERDUE ((uint64_t)128)
+#define FILCH_TASK_CLAIMED ((uint64_t)256)
 #define FILCH_TASK_CAUSE_SHIFT 16
 #define FILCH_TASK_SHIELD_SHIFT 32
 #define FILCH_TASK_SHIELD ((uint64_t)0xffff << FILCH_TASK_SHIELD_SHIFT)
@@ -350,6 +352,31 @@ static inline enum filch__detach_result filch__state_detach(filch_atomic_u64 *st
         if (filch_cas_weak_acq_rel(state, &old, old & ~FILCH_TASK_HANDLE)) /* [task-result] */
             return old & FILCH_TASK_DONE ? FILCH_DETACH_RELEASE : FILCH_DETACH_DONE;
     }
+}
+
+/* A fork, which has a handle, is run by its own task, or by the one that forked it: who sets
+ * CLAIMED. Relaxed: what the other one wrote comes through the queue, and the bit only says who.
+ * Its task begins. False: there is nothing left to do, and no handle. */
+static inline bool filch__state_claim(filch_atomic_u64 *state)
+{
+    uint64_t old = filch_load_relaxed(state);
+
+    while (!(old & FILCH_TASK_CLAIMED))
+        if (filch_cas_weak_relaxed(state, &old, old | FILCH_TASK_CLAIMED))
+            return true;
+    return false;
+}
+
+/* The one that forked it takes it back, and gives up the handle: it must not touch the block any
+ * more. False: its task runs or has run, and is to be joined. */
+static inline bool filch__state_take_back(filch_atomic_u64 *state)
+{
+    uint64_t old = filch_load_relaxed(state);
+
+    while (!(old & FILCH_TASK_CLAIMED))
+        if (filch_cas_weak_relaxed(state, &old, (old | FILCH_TASK_CLAIMED) & ~FILCH_TASK_HANDLE))
+            return true;
+    return false;
 }
 
 /* DONE -> FREE of the next generation, by the owner of the block. Late wakers and handles see

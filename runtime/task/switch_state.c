@@ -9,6 +9,7 @@
 
 #include <dlfcn.h>
 
+#include "runtime/fork/fork.h"
 #include "runtime/sched/worker.h"
 
 typedef struct filch__cxx_state *(*cxx_get_fn)(void);
@@ -20,9 +21,16 @@ struct filch__cxx_state *filch__cxx_state(void)
     static struct filch__cxx_state none; /* never written: nobody throws */
     cxx_get_fn get = __cxa_get_globals;
 
-    if (!get)
-        get = (cxx_get_fn)(uintptr_t)dlsym(RTLD_DEFAULT, "__cxa_get_globals");
-    return get ? get() : &none;
+    if (get)
+        return get();
+    get = (cxx_get_fn)(uintptr_t)dlsym(RTLD_DEFAULT, "__cxa_get_globals");
+    if (get)
+        return get();
+    /* The second call frees what the first one returns, which the library keeps for each thread,
+     * and the child of a fork could not reach. */
+    (void)dlerror();
+    (void)dlerror();
+    return &none;
 }
 
 #if defined(__x86_64__)
@@ -85,6 +93,7 @@ __attribute__((noinline)) void filch__switch_with_state(struct filch__worker *wo
                                                         struct filch__task *task, void **fake_stack,
                                                         const struct filch__switch_target *to)
 {
+    struct filch__fork_stack *forks = filch__fork_leave(worker);
     struct filch__cxx_state cxx = *worker->cxx_state;
     bool save_fp = task->flags & FILCH_TASK_SAVE_FP;
     uint64_t fp_control = 0;
@@ -102,4 +111,5 @@ __attribute__((noinline)) void filch__switch_with_state(struct filch__worker *wo
         *filch__worker_self()->cxx_state = cxx;
     if (save_fp)
         fp_control_set(fp_control);
+    filch__fork_return(forks);
 }

@@ -49,7 +49,7 @@ static inline bool filch__switch_state_any(const struct filch__cxx_state *cxx,
     return ((uintptr_t)cxx->caught | cxx->uncaught | (task->flags & FILCH_TASK_SAVE_FP)) != 0;
 }
 
-/* The same as filch__switch_to(), for a task that has. */
+/* The same as filch__switch_to(), for a task that has, or that has a fork stack. */
 void filch__switch_with_state(struct filch__worker *worker, struct filch__task *task,
                               void **fake_stack, const struct filch__switch_target *to);
 

@@ -18,8 +18,10 @@
 
 #include <filch/cancel.h>
 
+#include "runtime/fork/fork.h"
 #include "runtime/sched/gate.h"
 #include "runtime/sched/worker.h"
+#include "runtime/task/depot.h"
 #include "runtime/task/token.h"
 
 #define FILCH__ERRNO_MAX 4095
@@ -56,26 +58,33 @@ static struct filch__task *block_take(struct filch__worker *worker)
     return task;
 }
 
-/* The block is ours alone and DONE. */
-static void block_release(struct filch__task *task)
+static __attribute__((noinline)) void magazine_give(struct filch__worker *worker)
 {
-    struct filch__worker *worker = filch__worker_self();
+    if (worker->free_magazine)
+        filch__pool_give_magazine(&filch__task_pool, worker->free_magazine);
+    worker->free_magazine = worker->free_tasks;
+    worker->free_tasks = NULL;
+    worker->free_count = 0;
+}
 
+/* The block is ours alone and DONE. @worker: the caller's, of any runtime. */
+static inline void block_give(struct filch__worker *worker, struct filch__task *task)
+{
     filch__state_release(&task->state);
     if (!worker) {
         filch__pool_give(&filch__task_pool, task);
         return;
     }
-    if (worker->free_count == FILCH__POOL_MAGAZINE) {
-        if (worker->free_magazine)
-            filch__pool_give_magazine(&filch__task_pool, worker->free_magazine);
-        worker->free_magazine = worker->free_tasks;
-        worker->free_tasks = NULL;
-        worker->free_count = 0;
-    }
+    if (worker->free_count == FILCH__POOL_MAGAZINE)
+        magazine_give(worker);
     task->next = worker->free_tasks;
     worker->free_tasks = task;
     worker->free_count++;
+}
+
+static void block_release(struct filch__task *task)
+{
+    block_give(filch__worker_self(), task);
 }
 
 void filch__task_blocks_return(struct filch__worker *worker)
@@ -106,37 +115,70 @@ static void credit_give(struct filch__worker *worker, unsigned size_class)
         filch__stack_credit_give(size_class, 1);
 }
 
+static inline struct filch__task *reserve(struct filch__worker *worker, unsigned size_class)
+{
+    struct filch__task *task;
+
+    if (credit_take(worker, size_class) < 0)
+        return NULL;
+    task = block_take(worker);
+    if (!task)
+        credit_give(worker, size_class);
+    return task;
+}
+
+struct filch__task *filch__task_reserve(struct filch__worker *worker, unsigned size_class)
+{
+    return reserve(worker, size_class);
+}
+
+void filch__task_unreserve(struct filch__worker *worker, struct filch__task *task,
+                           unsigned size_class)
+{
+    credit_give(worker, size_class);
+    block_release(task);
+}
+
+static bool has_group(const filch_task_opts *opts)
+{
+    return opts->group && opts->group != FILCH_NO_GROUP;
+}
+
 static bool are_valid(const filch_task_opts *opts, const struct filch_runtime *rt,
                       enum filch__kind kind)
 {
     if (opts->stack_bytes && kind == FILCH_KIND_BLOCKING)
         return false;
-    if (!opts->pinned)
-        return opts->worker == 0;
-    return kind == FILCH_KIND_STACKFUL && opts->worker <= rt->workers;
+    if (!opts->pinned && !opts->worker)
+        return true;
+    return kind == FILCH_KIND_STACKFUL && opts->worker <= rt->workers && !has_group(opts);
 }
 
-static void pin(struct filch__task *task, struct filch_runtime *rt, unsigned worker)
+static void pin(struct filch__task *task, struct filch_runtime *rt, unsigned worker,
+                enum filch__kind kind)
 {
     unsigned index =
         worker ? worker - 1 : filch_fetch_add_relaxed(&rt->next_pinned, 1) % rt->workers;
 
-    task->kind = FILCH_KIND_PINNED;
+    task->kind = (uint8_t)kind;
     task->pinned_to = &rt->worker[index];
 }
 
-static int use_opts(struct filch__task *task, struct filch_runtime *rt, const filch_task_opts *opts)
+static __attribute__((noinline)) int use_opts(struct filch__task *task, struct filch_runtime *rt,
+                                              const filch_task_opts *opts)
 {
     void *copy;
 
-    if (opts->pinned)
-        pin(task, rt, opts->worker);
+    if (opts->pinned || opts->worker)
+        pin(task, rt, opts->worker, opts->pinned ? FILCH_KIND_PINNED : FILCH_KIND_PLACED);
     if (opts->name) {
         task->name = opts->name;
         task->flags |= FILCH_TASK_NAMED;
     }
     if (opts->save_fp && filch__task_has_stack(task))
         filch__switch_state_save_fp(task);
+    if (has_group(opts) && filch__group_adopt(task, rt, opts->group) < 0)
+        return -EINVAL;
     if (!opts->copy_bytes)
         return 0;
     if (!task->arg)
@@ -150,11 +192,25 @@ static int use_opts(struct filch__task *task, struct filch_runtime *rt, const fi
     return 0;
 }
 
-int filch__task_new(struct filch_runtime *rt, enum filch__kind kind, filch_fn fn, void *arg,
-                    const filch_task_opts *opts, bool with_handle, void *place,
-                    struct filch__task **ret_task)
+static __attribute__((noinline)) void
+inherit_group(struct filch__task *task, struct filch__worker *worker, const filch_task_opts *opts)
 {
-    struct filch__worker *worker = worker_of(rt);
+    if (worker && !(opts && opts->group))
+        filch__group_inherit(task, worker->current);
+}
+
+static __attribute__((noinline)) void leave_group(struct filch__task *task)
+{
+    if (task->flags & FILCH_TASK_GROUPED)
+        filch__group_leave(task->group);
+}
+
+/* In line in the spawns of this file. @worker: the caller's, if it is one of @rt. */
+static inline __attribute__((always_inline)) int
+task_new(struct filch_runtime *rt, struct filch__worker *worker, enum filch__kind kind, filch_fn fn,
+         void *arg, const filch_task_opts *opts, bool with_handle, void *place,
+         struct filch__task **ret_task)
+{
     int size_class = opts ? filch__stack_class_of(opts->stack_bytes) : FILCH_STACK_256K;
     struct filch__task *task;
     int r;
@@ -163,13 +219,14 @@ int filch__task_new(struct filch_runtime *rt, enum filch__kind kind, filch_fn fn
         return -EINVAL;
     if (filch_load_relaxed(&rt->stopping))
         return filch__runtime_refusal(rt);
-    if (kind == FILCH_KIND_STACKFUL && (r = credit_take(worker, (unsigned)size_class)) < 0)
-        return r;
-    task = block_take(worker);
-    if (!task) {
-        r = -ENOMEM;
-        goto fail_credit;
-    }
+    if (!worker && kind == FILCH_KIND_STACKFUL && size_class == FILCH_STACK_256K)
+        task = filch__depot_take();
+    else if (kind == FILCH_KIND_STACKFUL)
+        task = reserve(worker, (unsigned)size_class);
+    else
+        task = block_take(worker);
+    if (!task)
+        return -ENOMEM;
     task->sp = place;
     task->stack = NULL;
     task->fn = fn;
@@ -182,6 +239,8 @@ int filch__task_new(struct filch_runtime *rt, enum filch__kind kind, filch_fn fn
     task->waiting = FILCH_WAIT_NONE;
     if (opts && (r = use_opts(task, rt, opts)) < 0)
         goto fail_block;
+    if (__builtin_expect(filch_load_relaxed(&rt->grouped), 0))
+        inherit_group(task, worker, opts);
     filch__state_spawn(&task->state, with_handle);
     if (opts && opts->token && filch__token_bind(opts->token, task) < 0) {
         r = -ENOMEM;
@@ -197,17 +256,23 @@ fail_opts:
     if (task->flags & FILCH_TASK_COPIED)
         free(task->arg);
 fail_block:
+    leave_group(task);
     block_release(task);
-fail_credit:
     if (kind == FILCH_KIND_STACKFUL)
         credit_give(worker, (unsigned)size_class);
     return r;
 }
 
-static void count_finished(struct filch_runtime *rt)
+int filch__task_new(struct filch_runtime *rt, enum filch__kind kind, filch_fn fn, void *arg,
+                    const filch_task_opts *opts, bool with_handle, void *place,
+                    struct filch__task **ret_task)
 {
-    struct filch__worker *worker = worker_of(rt);
+    return task_new(rt, worker_of(rt), kind, fn, arg, opts, with_handle, place, ret_task);
+}
 
+/* @worker: the caller's, if it is one of @rt. */
+static inline void count_finished(struct filch_runtime *rt, struct filch__worker *worker)
+{
     /* Release: whoever sees the count sees the task's effects. Owner's counter, so no locked
      * instruction. */
     if (worker)
@@ -230,13 +295,26 @@ void filch__task_abort(struct filch__task *task)
     if (filch__task_has_stack(task))
         credit_give(worker_of(rt), task->class_index);
     block_release(task);
-    count_finished(rt);
+    count_finished(rt, worker_of(rt));
+}
+
+/* One that is not STACKFUL. Out of line, so that the others pay for one branch. */
+static __attribute__((noinline)) void enqueue_other(struct filch__worker *worker,
+                                                    struct filch__task *task, bool front)
+{
+    if (filch__worker_push_apart(worker, task))
+        return;
+    filch_counter_add(&worker->stats.local_wakes, 1);
+    if (front)
+        filch__worker_push_front(worker, task);
+    else
+        filch__worker_push_back(worker, task);
 }
 
 static void enqueue_local(struct filch__worker *worker, struct filch__task *task, bool front)
 {
-    if (task->kind == FILCH_KIND_PINNED) {
-        filch__mailbox_send(task);
+    if (__builtin_expect(task->kind != FILCH_KIND_STACKFUL, 0)) {
+        enqueue_other(worker, task, front);
         return;
     }
     filch_counter_add(&worker->stats.local_wakes, 1);
@@ -345,12 +423,18 @@ int filch__task_cause(struct filch__task *task)
 
 void filch__task_extras_end(struct filch__task *task)
 {
+    if (task->extras & FILCH_EXTRA_FORKS)
+        filch__fork_end(task);
     if (task->extras & FILCH_EXTRA_INHERITED)
         filch__inherited_drop(task);
     if (task->extras & FILCH_EXTRA_LOCALS)
         filch__locals_end(task);
+    if (task->extras & FILCH_EXTRA_FORKS) /* of a destructor */
+        filch__fork_end(task);
     if (task->extras & FILCH_EXTRA_BLOCKS)
         filch__throw("a task ended inside of a deadline or a shield that it had begun");
+    if (task->extras & FILCH_EXTRA_GROUPED)
+        leave_group(task);
 }
 
 #if FILCH_ASSERTS >= 2
@@ -374,21 +458,23 @@ void filch__task_finish(struct filch__task *task, int result)
 {
     struct filch_runtime *rt = filch_load_relaxed(&task->rt);
     uint8_t flags = task->flags;
+    struct filch__worker *worker;
 
     if (task->extras)
         filch__task_extras_end(task);
     call_end_hook(task);
     if (flags & FILCH_TASK_COPIED)
         free(task->arg);
+    worker = worker_of(rt); /* from here on nothing suspends */
     if (filch__task_has_stack(task))
-        credit_give(worker_of(rt), task->class_index);
+        credit_give(worker, task->class_index);
     task->result = result;
     task->stack = NULL;
     if (flags & FILCH_TASK_SCOPED)
         filch__scope_child_done(task->scope, task, result);
     switch (filch__state_finish(&task->state)) {
     case FILCH_FINISH_RELEASE:
-        block_release(task);
+        block_give(worker ? worker : filch__worker_self(), task);
         break;
     case FILCH_FINISH_KEEP:
         break;
@@ -398,7 +484,7 @@ void filch__task_finish(struct filch__task *task, int result)
         filch__waiter_wake(task->joiner);
         break;
     }
-    count_finished(rt);
+    count_finished(rt, worker);
 }
 
 bool filch__task_was_forked(struct filch__task *task)
@@ -418,8 +504,9 @@ void filch__task_forked(struct filch__task *task)
     filch_fetch_and_acq_rel(&task->state, ~FILCH_TASK_JOINING);
 }
 
-static int spawn(filch_runtime *rt, enum filch__kind kind, filch_fn fn, void *arg,
-                 const filch_task_opts *opts, void *place, filch_task **ret_task)
+static inline __attribute__((always_inline)) int
+spawn(filch_runtime *rt, struct filch__worker *worker, enum filch__kind kind, filch_fn fn,
+      void *arg, const filch_task_opts *opts, void *place, filch_task **ret_task)
 {
     struct filch__task *task = NULL; /* gcc does not see that a refusal is negative */
     filch_task *handle;
@@ -427,11 +514,14 @@ static int spawn(filch_runtime *rt, enum filch__kind kind, filch_fn fn, void *ar
 
     if (!fn)
         return -EINVAL;
-    r = filch__task_new(rt, kind, fn, arg, opts, ret_task != NULL, place, &task);
+    r = task_new(rt, worker, kind, fn, arg, opts, ret_task != NULL, place, &task);
     if (r < 0)
         return r;
     handle = filch__task_handle(task);
-    filch__task_start(task);
+    if (worker)
+        enqueue_local(worker, task, false);
+    else
+        filch__runtime_inject(rt, task);
     if (ret_task)
         *ret_task = handle;
     return 0;
@@ -450,14 +540,15 @@ void filch__spawn_end(struct filch_runtime *rt)
         filch__gate_leave(&rt->callers);
 }
 
-static int spawn_from_inside(filch_fn fn, void *arg, const filch_task_opts *opts, void *place,
-                             filch_task **ret_task)
+static inline int spawn_from_inside(filch_fn fn, void *arg, const filch_task_opts *opts,
+                                    void *place, filch_task **ret_task)
 {
-    filch_runtime *rt = filch_runtime_self();
+    struct filch__worker *worker = filch__worker_self();
+    filch_runtime *rt = worker ? worker->rt : filch_runtime_self();
 
     if (!fn)
         return -EINVAL;
-    return rt ? spawn(rt, FILCH_KIND_STACKFUL, fn, arg, opts, place, ret_task) : -EPERM;
+    return rt ? spawn(rt, worker, FILCH_KIND_STACKFUL, fn, arg, opts, place, ret_task) : -EPERM;
 }
 
 int filch_spawn(filch_fn fn, void *arg)
@@ -480,7 +571,8 @@ int filch_runtime_spawn(filch_runtime *rt, filch_fn fn, void *arg, const filch_t
     r = filch__spawn_begin(rt);
     if (r < 0)
         return r;
-    r = spawn(rt, FILCH_KIND_STACKFUL, fn, arg, opts, __builtin_return_address(0), ret_task);
+    r = spawn(rt, worker_of(rt), FILCH_KIND_STACKFUL, fn, arg, opts, __builtin_return_address(0),
+              ret_task);
     filch__spawn_end(rt);
     return r;
 }
@@ -495,11 +587,12 @@ static int future_body(void *arg)
 int filch_future_spawn(filch_future *future, const filch_task_opts *opts, filch_task **ret_task)
 {
     filch_runtime *rt = filch_runtime_self();
-    filch_task_opts name_only = {.name = opts ? opts->name : NULL};
+    filch_task_opts own = {.name = opts ? opts->name : NULL, .group = opts ? opts->group : NULL};
 
     if (!future || !future->poll)
         return -EINVAL;
-    return rt ? spawn(rt, FILCH_KIND_FUTURE, future_body, future, &name_only, NULL, ret_task)
+    return rt ? spawn(rt, worker_of(rt), FILCH_KIND_FUTURE, future_body, future, &own, NULL,
+                      ret_task)
               : -EPERM;
 }
 
@@ -674,6 +767,8 @@ int filch_cancel_cause(void)
 
     if (!task)
         task = filch__blocking_self();
+    while (task && !filch__task_cause(task) && task->flags & FILCH_TASK_FORK)
+        task = filch__fork_parent(task);
     return task ? filch__task_cause(task) : 0;
 }
 
@@ -691,18 +786,28 @@ bool filch_task_is_finished(const filch_task *handle)
 
 filch_task *filch_task_self(void)
 {
-    struct filch__task *task = filch__task_current();
+    struct filch__task *task = filch__fork_root(filch__task_current());
 
     return task ? filch__task_handle(task) : NULL;
 }
 
 const char *filch_task_name(const filch_task *handle)
 {
-    struct filch__task *task = handle ? filch__handle_object(handle) : filch__task_current();
+    struct filch__task *task =
+        handle ? filch__handle_object(handle) : filch__fork_root(filch__task_current());
 
     if (!task || (handle && filch__task_generation(task) != filch__handle_generation(handle)))
         return "";
     return task->flags & FILCH_TASK_NAMED ? task->name : "";
+}
+
+size_t filch_task_stack_left(void)
+{
+    const struct filch__task *task = filch__task_current();
+
+    if (!task || !filch__task_has_stack(task) || !task->stack)
+        return SIZE_MAX;
+    return (size_t)((const char *)__builtin_frame_address(0) - task->stack->low);
 }
 
 bool filch_task_is_cancelled(void)
@@ -711,5 +816,6 @@ bool filch_task_is_cancelled(void)
 
     if (!task)
         task = filch__blocking_self();
-    return task && filch__task_cancelled(task);
+    return task && (filch__task_cancelled(task) ||
+                    (task->flags & FILCH_TASK_FORK && filch__fork_is_asked(task)));
 }

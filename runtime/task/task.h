@@ -19,10 +19,15 @@ struct filch__scope;
 struct filch__locals;
 struct filch__block;
 struct filch__inherited;
+struct filch__fork_stack;
+struct filch__group;
 
 enum filch__kind {
     FILCH_KIND_STACKFUL = 0,
-    FILCH_KIND_PINNED,   /* stackful, and always on the worker `pinned_to`; sched/mailbox.c */
+    /* The next three have a stack, too, and are never in a run queue: apart. */
+    FILCH_KIND_GROUPED,  /* in a group: sched/group.h */
+    FILCH_KIND_PLACED,   /* begins on the worker `pinned_to`, and is STACKFUL from then on */
+    FILCH_KIND_PINNED,   /* always on the worker `pinned_to`; sched/mailbox.c */
     FILCH_KIND_FUTURE,   /* polled on the worker's own stack */
     FILCH_KIND_BLOCKING, /* runs on the blocking pool */
 };
@@ -33,7 +38,10 @@ enum filch__task_flags {
     FILCH_TASK_COPIED = 1, /* arg is our copy, to be freed */
     FILCH_TASK_SCOPED = 2, /* in `scope` */
     FILCH_TASK_NAMED = 4,
-    FILCH_TASK_SAVE_FP = 8, /* `fn` is a wrapper */
+    FILCH_TASK_SAVE_FP = 8,   /* `fn` is a wrapper */
+    FILCH_TASK_FORK = 16,     /* a fork that was given away: `fork` says of whom */
+    FILCH_TASK_SHIELDED = 32, /* with FORK: forked within a shield */
+    FILCH_TASK_GROUPED = 64,  /* in `group` */
 };
 
 /* What a task has gathered that its end must see to. */
@@ -41,6 +49,8 @@ enum filch__task_extras {
     FILCH_EXTRA_LOCALS = 1,    /* `locals` */
     FILCH_EXTRA_BLOCKS = 2,    /* `blocks` */
     FILCH_EXTRA_INHERITED = 4, /* `inherited`: it has not begun yet */
+    FILCH_EXTRA_FORKS = 8,     /* a fork stack: its worker has it while it runs */
+    FILCH_EXTRA_GROUPED = 16,  /* in a group, to be left last */
 };
 
 /* Who may touch a field: `next` the queue or pool that the task is in; `rt` is set at spawn and
@@ -73,7 +83,13 @@ struct filch__task {
 
     struct filch__waiter *joiner; /* set with JOINING */
     struct filch__scope *scope;   /* with SCOPED */
-    struct filch__list scope_link;
+    union {
+        struct filch__list scope_link;
+        struct {
+            struct filch__fork_stack *home; /* of the task that forked it */
+            filch_time deadline;            /* in force then */
+        } fork;                             /* with FORK */
+    };
     const char *name; /* with NAMED */
     union {
         /* While it is the first of a chunk: of a run queue's list, or of the pool. */
@@ -82,6 +98,10 @@ struct filch__task {
             uint64_t count;
         } chunk;
         struct filch__worker *pinned_to; /* of kind PINNED, which is never in a run queue */
+        struct {                         /* with GROUPED, neither */
+            struct filch__group *group;
+            filch_time ready_at; /* when it was last made ready */
+        };
     };
     struct filch__locals *locals; /* with LOCALS; task/local.c */
 
@@ -153,12 +173,25 @@ bool filch__task_was_forked(struct filch__task *task);
  */
 void filch__coop(void);
 
+/* A yield of a task that has run for a while, as one does that computes: what has come in meanwhile
+ * from outside has its turn first. */
+void filch__yield_late(void);
+
 /* Fills a block and gives it HANDLE if asked. @rt is not NULL; @place is where the program spawns,
  * for a report of an overflow (in the stack pointer that there is not yet). Return: 0 with
  * *ret_task not queued yet; -ESHUTDOWN; -ENOMEM; -EINVAL. */
 int filch__task_new(struct filch_runtime *rt, enum filch__kind kind, filch_fn fn, void *arg,
                     const filch_task_opts *opts, bool with_handle, void *place,
                     struct filch__task **ret_task);
+
+/* A control block with a credit of its class, for a task to come; by a worker, which need not be
+ * its runner's. Return: NULL: no memory. */
+struct filch__task *filch__task_reserve(struct filch__worker *worker, unsigned size_class);
+void filch__task_unreserve(struct filch__worker *worker, struct filch__task *task,
+                           unsigned size_class);
+
+/* The deadline in force of a task that does not run meanwhile, or is the caller; FILCH_NEVER. */
+filch_time filch__task_deadline(const struct filch__task *task);
 
 /* Around a spawn into a given runtime. Its own workers pass, as their task holds the runtime up;
  * other threads go through its gate. Return: 0; -ESHUTDOWN or -ECHILD, and then there is no end. */
@@ -203,8 +236,8 @@ int filch__task_defer(struct filch__task *task, void (*fn)(void *arg), void *arg
 
 /* For a child in a scope, not queued yet: the values and the deadline of the running task @self.
  * Return: 0; -ENOMEM. */
-int filch__task_inherit(const struct filch__task *self, struct filch__task *child);
-int filch__locals_inherit(const struct filch__task *self, struct filch__task *child);
+int filch__task_inherit(struct filch__task *self, struct filch__task *child);
+int filch__locals_inherit(struct filch__task *self, struct filch__task *child);
 
 /* Before it begins, with INHERITED: forgets it. */
 void filch__inherited_drop(struct filch__task *task);

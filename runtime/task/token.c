@@ -41,6 +41,7 @@
 
 #include "runtime/base/assert.h"
 #include "runtime/base/spinlock.h"
+#include "runtime/fork/fork.h"
 #include "runtime/sched/worker.h"
 #include "runtime/task/task.h"
 
@@ -476,7 +477,7 @@ int filch__token_bind(filch_token *token, struct filch__task *task)
 
 int filch_token_bind(filch_token *token)
 {
-    struct filch__task *task = filch__task_current();
+    struct filch__task *task = filch__fork_root(filch__task_current());
 
     if (!token)
         return -EINVAL;

@@ -27,9 +27,14 @@ const char *filch__wait_name(enum filch__wait reason)
     case FILCH_WAIT_FUTURE:
         return "future";
     case FILCH_WAIT_CHAN_SEND:
+    case FILCH_WAIT_CHAN_SEND_MANY:
         return "channel send";
+    case FILCH_WAIT_CHAN_RESERVE:
+        return "channel permit";
     case FILCH_WAIT_CHAN_RECV:
         return "channel receive";
+    case FILCH_WAIT_CHAN_CLOSED:
+        return "close of a channel";
     case FILCH_WAIT_IO:
         return "I/O";
     case FILCH_WAIT_ACCEPT:
@@ -62,29 +67,35 @@ const char *filch__wait_name(enum filch__wait reason)
         return "cancellation token";
     case FILCH_WAIT_RCU:
         return "RCU grace period";
+    case FILCH_WAIT_ONESHOT:
+        return "oneshot";
+    case FILCH_WAIT_WATCH:
+        return "watch";
+    case FILCH_WAIT_BROADCAST:
+        return "broadcast";
     case FILCH_WAIT_RUNNING:
         return "running";
     }
     return "wake-up";
 }
 
-/* The loop goes on, and looks into the mailbox before the run queue. */
-static void suspend_pinned(struct filch__worker *worker, struct filch__task *task,
-                           enum filch__wait reason)
+/* The loop goes on, and looks where such tasks are. */
+static void suspend_apart(struct filch__worker *worker, struct filch__task *task,
+                          enum filch__wait reason)
 {
-    if (task->kind != FILCH_KIND_PINNED)
+    if (!filch__task_has_stack(task))
         filch__throw("a future suspended inside its poll function");
     if (filch__state_take_wake(&task->state))
         return;
     task->waiting = (uint8_t)reason;
-    filch__worker_switch_to_loop(worker, FILCH_AFTER_PARK_PINNED);
+    filch__worker_switch_to_loop(worker, FILCH_AFTER_PARK_APART);
     task->waiting = FILCH_WAIT_NONE;
 }
 
 static void suspend(struct filch__worker *worker, struct filch__task *task, enum filch__wait reason)
 {
     if (task->kind != FILCH_KIND_STACKFUL) {
-        suspend_pinned(worker, task, reason);
+        suspend_apart(worker, task, reason);
         return;
     }
     if (filch__state_take_wake(&task->state))
@@ -143,13 +154,7 @@ void filch__waiter_init(struct filch__waiter *waiter, enum filch__wait reason)
 {
     struct filch__task *task = filch__task_current();
 
-    filch__list_init(&waiter->link);
-    waiter->task = task;
-    waiter->data = NULL;
-    waiter->generation = task ? (uint32_t)filch__task_generation(task) : 0;
-    waiter->reason = (uint16_t)reason;
-    waiter->group = NULL;
-    filch_atomic_init(&waiter->woken, 0);
+    filch__waiter_init_for(waiter, reason, task, task ? (uint32_t)filch__task_generation(task) : 0);
 }
 
 /* Without a limit in time: what a channel does for each message, so with no step too many. */
@@ -204,6 +209,19 @@ static void thread_wake(struct filch__waiter *waiter)
     filch__futex_wake(&waiter->woken, 1);   /* only the address is used */
     if (group)
         filch__futex_wake(&group->winner, 1);
+}
+
+void filch__waiter_wake_back(struct filch__waiter *waiter)
+{
+    struct filch__task *task = waiter->task;
+    uint32_t generation = waiter->generation;
+
+    if (task) {
+        filch_store_release(&waiter->woken, 1); /* [waiter-wake]; it may be gone from here on */
+        filch__task_wake_back(task, generation);
+    } else {
+        filch__waiter_wake(waiter);
+    }
 }
 
 void filch__waiter_wake(struct filch__waiter *waiter)
@@ -295,13 +313,16 @@ int filch__waiter_group_wait(struct filch__waiter_group *group, bool once, filch
     return filch_load_relaxed(&group->winner) ? 0 : r;
 }
 
-/* @task is current. Return: false: a future, which cannot be left in its middle. */
-static bool yield(struct filch__worker *worker, struct filch__task *task)
+/* @task is current. @is_late: it ran for long. Return: false: a future, which cannot be left in its
+ * middle. */
+static bool yield(struct filch__worker *worker, struct filch__task *task, bool is_late)
 {
+    if (is_late && task->kind != FILCH_KIND_FUTURE)
+        filch__worker_catch_up(worker);
     if (task->kind == FILCH_KIND_STACKFUL)
         filch__worker_switch_out(worker, FILCH_AFTER_YIELD);
-    else if (task->kind == FILCH_KIND_PINNED)
-        filch__worker_switch_to_loop(worker, FILCH_AFTER_YIELD_PINNED);
+    else if (filch__task_has_stack(task))
+        filch__worker_switch_to_loop(worker, FILCH_AFTER_YIELD_APART);
     else
         return false;
     return true;
@@ -311,8 +332,24 @@ void filch_task_yield(void)
 {
     struct filch__worker *worker = filch__worker_self();
 
-    if (!worker || !worker->current || !yield(worker, worker->current))
+    if (!worker || !worker->current ||
+        !yield(worker, worker->current, filch__worker_is_late(worker)))
         sched_yield();
+}
+
+void filch__yield_late(void)
+{
+    struct filch__worker *worker = filch__worker_self();
+
+    if (worker && worker->current)
+        (void)yield(worker, worker->current, true);
+}
+
+bool filch_should_yield(void)
+{
+    struct filch__worker *worker = filch__worker_self();
+
+    return worker && worker->current && filch_load_relaxed(&worker->budget) <= 1;
 }
 
 void filch__coop(void)
@@ -322,8 +359,12 @@ void filch__coop(void)
 
 void filch__coop_yield(struct filch__worker *worker)
 {
+    bool late = filch__worker_is_late(worker);
+
+    if (filch__rcu_nesting() > 0) /* the first operation after the section yields */
+        return;
     /* The loop has nobody to yield. */
-    worker->budget = FILCH__BUDGET;
+    filch_store_relaxed(&worker->budget, FILCH__BUDGET);
     if (worker->current)
-        (void)yield(worker, worker->current);
+        (void)yield(worker, worker->current, late);
 }

@@ -51,7 +51,10 @@ enum filch__wait {
     FILCH_WAIT_SCOPE,
     FILCH_WAIT_FUTURE,
     FILCH_WAIT_CHAN_SEND,
+    FILCH_WAIT_CHAN_SEND_MANY,
+    FILCH_WAIT_CHAN_RESERVE,
     FILCH_WAIT_CHAN_RECV,
+    FILCH_WAIT_CHAN_CLOSED,
     FILCH_WAIT_IO,
     FILCH_WAIT_ACCEPT,
     FILCH_WAIT_CLOSE,
@@ -68,6 +71,9 @@ enum filch__wait {
     FILCH_WAIT_ONCE,
     FILCH_WAIT_TOKEN,
     FILCH_WAIT_RCU,
+    FILCH_WAIT_ONESHOT,
+    FILCH_WAIT_WATCH,
+    FILCH_WAIT_BROADCAST,
     FILCH_WAIT_RUNNING, /* of a job: none, it is on a thread */
 };
 
@@ -103,6 +109,19 @@ struct filch__waiter {
 
 void filch__waiter_init(struct filch__waiter *waiter, enum filch__wait reason);
 
+/* The same for a caller that knows its task, and its generation; NULL and 0: a plain thread. */
+static inline void filch__waiter_init_for(struct filch__waiter *waiter, enum filch__wait reason,
+                                          struct filch__task *task, uint32_t generation)
+{
+    filch__list_init(&waiter->link);
+    waiter->task = task;
+    waiter->data = NULL;
+    waiter->generation = generation;
+    waiter->reason = (uint16_t)reason;
+    waiter->group = NULL;
+    filch_atomic_init(&waiter->woken, 0);
+}
+
 /* Suspends until woken. Return: 0; -ETIMEDOUT; -ECANCELED (the caller must then look under its
  * lock, see above). A cancelled task or a time in the past gives its error at once, without
  * suspending, unless it was woken already. */
@@ -114,12 +133,22 @@ void filch__waiter_wait_shielded(struct filch__waiter *waiter);
 /* Any thread. The waiter's memory may be gone when this returns. */
 void filch__waiter_wake(struct filch__waiter *waiter);
 
+/* The same for who wakes many in a row, and runs none of them next: they come in their order. */
+void filch__waiter_wake_back(struct filch__waiter *waiter);
+
 bool filch__waiter_group_claim(struct filch__waiter_group *group, uint32_t winner);
 
 /* May @waiter, just taken out of its list, be handed something? Under the object's lock. */
 static inline bool filch__waiter_claim(struct filch__waiter *waiter)
 {
     return !waiter->group || filch__waiter_group_claim(waiter->group, 1 + (uint32_t)waiter->index);
+}
+
+/* Is @waiter still in its list, although another one of its group has won? Under the object's lock.
+ */
+static inline bool filch__waiter_has_lost(const struct filch__waiter *waiter)
+{
+    return waiter->group && filch_load_relaxed(&waiter->group->winner); /* [group-claim] */
 }
 
 void filch__waiter_group_init(struct filch__waiter_group *group);

@@ -19,187 +19,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <filch/filch.h>
-
+#include "tests/fault/scenarios.h"
 #include "tests/fault/wrap.h"
 
-#define LIMIT filch_after(3 * FILCH_SECOND)
 #define CHILD_SECONDS 60
 /* Later calls are more of the same. */
 #define CALLS_MAX 40
-
-/* Errors of a scenario are remembered, and it cleans up and goes on as a program would. */
-static _Atomic int first_error;
-
-static bool ok(int r)
-{
-    int none = 0;
-
-    if (r < 0)
-        __atomic_compare_exchange_n((int *)&first_error, &none, r, false, __ATOMIC_SEQ_CST,
-                                    __ATOMIC_SEQ_CST);
-    return r >= 0;
-}
-
-/* ---- scenarios: bodies of the first task ---- */
-
-static int nothing(void *arg)
-{
-    (void)arg;
-    return 0;
-}
-
-#define MANY 200
-
-static int spawns(void *arg)
-{
-    filch_task *task[MANY] = {0};
-    filch_task_opts by_copy = {.copy_bytes = sizeof(int)};
-
-    (void)arg;
-    for (int i = 0; i < MANY; i++)
-        ok(filch_task_spawn(nothing, &i, i % 4 ? NULL : &by_copy, &task[i]));
-    for (int i = 0; i < MANY; i++)
-        if (task[i])
-            ok(filch_task_join(task[i], NULL, FILCH_NEVER));
-    return 0;
-}
-
-static int in_scope(void *arg)
-{
-    (void)arg;
-    FILCH_SCOPE(scope);
-    for (int i = 0; i < MANY; i++)
-        ok(filch_scope_spawn(&scope, nothing, NULL));
-    ok(filch_scope_join(&scope, FILCH_NEVER));
-    return 0;
-}
-
-static int sleeps_shortly(void *arg)
-{
-    (void)arg;
-    ok(filch_sleep(FILCH_MILLISECOND));
-    return 0;
-}
-
-static int sleeps(void *arg)
-{
-    (void)arg;
-    FILCH_SCOPE(scope);
-    for (int i = 0; i < 20; i++)
-        ok(filch_scope_spawn(&scope, sleeps_shortly, NULL));
-    ok(filch_scope_join(&scope, FILCH_NEVER));
-    return 0;
-}
-
-static int sends(void *arg)
-{
-    for (long i = 0; i < 300; i++)
-        if (!ok(filch_chan_send(arg, &i, FILCH_NEVER)))
-            break;
-    filch_chan_close(arg);
-    return 0;
-}
-
-static void through_channel(size_t capacity)
-{
-    filch_chan *chan;
-    long msg;
-
-    if (!ok(filch_chan_new(sizeof msg, capacity, &chan)))
-        return;
-    FILCH_SCOPE(scope);
-    if (!ok(filch_scope_spawn(&scope, sends, chan)))
-        filch_chan_close(chan);
-    while (filch_chan_recv(chan, &msg, FILCH_NEVER) == 0)
-        ;
-    ok(filch_scope_join(&scope, FILCH_NEVER));
-    filch_chan_unref(chan);
-}
-
-static int channels(void *arg)
-{
-    (void)arg;
-    through_channel(4);
-    through_channel(FILCH_CHAN_UNBOUNDED);
-    return 0;
-}
-
-static int blocks(void *arg)
-{
-    filch_task *job[20] = {0};
-
-    (void)arg;
-    for (int i = 0; i < 20; i++)
-        ok(filch_blocking_spawn(nothing, NULL, NULL, &job[i]));
-    for (int i = 0; i < 20; i++)
-        if (job[i])
-            ok(filch_task_join(job[i], NULL, FILCH_NEVER));
-    return 0;
-}
-
-static int echoes(void *arg)
-{
-    filch_listener *listener = arg;
-    filch_tcp *conn;
-    char buf[64];
-    ssize_t n;
-
-    if (!ok(filch_listener_accept(listener, &conn, LIMIT)))
-        return 0;
-    while ((n = filch_tcp_read(conn, buf, sizeof buf, LIMIT)) > 0)
-        if (!ok(filch_tcp_write_all(conn, buf, (size_t)n, NULL, LIMIT)))
-            break;
-    ok((int)n);
-    filch_tcp_close(conn);
-    return 0;
-}
-
-static void talk(const char *addr)
-{
-    filch_tcp *conn;
-    char buf[8];
-
-    if (!ok(filch_tcp_connect(addr, &conn, LIMIT)))
-        return;
-    for (int i = 0; i < 5; i++)
-        if (!ok(filch_tcp_write_all(conn, "message", 8, NULL, LIMIT)) ||
-            !ok(filch_tcp_read_exact(conn, buf, 8, NULL, LIMIT)))
-            break;
-    filch_tcp_close(conn);
-}
-
-static int tcp(void *arg)
-{
-    filch_listener *listener;
-    char addr[FILCH_ADDR_BYTES];
-
-    (void)arg;
-    if (!ok(filch_listener_open("127.0.0.1:0", NULL, &listener)))
-        return 0;
-    FILCH_SCOPE(scope);
-    if (ok(filch_listener_addr(listener, addr)) &&
-        ok(filch_scope_spawn(&scope, echoes, listener))) {
-        talk(addr);
-        /* If connecting failed, the other side waits in accept. */
-        if (first_error)
-            filch_scope_cancel(&scope);
-    }
-    ok(filch_scope_join(&scope, FILCH_NEVER));
-    filch_listener_close(listener);
-    return 0;
-}
-
-struct scenario {
-    const char *name;
-    filch_fn fn;
-};
-
-static const struct scenario scenarios[] = {
-    {"start", nothing},    {"spawn", spawns},    {"scope", in_scope}, {"sleep", sleeps},
-    {"channel", channels}, {"blocking", blocks}, {"tcp", tcp},
-};
-#define SCENARIOS (sizeof scenarios / sizeof scenarios[0])
 
 /* ---- one run, in a child ---- */
 
@@ -213,17 +38,6 @@ static int count_descriptors(void)
     if (dir)
         closedir(dir);
     return n;
-}
-
-static int life(filch_fn fn)
-{
-    filch_runtime_opts opts = {.workers = 2};
-    filch_runtime *rt;
-
-    if (!ok(filch_runtime_start(&opts, &rt)))
-        return 0;
-    ok(filch_runtime_block_on(rt, fn, NULL, NULL, FILCH_NEVER));
-    return filch_runtime_shutdown(rt, filch_after(20 * FILCH_SECOND));
 }
 
 /* What the headers name for a lack of something; ECANCELED and EPIPE are what the other side of a
@@ -255,14 +69,14 @@ static struct report *report;
 /* What a run without a fault leaves: the pools of the process, which are never given back. */
 static long pooled_allocations;
 
-static void child(filch_fn fn)
+static void child(const struct scenario *scenario)
 {
     int descriptors = count_descriptors();
     long allocations = fault_live_allocations();
 
     alarm(CHILD_SECONDS);
-    report->shutdown = life(fn);
-    report->error = first_error;
+    report->shutdown = scenario->life(scenario);
+    report->error = scenario_error();
     report->happened = fault_happened();
     report->leaked_allocations = fault_live_allocations() - allocations;
     report->leaked_descriptors = count_descriptors() - descriptors;
@@ -287,7 +101,7 @@ static bool run(const struct scenario *scenario, enum fault_function function, u
     pid = fork();
     if (pid == 0) {
         fault_arm(function, nth, always, error);
-        child(scenario->fn);
+        child(scenario);
     }
     if (pid < 0 || waitpid(pid, &status, 0) != pid) {
         perror("nth_failure: fork");
@@ -313,12 +127,17 @@ static void errors_of(enum fault_function function, int ret_errors[3])
     ret_errors[1] = ret_errors[2] = 0;
     switch (function) {
     case FAULT_eventfd:
+    case FAULT_epoll_create1:
+    case FAULT_timerfd_create:
     case FAULT_socket:
+    case FAULT_socketpair:
+    case FAULT_pipe2:
     case FAULT_accept4:
         ret_errors[0] = EMFILE;
         ret_errors[1] = ENOBUFS;
         break;
     case FAULT_pthread_create:
+    case FAULT_posix_spawnp:
         ret_errors[0] = EAGAIN;
         break;
     case FAULT_bind:
@@ -383,7 +202,7 @@ int main(void)
     report = mmap(NULL, sizeof *report, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (report == MAP_FAILED)
         return 2;
-    for (size_t s = 0; s < SCENARIOS; s++) {
+    for (unsigned s = 0; s < scenarios_count; s++) {
         unsigned calls[FAULT_N], before = runs, before_errors = errors_seen;
 
         pooled_allocations = LONG_MAX;

@@ -13,19 +13,28 @@
 #define FAULT_FUNCTIONS(X)                                                                         \
     X(malloc)                                                                                      \
     X(calloc)                                                                                      \
+    X(realloc)                                                                                     \
     X(aligned_alloc)                                                                               \
     X(mmap64)                                                                                      \
     X(mprotect)                                                                                    \
     X(madvise)                                                                                     \
+    X(epoll_create1)                                                                               \
+    X(epoll_ctl)                                                                                   \
+    X(timerfd_create)                                                                              \
     X(eventfd)                                                                                     \
     X(pthread_create)                                                                              \
     X(socket)                                                                                      \
+    X(socketpair)                                                                                  \
+    X(pipe2)                                                                                       \
+    X(posix_spawnp)                                                                                \
     X(bind)                                                                                        \
     X(listen)                                                                                      \
     X(accept4)                                                                                     \
     X(connect)                                                                                     \
     X(send)                                                                                        \
     X(recv)                                                                                        \
+    X(sendmsg)                                                                                     \
+    X(recvmsg)                                                                                     \
     X(setsockopt)                                                                                  \
     X(getsockname)                                                                                 \
     X(io_uring_queue_init_params)                                                                  \

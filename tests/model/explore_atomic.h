@@ -129,6 +129,7 @@ static inline void filch_spinlock_init(filch_spinlock *lock)
 }
 #define filch_spinlock_lock(lock) xp_lock(lock)
 #define filch_spinlock_try(lock) xp_try_lock(lock)
+#define filch_spinlock_try_free(lock) xp_try_lock(lock)
 #define filch_spinlock_unlock(lock) xp_unlock(lock)
 
 #endif

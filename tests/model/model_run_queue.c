@@ -167,10 +167,10 @@ static void robber(void)
 int main(int argc, char **argv)
 {
     static const struct xp_model models[] = {
-        {"owner against a thief", 2, {owner_3, thief_0_twice}, reset, all_of_3, 4, false},
+        {"owner against a thief", 2, {owner_3, thief_0_twice}, reset, all_of_3, 3, false},
         {"owner against two thieves", 3, {owner_3, thief_0, thief_1}, reset, all_of_3, 2, false},
         {"overflow into the list", 2, {owner_overflow, thief_0}, reset, all_of_6, 3, false},
-        {"slots are filled again", 2, {owner_wraps, thief_0}, reset, all_of_6, 3, false},
+        {"slots are filled again", 2, {owner_wraps, thief_0}, reset, all_of_6, 2, false},
         {"a mover against the owner and a thief",
          3,
          {owner_3, mover, thief_1},

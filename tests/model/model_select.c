@@ -2,6 +2,10 @@
  * selects, close, and giving up at any moment: one case takes effect, and no message is lost or
  * doubled. */
 #include "sync/chan.c"
+#include "sync/chan_case.c"
+#include "sync/chan_overflow.c"
+#include "sync/chan_permit.c"
+#include "sync/chan_store.c"
 
 #define give_up select_give_up
 #include "sync/select.c"
@@ -147,7 +151,7 @@ static void free_channel(filch_chan *chan)
 {
     if (!chan)
         return;
-    free(chan->read.segment);
+    free(chan->store.last);
     free(chan);
 }
 
@@ -155,7 +159,7 @@ static void reset(void)
 {
     free_channel(a);
     free_channel(b);
-    if (filch_chan_new(sizeof(int), 1, &a) < 0 || filch_chan_new(sizeof(int), 1, &b) < 0)
+    if (filch_chan_new(sizeof(int64_t), 1, &a) < 0 || filch_chan_new(sizeof(int64_t), 1, &b) < 0)
         xp_fail("no memory");
     memset(sent, 0, sizeof sent);
     memset(received, 0, sizeof received);
@@ -163,7 +167,7 @@ static void reset(void)
 
 static void receive_any(filch_time until)
 {
-    int x = 0, y = 0;
+    int64_t x = 0, y = 0;
     filch_case cases[2] = {filch_case_recv(a, &x), filch_case_recv(b, &y)};
     int r = filch_select(cases, 2, FILCH_SELECT_ORDERED, until);
 
@@ -171,7 +175,7 @@ static void receive_any(filch_time until)
         received[r ? y : x]++;
 }
 
-static void send_any(int message, filch_time until)
+static void send_any(int64_t message, filch_time until)
 {
     filch_case cases[2] = {filch_case_send(a, &message), filch_case_send(b, &message)};
     int r = filch_select(cases, 2, FILCH_SELECT_ORDERED, until);
@@ -200,7 +204,7 @@ static void sends_any_or_gives_up(void)
     send_any(2, 2);
 }
 
-static void send_one(filch_chan *chan, int message)
+static void send_one(filch_chan *chan, int64_t message)
 {
     if (filch_chan_send(chan, &message, FILCH_NEVER) == 0)
         sent[message] = 1;
@@ -228,7 +232,7 @@ static void closes_a(void)
 
 static void receives_from_a(void)
 {
-    int message;
+    int64_t message;
 
     if (filch_chan_recv(a, &message, FILCH_NEVER) == 0)
         received[message]++;
@@ -237,7 +241,7 @@ static void receives_from_a(void)
 /* Both ends of both channels, in both orders: each may serve the other. */
 static void turns_over(void)
 {
-    int x = 0, message = 3;
+    int64_t x = 0, message = 3;
     filch_case cases[2] = {filch_case_recv(b, &x), filch_case_send(a, &message)};
     int r = filch_select(cases, 2, FILCH_SELECT_ORDERED, 2);
 
@@ -245,6 +249,23 @@ static void turns_over(void)
         received[x]++;
     if (r == 1 && cases[1].result == 0)
         sent[message] = 1;
+}
+
+/* Room in either channel, of which it uses what it gets. */
+static void reserves_any_or_gives_up(void)
+{
+    filch_chan_permit permit[2] = {{0}, {0}};
+    filch_case cases[2] = {filch_case_reserve(a, 1, &permit[0]),
+                           filch_case_reserve(b, 1, &permit[1])};
+    int r = filch_select(cases, 2, FILCH_SELECT_ORDERED, 2);
+    int64_t message = 3;
+
+    if (r < 0)
+        return;
+    xp_assert(permit[r].n == 1 && permit[1 - r].n == 0);
+    if (r == 0 && filch_chan_permit_send(&permit[r], &message) == 0)
+        sent[message] = 1;
+    filch_chan_permit_release(&permit[r]);
 }
 
 static void nothing_lost(void)
@@ -255,7 +276,8 @@ static void nothing_lost(void)
         xp_assert(received[i] <= sent[i]);
         missing += (size_t)(sent[i] - received[i]);
     }
-    xp_assert(missing == a->count + b->count);
+    xp_assert(missing == filch__store_count(&a->store) + filch__store_count(&b->store));
+    xp_assert(a->store.promised == 0 && b->store.promised == 0);
     xp_assert(filch__list_is_empty(&a->receivers) && filch__list_is_empty(&a->senders));
     xp_assert(filch__list_is_empty(&b->receivers) && filch__list_is_empty(&b->senders));
 }
@@ -301,6 +323,20 @@ int main(int argc, char **argv)
         {"a select with both ends",
          3,
          {turns_over, receives_any_or_gives_up, sends_any_or_gives_up},
+         reset,
+         nothing_lost,
+         3,
+         false},
+        {"a select that reserves",
+         3,
+         {reserves_any_or_gives_up, sends_any_or_gives_up, receives_any_or_gives_up},
+         reset,
+         nothing_lost,
+         3,
+         false},
+        {"a select that reserves, in line",
+         3,
+         {reserves_any_or_gives_up, sends_to_a, receives_from_a},
          reset,
          nothing_lost,
          3,

@@ -46,6 +46,11 @@ static void model_free(void *object)
 }
 
 /* What token.c needs of the runtime, for plain threads. */
+struct filch__task *filch__fork_root(struct filch__task *task)
+{
+    return task;
+}
+
 struct filch__task *filch__task_current(void)
 {
     return NULL;

@@ -1,6 +1,6 @@
-/* Description: waking the owner of a lane (io/uring/unpark.h): wakers publish work and write to an
+/* Description: waking the owner of a lane (io/unpark.h): wakers publish work and write to an
  * eventfd, the owner sleeps until it can be read; no work stays behind, however the wakes fall. */
-#include "io/uring/unpark.h"
+#include "io/unpark.h"
 
 #include "tests/model/explore.h"
 

@@ -7,6 +7,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#if defined(__SANITIZE_THREAD__)
+#define T_THREAD_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define T_THREAD_SANITIZER 1
+#endif
+#endif
+#ifndef T_THREAD_SANITIZER
+#define T_THREAD_SANITIZER 0
+#endif
+
 /* Everything is several times slower, and so large numbers are smaller. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define T_SANITIZED

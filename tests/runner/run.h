@@ -10,12 +10,16 @@
 
 #include <filch/filch.h>
 
+#include "runtime/base/valgrind.h"
 #include "tests/runner/check.h"
 #include "tests/runner/host.h"
 
 /* For what must happen, on the slowest of machines: a failure takes this long, a success does not.
  */
-#define T_LIMIT filch_after(20 * FILCH_SECOND)
+#define T_LIMIT filch_after((RUNNING_ON_VALGRIND ? 200 : 20) * FILCH_SECOND)
+
+/* Of what a test has many of: enough of them. */
+#define T_MANY(n) (RUNNING_ON_VALGRIND ? (n) / 50 : (n))
 
 /* Waits for another thread or task, without sleeping: its turn comes by the yields. */
 #define T_WAIT_UNTIL(cond)                                                                         \
@@ -40,6 +44,12 @@ static inline bool test_without_threads(void)
     const char *text = getenv("FILCH_TEST_WORKERS");
 
     return text && strcmp(text, "0") == 0;
+}
+
+/* Forks are given away and tasks moved for no reason: nothing can be said about how often. */
+static inline bool test_in_chaos(void)
+{
+    return getenv("FILCH_CHAOS") != NULL;
 }
 
 static inline filch_runtime *test_start(const filch_runtime_opts *opts)

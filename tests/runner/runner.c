@@ -29,6 +29,8 @@
 #include <criterion/event.h>
 #include <criterion/logging.h>
 
+#include "runtime/base/valgrind.h"
+
 #define DEFAULT_TIMEOUT_S 60
 #define EXIT_SKIPPED 77
 
@@ -193,7 +195,9 @@ static unsigned timeout_of(const struct criterion_test *test)
         return (unsigned)strtoul(override, NULL, 10);
     if (seconds <= 0 && current_suite)
         seconds = current_suite->data->timeout;
-    return seconds > 0 ? (unsigned)(seconds + 0.999) : DEFAULT_TIMEOUT_S;
+    if (seconds <= 0)
+        seconds = DEFAULT_TIMEOUT_S;
+    return (unsigned)((RUNNING_ON_VALGRIND ? 10 : 1) * seconds + 0.999);
 }
 
 static enum outcome run_here(struct criterion_test *test)

@@ -156,3 +156,85 @@ Test(fair, a_slow_worker_calls_for_help_as_it_spawns)
     T_IS(result, 1);
     stop_runtime(rt);
 }
+
+/* Two that wake each other all the time, through the slot of a worker that is served before its
+ * queue, and one that only wants its turn. */
+struct pair {
+    filch_chan *there;
+    filch_chan *back;
+    atomic_ulong rounds;
+    unsigned long most; /* rounds between two turns of the third */
+    unsigned long all;
+};
+
+static int throws_back(void *arg)
+{
+    struct pair *pair = arg;
+    int ball;
+
+    while (filch_chan_recv(pair->there, &ball, FILCH_NEVER) == 0)
+        T_OK(filch_chan_send(pair->back, &ball, FILCH_NEVER));
+    return 0;
+}
+
+static int throws(void *arg)
+{
+    struct pair *pair = arg;
+    int ball = 0;
+
+    while (!atomic_load(&seen)) {
+        T_OK(filch_chan_send(pair->there, &ball, FILCH_NEVER));
+        T_OK(filch_chan_recv(pair->back, &ball, FILCH_NEVER));
+        atomic_fetch_add(&pair->rounds, 1);
+    }
+    filch_chan_close(pair->there);
+    return 0;
+}
+
+#define TURNS 2000
+
+static int takes_its_turns(void *arg)
+{
+    struct pair *pair = arg;
+    unsigned long start = atomic_load(&pair->rounds), last = start;
+
+    for (int i = 0; i < TURNS; i++) {
+        unsigned long now;
+
+        filch_task_yield();
+        now = atomic_load(&pair->rounds);
+        if (now - last > pair->most)
+            pair->most = now - last;
+        last = now;
+    }
+    pair->all = last - start;
+    atomic_store(&seen, true);
+    return 0;
+}
+
+static int pair_and_third(void *arg)
+{
+    FILCH_SCOPE(scope);
+
+    T_OK(filch_scope_spawn(&scope, throws_back, arg));
+    T_OK(filch_scope_spawn(&scope, throws, arg));
+    while (!atomic_load(&((struct pair *)arg)->rounds))
+        filch_task_yield();
+    T_OK(filch_scope_spawn(&scope, takes_its_turns, arg));
+    return filch_scope_join(&scope, T_LIMIT);
+}
+
+/* One worker, so nobody else helps: counted in switches, not in time. */
+Test(fair, a_pair_that_wakes_each_other_does_not_starve_a_third)
+{
+    struct pair pair = {0};
+
+    atomic_store(&seen, false);
+    T_OK(filch_chan_new(sizeof(int), 1, &pair.there));
+    T_OK(filch_chan_new(sizeof(int), 1, &pair.back));
+    T_OK(run_in_runtime(1, pair_and_third, &pair));
+    cr_assert_leq(pair.most, 8, "%lu rounds between two turns", pair.most);
+    cr_assert_gt(pair.all, 0); /* the pair was not starved either */
+    filch_chan_unref(pair.there);
+    filch_chan_unref(pair.back);
+}

@@ -48,6 +48,7 @@ static void try_everything(struct family *family)
     int result = 77, live = 0;
     filch_blocking_class *class = NULL;
     filch_blocking_stats class_stats;
+    filch_group *group;
     sigset_t mask;
 
     alarm(30); /* should it wait for what does not come */
@@ -62,6 +63,7 @@ static void try_everything(struct family *family)
     T_IS(filch_runtime_block_on(rt, return_arg, NULL, &result, FILCH_NEVER), -ECHILD);
     T_IS(filch_runtime_shutdown(rt, FILCH_NEVER), -ECHILD);
     T_IS(filch_runtime_stats(rt, &stats), -ECHILD);
+    T_IS(filch_group_new(rt, NULL, &group), -ECHILD);
     T_IS(filch_runtime_visit(rt, count_live, &live), -ECHILD);
     T_IS(filch_blocking_class_new(rt, &(filch_blocking_class_opts){.name = "c"}, &class), -ECHILD);
     T_IS(filch_blocking_class_stats(rt, NULL, &class_stats), -ECHILD);

@@ -11,7 +11,7 @@
 
 #include "runtime/task/switch.h"
 #include "runtime/task/task.h"
-#include "tests/runner/run.h"
+#include "tests/runner/tcp_pair.h"
 
 #if defined(FILCH__ASAN) || defined(FILCH__TSAN)
 #define SANITIZED 1
@@ -442,17 +442,37 @@ static void check_live(void *arg, const filch_live *live)
 {
     struct visitor *visitor = arg;
 
-    T_CHECK(strncmp(live->name, "name-of-", 8) == 0 || strcmp(live->name, "block_on") == 0);
+    if (strncmp(live->name, "name-of-", 8) != 0 && strcmp(live->name, "block_on") != 0) {
+        fprintf(stderr, "kind %d, doing \"%s\", name \"%s\"\n", (int)live->kind, live->doing,
+                live->name);
+        abort();
+    }
     T_CHECK(strlen(live->doing) > 0);
     atomic_fetch_add(&visitor->visited, 1);
+}
+
+/* Sums over workers that count meanwhile: none goes back. */
+static void check_numbers(filch_runtime *rt, filch_stats *last)
+{
+    filch_stats now;
+
+    T_OK(filch_runtime_stats(rt, &now));
+    T_CHECK(now.tasks_spawned >= last->tasks_spawned && now.polls >= last->polls &&
+            now.tasks_finished >= last->tasks_finished && now.parks >= last->parks &&
+            now.worker_wakes >= last->worker_wakes && now.ring_enters >= last->ring_enters &&
+            now.completions >= last->completions && now.timers_fired >= last->timers_fired);
+    *last = now;
 }
 
 static void *visit_always(void *arg)
 {
     struct visitor *visitor = arg;
+    filch_stats last = {0};
 
-    while (!atomic_load(&visitor->end))
+    while (!atomic_load(&visitor->end)) {
         T_CHECK(filch_runtime_visit(visitor->rt, check_live, visitor) >= 0);
+        check_numbers(visitor->rt, &last);
+    }
     return NULL;
 }
 
@@ -485,6 +505,96 @@ Test(lifecycle, looking_at_tasks_is_harmless_to_those_that_come_and_go)
     atomic_store(&visitor.end, 1);
     T_OK(pthread_join(thread, NULL));
     stop_runtime(visitor.rt);
+}
+
+/* Something of everything that can be under way. */
+struct flight {
+    struct tcp_pair pair;
+    filch_chan *chan;
+    filch_semaphore semaphore;
+    atomic_int begun, ended;
+};
+
+static int waits_for_a_child(void)
+{
+    filch_task *child;
+    int r = filch_task_spawn(sleep_until_cancelled, NULL, NULL, &child);
+
+    if (r == -ESHUTDOWN)
+        return -ECANCELED; /* too late */
+    T_OK(r);
+    r = filch_task_join(child, NULL, FILCH_NEVER);
+    if (r < 0)
+        T_OK(filch_task_detach(child));
+    return r < 0 ? r : -ECANCELED; /* the child may have been the first to be told */
+}
+
+static int waits_somehow(struct flight *flight, int how)
+{
+    filch_tcp *conn;
+    char byte;
+
+    switch (how % 6) {
+    case 0:
+        return filch_sleep(filch_after(1000 * FILCH_SECOND));
+    case 1:
+        return filch_chan_recv(flight->chan, &byte, FILCH_NEVER);
+    case 2:
+        return filch_semaphore_acquire(&flight->semaphore, 1, FILCH_NEVER);
+    case 3:
+        return (int)filch_tcp_read(flight->pair.server, &byte, 1, FILCH_NEVER);
+    case 4:
+        return filch_listener_accept(flight->pair.listener, &conn, FILCH_NEVER);
+    default:
+        return waits_for_a_child();
+    }
+}
+
+static int is_in_flight(void *arg)
+{
+    struct flight *flight = arg;
+
+    T_IS(waits_somehow(flight, atomic_fetch_add(&flight->begun, 1)), -ECANCELED);
+    atomic_fetch_add(&flight->ended, 1);
+    return 0;
+}
+
+static int job_in_flight(void *arg)
+{
+    struct flight *flight = arg;
+
+    atomic_fetch_add(&flight->begun, 1);
+    while (!filch_task_is_cancelled())
+        sched_yield();
+    atomic_fetch_add(&flight->ended, 1);
+    return 0;
+}
+
+static int open_flight(void *arg)
+{
+    connect_pair(&((struct flight *)arg)->pair);
+    return 0;
+}
+
+Test(lifecycle, shutdown_ends_whatever_is_in_flight)
+{
+    const int tasks = SANITIZED ? 2000 : 10000, jobs = 20;
+    filch_runtime *rt = start_runtime(0);
+    struct flight flight = {.begun = 0};
+
+    T_OK(filch_chan_new(1, 1, &flight.chan));
+    T_OK(filch_semaphore_init(&flight.semaphore, 0));
+    T_OK(filch_runtime_block_on(rt, open_flight, &flight, NULL, FILCH_NEVER));
+    for (int i = 0; i < tasks; i++)
+        T_OK(filch_runtime_spawn(rt, is_in_flight, &flight, NULL, NULL));
+    for (int i = 0; i < jobs; i++)
+        T_OK(filch_runtime_blocking_spawn(rt, job_in_flight, &flight, NULL, NULL));
+    T_WAIT_UNTIL(atomic_load(&flight.begun) == tasks + jobs);
+    stop_runtime(rt);
+    cr_assert_eq(flight.ended, tasks + jobs);
+    close_pair(&flight.pair);
+    filch_semaphore_fini(&flight.semaphore);
+    filch_chan_unref(flight.chan);
 }
 
 struct hooks {

@@ -8,28 +8,16 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <criterion/criterion.h>
 
+#include "tests/runner/misuse.h"
 #include "tests/runner/run.h"
 
 TestSuite(misuse, .timeout = 120);
-
-static atomic_int wrong;
-
-static void check_row(int line, const char *call, long long got, long long want)
-{
-    if (got == want)
-        return;
-    fprintf(stderr, "%s:%d: %s is %lld, not %lld\n", __FILE__, line, call, got, want);
-    atomic_fetch_add(&wrong, 1);
-}
-
-/* The call, and what it must return. */
-#define ROW(call, want) check_row(__LINE__, #call, (long long)(call), (long long)(want))
-/* A call without a result: it must come back. */
-#define ROW_VOID(call) (call)
 
 static int nop(void *arg)
 {
@@ -60,6 +48,7 @@ static struct {
     filch_task *detached;
     filch_tcp *conn;
     filch_listener *listener;
+    filch_file *file;
 } stale;
 
 static int make_stale(void *arg)
@@ -76,6 +65,8 @@ static int make_stale(void *arg)
     T_OK(filch_tcp_connect(addr, &stale.conn, T_LIMIT));
     T_OK(filch_tcp_close(stale.conn));
     T_OK(filch_listener_close(stale.listener));
+    T_OK(filch_file_open("/dev/null", O_RDWR, 0, &stale.file, T_LIMIT));
+    T_OK(filch_file_close(stale.file));
     return 0;
 }
 
@@ -219,6 +210,201 @@ static void timed_counting_rows(void)
     ROW(taken == NULL, true);
 }
 
+static void oneshot_rows(void)
+{
+    filch_oneshot_tx *tx = NULL;
+    filch_oneshot_rx *rx = NULL;
+    filch_oneshot_future future;
+    filch_oneshot_closed_future closed_future;
+    char value = 7;
+    filch_case none;
+
+    ROW(filch_oneshot_new(0, &tx, &rx), -EINVAL);
+    ROW(filch_oneshot_new(FILCH_ONESHOT_BYTES_MAX + 1, &tx, &rx), -EINVAL);
+    ROW(filch_oneshot_new(1, NULL, &rx), -EINVAL);
+    ROW(filch_oneshot_new(1, &tx, NULL), -EINVAL);
+    ROW(!tx && !rx, true);
+    ROW(filch_oneshot_new(1, &tx, &rx), 0);
+    ROW(filch_oneshot_send(NULL, &value), -EINVAL);
+    ROW(filch_oneshot_send(tx, NULL), -EINVAL);
+    ROW(filch_oneshot_drop(NULL), 0);
+    ROW(filch_oneshot_closed(NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_oneshot_recv(NULL, &value, FILCH_NOW), -EINVAL);
+    ROW(filch_oneshot_recv(rx, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_oneshot_close(NULL, &value), -EINVAL);
+    ROW(filch_oneshot_future_init(NULL, rx, &value), -EINVAL);
+    ROW(filch_oneshot_future_init(&future, NULL, &value), -EINVAL);
+    ROW(filch_oneshot_future_init(&future, rx, NULL), -EINVAL);
+    ROW(filch_oneshot_closed_future_init(NULL, tx), -EINVAL);
+    ROW(filch_oneshot_closed_future_init(&closed_future, NULL), -EINVAL);
+    none = filch_case_oneshot(NULL, &value);
+    ROW(filch_select(&none, 1, 0, FILCH_NOW), -EINVAL);
+    none = filch_case_oneshot(rx, NULL);
+    ROW(filch_select(&none, 1, 0, FILCH_NOW), -EINVAL);
+    none = filch_case_oneshot_closed(NULL);
+    ROW(filch_select(&none, 1, 0, FILCH_NOW), -EINVAL);
+    ROW(filch_oneshot_send(tx, &value), 0);
+    ROW(filch_oneshot_send(tx, &value), -EBADF);
+    ROW(filch_oneshot_recv(rx, &value, FILCH_NOW), 0);
+    ROW(filch_oneshot_recv(rx, &value, FILCH_NOW), -EBADF);
+    ROW(filch_oneshot_close(rx, &value), -EBADF);
+    ROW(filch_oneshot_drop(tx), -EBADF);
+    ROW(filch_oneshot_closed(tx, FILCH_NOW), -EBADF);
+}
+
+static int keeps(void *arg, void *value)
+{
+    (void)arg;
+    (void)value;
+    return 0;
+}
+
+static bool is_content(void *arg, const void *value)
+{
+    (void)arg;
+    (void)value;
+    return true;
+}
+
+static void watch_reader_rows(filch_watch *watch, filch_watch_reader *reader)
+{
+    filch_watch_reader none = {0};
+    filch_watch_future future;
+    filch_watch_stream stream;
+    char value = 7;
+    filch_case c;
+
+    ROW(filch_watch_subscribe(NULL, reader), -EINVAL);
+    ROW(filch_watch_subscribe(watch, NULL), -EINVAL);
+    ROW(filch_watch_reader_dup(NULL, reader), -EINVAL);
+    ROW(filch_watch_reader_dup(&none, reader), -EINVAL);
+    ROW(filch_watch_reader_dup(reader, NULL), -EINVAL);
+    ROW_VOID(filch_watch_unsubscribe(NULL));
+    ROW_VOID(filch_watch_unsubscribe(&none));
+    ROW(filch_watch_changed(NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_watch_changed(&none, FILCH_NOW), -EINVAL);
+    ROW(filch_watch_has_changed(NULL), -EINVAL);
+    ROW(filch_watch_has_changed(&none), -EINVAL);
+    ROW(filch_watch_borrow(NULL) == NULL, true);
+    ROW(filch_watch_borrow(&none) == NULL, true);
+    ROW(filch_watch_get(NULL, &value), -EINVAL);
+    ROW(filch_watch_get(&none, &value), -EINVAL);
+    ROW(filch_watch_get(reader, NULL), -EINVAL);
+    ROW(filch_watch_wait_for(NULL, is_content, NULL, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_watch_wait_for(&none, is_content, NULL, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_watch_wait_for(reader, NULL, NULL, NULL, FILCH_NOW), -EINVAL);
+    ROW_VOID(filch_watch_mark_changed(NULL));
+    ROW_VOID(filch_watch_mark_seen(NULL));
+    ROW_VOID(filch_watch_mark_seen(&none));
+    ROW(filch_watch_future_init(NULL, reader), -EINVAL);
+    ROW(filch_watch_future_init(&future, NULL), -EINVAL);
+    ROW(filch_watch_future_init(&future, &none), -EINVAL);
+    ROW(filch_watch_stream_init(NULL, reader), -EINVAL);
+    ROW(filch_watch_stream_init(&stream, NULL), -EINVAL);
+    ROW(filch_watch_stream_init(&stream, &none), -EINVAL);
+    c = filch_case_watch_changed(NULL);
+    ROW(filch_select(&c, 1, 0, FILCH_NOW), -EINVAL);
+    c = filch_case_watch_changed(&none);
+    ROW(filch_select(&c, 1, 0, FILCH_NOW), -EINVAL);
+    c = filch_case_watch_abandoned(NULL);
+    ROW(filch_select(&c, 1, 0, FILCH_NOW), -EINVAL);
+}
+
+static void watch_rows(void)
+{
+    filch_watch *watch = NULL;
+    filch_watch_reader reader;
+    char value = 7;
+
+    ROW(filch_watch_new(0, &value, &watch), -EINVAL);
+    ROW(filch_watch_new(1, NULL, &watch), -EINVAL);
+    ROW(filch_watch_new(1, &value, NULL), -EINVAL);
+    ROW(filch_watch_new(SIZE_MAX, &value, &watch), -ENOMEM);
+    ROW(watch == NULL, true);
+    ROW(filch_watch_ref(NULL) == NULL, true);
+    ROW_VOID(filch_watch_unref(NULL));
+    ROW(filch_watch_new(1, &value, &watch), 0);
+    ROW(filch_watch_send(NULL, &value), -EINVAL);
+    ROW(filch_watch_send(watch, NULL), -EINVAL);
+    ROW(filch_watch_modify(NULL, keeps, NULL), -EINVAL);
+    ROW(filch_watch_modify(watch, NULL, NULL), -EINVAL);
+    ROW(filch_watch_latest(NULL, &value), -EINVAL);
+    ROW(filch_watch_latest(watch, NULL), -EINVAL);
+    ROW(filch_watch_readers(NULL), 0);
+    ROW(filch_watch_abandoned(NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_watch_subscribe(watch, &reader), 0);
+    watch_reader_rows(watch, &reader);
+    filch_watch_unsubscribe(&reader);
+    filch_watch_unref(watch);
+}
+
+static void broadcast_receiver_rows(filch_broadcast *b, filch_broadcast_receiver *receiver)
+{
+    filch_broadcast_receiver none = {0};
+    filch_broadcast_future future;
+    filch_broadcast_stream stream;
+    uint64_t lost = 77;
+    char msg = 7;
+    filch_case c;
+
+    ROW(filch_broadcast_subscribe(NULL, receiver), -EINVAL);
+    ROW(filch_broadcast_subscribe(b, NULL), -EINVAL);
+    ROW(filch_broadcast_receiver_dup(NULL, receiver), -EINVAL);
+    ROW(filch_broadcast_receiver_dup(&none, receiver), -EINVAL);
+    ROW(filch_broadcast_receiver_dup(receiver, NULL), -EINVAL);
+    ROW_VOID(filch_broadcast_unsubscribe(NULL));
+    ROW_VOID(filch_broadcast_unsubscribe(&none));
+    ROW(filch_broadcast_recv(NULL, &msg, &lost, FILCH_NOW), -EINVAL);
+    ROW(filch_broadcast_recv(&none, &msg, &lost, FILCH_NOW), -EINVAL);
+    ROW(filch_broadcast_recv(receiver, NULL, &lost, FILCH_NOW), -EINVAL);
+    ROW(lost, 77);
+    ROW(filch_broadcast_len(NULL), 0);
+    ROW(filch_broadcast_len(&none), 0);
+    ROW(filch_broadcast_future_init(NULL, receiver, &msg, &lost), -EINVAL);
+    ROW(filch_broadcast_future_init(&future, NULL, &msg, &lost), -EINVAL);
+    ROW(filch_broadcast_future_init(&future, &none, &msg, &lost), -EINVAL);
+    ROW(filch_broadcast_future_init(&future, receiver, NULL, &lost), -EINVAL);
+    ROW(filch_broadcast_stream_init(NULL, receiver, &lost), -EINVAL);
+    ROW(filch_broadcast_stream_init(&stream, NULL, &lost), -EINVAL);
+    ROW(filch_broadcast_stream_init(&stream, &none, &lost), -EINVAL);
+    c = filch_case_broadcast_send(NULL, &msg);
+    ROW(filch_select(&c, 1, 0, FILCH_NOW), -EINVAL);
+    c = filch_case_broadcast_send(b, NULL);
+    ROW(filch_select(&c, 1, 0, FILCH_NOW), -EINVAL);
+    c = filch_case_broadcast(NULL, &msg, &lost);
+    ROW(filch_select(&c, 1, 0, FILCH_NOW), -EINVAL);
+    c = filch_case_broadcast(&none, &msg, &lost);
+    ROW(filch_select(&c, 1, 0, FILCH_NOW), -EINVAL);
+    c = filch_case_broadcast(receiver, NULL, &lost);
+    ROW(filch_select(&c, 1, 0, FILCH_NOW), -EINVAL);
+}
+
+static void broadcast_rows(void)
+{
+    filch_broadcast *b = NULL;
+    filch_broadcast_receiver receiver;
+    char msg = 7;
+
+    ROW(filch_broadcast_new(0, 1, 0, &b), -EINVAL);
+    ROW(filch_broadcast_new(65537, 1, 0, &b), -EINVAL);
+    ROW(filch_broadcast_new(1, 0, 0, &b), -EINVAL);
+    ROW(filch_broadcast_new(1, 1, 2, &b), -EINVAL);
+    ROW(filch_broadcast_new(1, 1, 0, NULL), -EINVAL);
+    ROW(filch_broadcast_new(1, SIZE_MAX, 0, &b), -ENOMEM);
+    ROW(b == NULL, true);
+    ROW(filch_broadcast_ref(NULL) == NULL, true);
+    ROW_VOID(filch_broadcast_unref(NULL));
+    ROW(filch_broadcast_new(1, 1, FILCH_BROADCAST_KEEP, &b), 0);
+    ROW(filch_broadcast_send(NULL, &msg, FILCH_NOW), -EINVAL);
+    ROW(filch_broadcast_send(b, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_broadcast_close(NULL), -EINVAL);
+    ROW(filch_broadcast_receivers(NULL), 0);
+    ROW(filch_broadcast_subscribe(b, &receiver), 0);
+    broadcast_receiver_rows(b, &receiver);
+    filch_broadcast_unsubscribe(&receiver);
+    filch_broadcast_unref(b);
+}
+
 static void runtime_rows(filch_runtime *rt)
 {
     filch_runtime_opts too_many = {.workers = 257};
@@ -272,7 +458,7 @@ static void runtime_rows(filch_runtime *rt)
     ROW(filch_blocking_class_stats(rt, NULL, NULL), -EINVAL);
     ROW(filch_blocking_class_stats(rt, (filch_blocking_class *)&stats, &class_stats), -EINVAL);
     ROW(filch_runtime_spawn(rt, nop, NULL, &(filch_task_opts){.copy_bytes = 1}, NULL), -EINVAL);
-    ROW(filch_runtime_spawn(rt, nop, NULL, &(filch_task_opts){.worker = 1}, NULL), -EINVAL);
+    ROW(filch_runtime_spawn(rt, nop, NULL, &(filch_task_opts){.worker = 1000}, NULL), -EINVAL);
     ROW(filch_runtime_spawn(rt, nop, NULL, &(filch_task_opts){.pinned = true, .worker = UINT_MAX},
                             NULL),
         -EINVAL);
@@ -493,6 +679,17 @@ static void future_rows(void)
     ROW(filch_waker_will_wake(&none, NULL), false);
 }
 
+static void fork_rows(void)
+{
+    filch_forked fork;
+
+    ROW(filch_fork(NULL, nop, NULL), -EINVAL);
+    ROW(filch_fork(&fork, NULL, NULL), -EINVAL);
+    ROW(filch_join(NULL), -EINVAL);
+    ROW(filch_fork(&fork, nop, NULL), 0);
+    ROW(filch_join(&fork), 0);
+}
+
 static void local_rows(void)
 {
     filch_local *made = NULL;
@@ -502,7 +699,7 @@ static void local_rows(void)
     ROW(filch_local_new(NULL, &made), 0);
     ROW_VOID(filch_local_free(made));
     ROW_VOID(filch_local_free(NULL));
-    ROW(filch_local_set(NULL, &wrong), -EINVAL);
+    ROW(filch_local_set(NULL, &misuse_wrong), -EINVAL);
     ROW(filch_local_get(NULL) == NULL, true);
     ROW(filch_local_get(&fresh_key) == NULL, true);
     ROW(filch_task_defer(NULL, NULL), -EINVAL);
@@ -708,6 +905,46 @@ static void stream_source_rows(void)
     ROW_VOID(filch_stream_drop(NULL));
 }
 
+static void stream_io_rows(void)
+{
+    filch_listener_stream conns;
+    filch_lines_stream lines;
+    filch_dir_stream dir;
+    char buffer[8];
+
+    ROW(filch_listener_stream_init(&conns, NULL), -EINVAL);
+    ROW(filch_listener_stream_init(NULL, NULL), -EINVAL);
+    ROW(filch_lines_stream_init(NULL, filch_tcp_reader(NULL), buffer, 8), -EINVAL);
+    ROW(filch_lines_stream_init(&lines, filch_tcp_reader(NULL), NULL, 8), -EINVAL);
+    ROW(filch_tcp_writer(NULL).write(NULL, buffer, 1, FILCH_NOW), -EINVAL);
+    ROW(filch_tcp_io(NULL).writer.finish(NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_lines_stream_init(&lines, filch_tcp_reader(NULL), buffer, 1), -EINVAL);
+    ROW(filch_lines_stream_init(&lines, (filch_reader){0}, buffer, 8), -EINVAL);
+    ROW(filch_dir_stream_init(NULL, "/"), -EINVAL);
+    ROW(filch_dir_stream_init(&dir, NULL), -EINVAL);
+}
+
+static void keyed_stream_rows(void)
+{
+    filch_keyed_stream keyed;
+    filch_keyed_entry entry;
+    filch_array_stream in;
+    int item = 1;
+
+    ROW(filch_array_stream_init(&in, &item, sizeof item, 1), 0);
+    ROW(filch_keyed_stream_init(NULL, 4), -EINVAL);
+    ROW(filch_keyed_stream_init(&keyed, 0), -EINVAL);
+    ROW(filch_keyed_stream_init(&keyed, FILCH_STREAM_ITEM_MAX + 1), -EINVAL);
+    ROW(filch_keyed_stream_init(&keyed, 8), 0);
+    ROW(filch_keyed_stream_insert(NULL, &entry, 1, &in.base), -EINVAL);
+    ROW(filch_keyed_stream_insert(&keyed, NULL, 1, &in.base), -EINVAL);
+    ROW(filch_keyed_stream_insert(&keyed, &entry, 1, NULL), -EINVAL);
+    ROW(filch_keyed_stream_insert(&keyed, &entry, 1, &in.base), -EINVAL);
+    ROW(filch_keyed_stream_remove(NULL, 1) == NULL, true);
+    ROW(filch_keyed_stream_remove(&keyed, 1) == NULL, true);
+    ROW(filch_keyed_stream_count(NULL), 0);
+}
+
 static void stream_stage_rows(void)
 {
     filch_array_stream in, large;
@@ -852,6 +1089,71 @@ static void chan_rows(void)
     filch_chan_unref(chan);
 }
 
+/* Two places, open, and empty. */
+static void chan_extra_rows(void)
+{
+    filch_chan *chan = NULL;
+    filch_chan_permit permit = {0};
+    filch_chan_opts opts = {.overflow = FILCH_CHAN_FAIL};
+    filch_case none;
+    int msg[2] = {5, 6};
+    size_t sent = 77;
+
+    ROW(filch_chan_new_opts(4, FILCH_CHAN_UNBOUNDED, &opts, &chan), -EINVAL);
+    opts.overflow = (enum filch_chan_overflow)99;
+    ROW(filch_chan_new_opts(4, 2, &opts, &chan), -EINVAL);
+    ROW(filch_chan_new_opts(4, 2, NULL, NULL), -EINVAL);
+    ROW(chan == NULL, true);
+    T_OK(filch_chan_new_opts(sizeof(int), 2, NULL, &chan));
+    ROW(filch_chan_dropped(NULL), 0);
+    ROW(filch_chan_is_closed(NULL), false);
+    ROW(filch_chan_closed(NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_chan_closed(chan, FILCH_NOW), -ETIMEDOUT);
+    ROW(filch_chan_recv_many(NULL, msg, 2, FILCH_NOW), -EINVAL);
+    ROW(filch_chan_recv_many(chan, NULL, 2, FILCH_NOW), -EINVAL);
+    ROW(filch_chan_recv_many(chan, msg, 0, FILCH_NOW), -EINVAL);
+    ROW(filch_chan_recv_many(chan, msg, SIZE_MAX, FILCH_NOW), -EINVAL);
+    ROW(filch_chan_recv_many(chan, msg, 2, FILCH_NOW), -ETIMEDOUT);
+    ROW(filch_chan_send_many(NULL, msg, 2, &sent, FILCH_NOW), -EINVAL);
+    ROW(filch_chan_send_many(chan, NULL, 2, &sent, FILCH_NOW), -EINVAL);
+    ROW(sent, 77);
+    ROW(filch_chan_send_many(chan, NULL, 0, &sent, FILCH_NOW), 0);
+    ROW(sent, 0);
+    ROW(filch_chan_reserve(NULL, &permit, FILCH_NOW), -EINVAL);
+    ROW(filch_chan_reserve(chan, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_chan_reserve_many(chan, 0, &permit, FILCH_NOW), -EINVAL);
+    ROW(filch_chan_reserve_many(chan, 3, &permit, FILCH_NOW), -EINVAL);
+    ROW(filch_chan_permit_send(NULL, msg), -EINVAL);
+    ROW(filch_chan_permit_send(&permit, msg), -EINVAL);
+    ROW_VOID(filch_chan_permit_release(NULL));
+    ROW_VOID(filch_chan_permit_release(&permit));
+    T_OK(filch_chan_reserve(chan, &permit, FILCH_NOW));
+    ROW(filch_chan_permit_send(&permit, NULL), -EINVAL);
+    ROW(filch_chan_permit_send(&permit, msg), 0);
+    ROW(filch_chan_permit_send(&permit, msg), -EINVAL);
+    ROW_VOID(filch_chan_permit_release(&permit));
+    ROW(filch_chan_len(chan), 1);
+    none = filch_case_reserve(NULL, 1, &permit);
+    ROW(filch_select(&none, 1, 0, FILCH_NOW), -EINVAL);
+    none = filch_case_reserve(chan, 3, &permit);
+    ROW(filch_select(&none, 1, 0, FILCH_NOW), -EINVAL);
+    none = filch_case_reserve(chan, 1, NULL);
+    ROW(filch_select(&none, 1, 0, FILCH_NOW), -EINVAL);
+    none = filch_case_closed(NULL);
+    ROW(filch_select(&none, 1, 0, FILCH_NOW), -EINVAL);
+    ROW(filch_chan_sender_ref(NULL) == NULL, true);
+    ROW_VOID(filch_chan_sender_unref(NULL));
+    ROW(filch_chan_receiver_ref(NULL) == NULL, true);
+    ROW_VOID(filch_chan_receiver_unref(NULL));
+    T_OK(filch_chan_close(chan));
+    ROW(filch_chan_is_closed(chan), true);
+    ROW(filch_chan_sender_ref(chan) == NULL, true);
+    ROW(filch_chan_reserve(chan, &permit, FILCH_NEVER), -EPIPE);
+    ROW(filch_chan_send_many(chan, msg, 2, &sent, FILCH_NEVER), -EPIPE);
+    ROW(sent, 0);
+    filch_chan_unref(chan);
+}
+
 static void listener_rows(void)
 {
     char text[FILCH_ADDR_BYTES];
@@ -948,11 +1250,130 @@ static void tcp_rows(void)
     ROW(filch_tcp_close(stale.conn), -EBADF);
 }
 
+static void file_rows(void)
+{
+    filch_file *file = NULL;
+    filch_file_info info;
+    char buf[2];
+    struct iovec iov = {buf, 1};
+    size_t done = 7;
+
+    ROW(filch_file_open(NULL, O_RDONLY, 0, &file, FILCH_NOW), -EINVAL);
+    ROW(filch_file_open("/", O_RDONLY, 0, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_file_temp(NULL, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_file_adopt(-1, &file), -EBADF);
+    ROW(filch_file_adopt(0, NULL), -EINVAL);
+    ROW(filch_file_fd(NULL), -EINVAL);
+    ROW(filch_file_fd(stale.file), -EBADF);
+    ROW(filch_file_read(NULL, buf, 1, FILCH_NOW), -EINVAL);
+    ROW(filch_file_read(stale.file, buf, 1, FILCH_NEVER), -EBADF);
+    ROW(filch_file_read(stale.file, buf, 0, FILCH_NEVER), -EBADF);
+    ROW(filch_file_pread(NULL, buf, 1, 0, FILCH_NOW), -EINVAL);
+    ROW(filch_file_pread(stale.file, buf, 1, -1, FILCH_NOW), -EINVAL);
+    ROW(filch_file_pread(stale.file, buf, 1, 0, FILCH_NEVER), -EBADF);
+    ROW(filch_file_readv(NULL, &iov, 1, 0, FILCH_NOW), -EINVAL);
+    ROW(filch_file_readv(stale.file, &iov, SIZE_MAX, 0, FILCH_NOW), -EINVAL);
+    ROW(filch_file_readv(stale.file, &iov, 1, -2, FILCH_NOW), -EINVAL);
+    ROW(filch_file_readv(stale.file, &iov, 1, 0, FILCH_NEVER), -EBADF);
+    ROW(filch_file_write(NULL, buf, 1, FILCH_NOW), -EINVAL);
+    ROW(filch_file_write(stale.file, buf, 1, FILCH_NEVER), -EBADF);
+    ROW(filch_file_pwrite(NULL, buf, 1, 0, FILCH_NOW), -EINVAL);
+    ROW(filch_file_pwrite(stale.file, buf, 1, -1, FILCH_NOW), -EINVAL);
+    ROW(filch_file_pwrite(stale.file, buf, 1, 0, FILCH_NEVER), -EBADF);
+    ROW(filch_file_writev(NULL, &iov, 1, 0, FILCH_NOW), -EINVAL);
+    ROW(filch_file_writev(stale.file, &iov, 1, 0, FILCH_NEVER), -EBADF);
+    ROW(filch_file_write_all(NULL, buf, 1, &done, FILCH_NOW), -EINVAL);
+    ROW(done, 0);
+    ROW(filch_file_write_all(stale.file, buf, 0, NULL, FILCH_NEVER), -EBADF);
+    ROW(filch_file_seek(NULL, 0, SEEK_SET, NULL), -EINVAL);
+    ROW(filch_file_seek(stale.file, 0, SEEK_SET, NULL), -EBADF);
+    ROW(filch_file_sync(NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_file_sync(stale.file, FILCH_NEVER), -EBADF);
+    ROW(filch_file_sync_data(NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_file_sync_data(stale.file, FILCH_NEVER), -EBADF);
+    ROW(filch_file_allocate(NULL, 0, 1, FILCH_NOW), -EINVAL);
+    ROW(filch_file_allocate(stale.file, -1, 1, FILCH_NOW), -EINVAL);
+    ROW(filch_file_allocate(stale.file, 0, 1, FILCH_NEVER), -EBADF);
+    ROW(filch_file_truncate(NULL, 0, FILCH_NOW), -EINVAL);
+    ROW(filch_file_truncate(stale.file, -1, FILCH_NOW), -EINVAL);
+    ROW(filch_file_truncate(stale.file, 0, FILCH_NEVER), -EBADF);
+    ROW(filch_file_stat(NULL, &info, FILCH_NOW), -EINVAL);
+    ROW(filch_file_stat(stale.file, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_file_stat(stale.file, &info, FILCH_NEVER), -EBADF);
+    ROW(filch_file_lock(NULL, true, FILCH_NOW), -EINVAL);
+    ROW(filch_file_lock(stale.file, true, FILCH_NEVER), -EBADF);
+    ROW(filch_file_unlock(NULL), -EINVAL);
+    ROW(filch_file_unlock(stale.file), -EBADF);
+    ROW(filch_file_close(NULL), 0);
+    ROW(filch_file_close(stale.file), -EBADF);
+}
+
+static void path_rows(void)
+{
+    filch_file_info info;
+    filch_dir *dir = NULL;
+    filch_dir_entry entry;
+    void *data = NULL;
+    char text[4];
+
+    ROW(filch_read_file(NULL, 0, &data, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_read_file("/dev/null", 0, NULL, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_write_file(NULL, "", 0, 0, FILCH_NOW), -EINVAL);
+    ROW(filch_write_file("x", NULL, 1, 0, FILCH_NOW), -EINVAL);
+    ROW(filch_copy_file(NULL, "x", FILCH_NOW), -EINVAL);
+    ROW(filch_copy_file("x", NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_path_stat(NULL, true, &info, FILCH_NOW), -EINVAL);
+    ROW(filch_path_stat("/", true, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_path_rename(NULL, "x", FILCH_NOW), -EINVAL);
+    ROW(filch_path_rename("x", NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_path_link(NULL, "x", FILCH_NOW), -EINVAL);
+    ROW(filch_path_symlink("x", NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_path_readlink(NULL, text, sizeof text, FILCH_NOW), -EINVAL);
+    ROW(filch_path_readlink("/", NULL, 0, FILCH_NOW), -EINVAL);
+    ROW(filch_path_unlink(NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_path_mkdir(NULL, 0, true, FILCH_NOW), -EINVAL);
+    ROW(filch_path_rmdir(NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_path_chmod(NULL, 0, FILCH_NOW), -EINVAL);
+    ROW(filch_path_chown(NULL, 0, 0, true, FILCH_NOW), -EINVAL);
+    ROW(filch_path_utimes(NULL, 0, 0, FILCH_NOW), -EINVAL);
+    ROW(filch_path_access(NULL, F_OK, FILCH_NOW), -EINVAL);
+    ROW(filch_dir_open(NULL, &dir, FILCH_NOW), -EINVAL);
+    ROW(filch_dir_open("/", NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_dir_read(NULL, &entry, 1, FILCH_NOW), -EINVAL);
+    ROW_VOID(filch_dir_close(NULL));
+    ROW(filch_dir_walk(NULL, NULL, NULL, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_dir_walk("/", NULL, NULL, NULL, FILCH_NOW), -EINVAL);
+}
+
+static void signal_rows(void)
+{
+    filch_signal *signal = NULL;
+    filch_shutdown_signals *shutdown = NULL;
+    filch_chan_stream stream;
+    filch_case none = filch_case_signal(NULL, NULL);
+
+    ROW(filch_signal_open(SIGUSR1, NULL), -EINVAL);
+    ROW(filch_signal_open(0, &signal), -EINVAL);
+    ROW(filch_signal_open(-1, &signal), -EINVAL);
+    ROW(filch_signal_open(65, &signal), -EINVAL);
+    ROW(filch_signal_open(SIGKILL, &signal), -EINVAL);
+    ROW(filch_signal_open(SIGSEGV, &signal), -EINVAL);
+    ROW(filch_signal_wait(NULL, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_select(&none, 1, 0, FILCH_NOW), -EINVAL);
+    ROW(filch_signal_stream_init(&stream, NULL), -EINVAL);
+    ROW_VOID(filch_signal_close(NULL));
+    ROW(filch_shutdown_signals_open(NULL, &shutdown), -EINVAL);
+    ROW_VOID(filch_shutdown_signals_close(NULL));
+}
+
 static void same_everywhere(filch_runtime *rt)
 {
     base_and_time_rows();
     counting_rows();
     timed_counting_rows();
+    oneshot_rows();
+    watch_rows();
+    broadcast_rows();
     runtime_rows(rt);
     task_handle_rows();
     scope_null_rows();
@@ -963,15 +1384,22 @@ static void same_everywhere(filch_runtime *rt)
     flight_rows();
     future_rows();
     local_rows();
+    fork_rows();
     chan_rows();
+    chan_extra_rows();
     select_rows();
     stream_source_rows();
+    stream_io_rows();
+    keyed_stream_rows();
     stream_stage_rows();
     lock_rows();
     combine_rows();
     object_future_rows();
     listener_rows();
     tcp_rows();
+    file_rows();
+    path_rows();
+    signal_rows();
 }
 
 /* A plain thread has no runtime. */
@@ -988,6 +1416,7 @@ static void *in_thread(void *rt)
     ROW(strcmp(filch_task_name(NULL), ""), 0);
     ROW(filch_task_is_cancelled(), false);
     ROW_VOID(filch_task_yield());
+    ROW(filch_should_yield(), false);
     ROW(filch_spawn(NULL, NULL), -EINVAL);
     ROW(filch_spawn(nop, NULL), -EPERM);
     ROW(filch_task_spawn(NULL, NULL, NULL, &task), -EINVAL);
@@ -995,10 +1424,12 @@ static void *in_thread(void *rt)
     ROW(filch_blocking_spawn(NULL, NULL, NULL, &task), -EINVAL);
     ROW(filch_blocking_spawn(nop, NULL, NULL, &task), -EPERM);
     ROW(filch_blocking_run(NULL, NULL, NULL, NULL, FILCH_NEVER), -EINVAL);
+    ROW(filch_block_in_place(NULL, NULL, NULL), -EINVAL);
+    ROW(filch_block_in_place(nop, NULL, NULL), 0);
     ROW(filch_blocking_run(nop, NULL, NULL, NULL, FILCH_NEVER), -EPERM);
     ROW(filch_future_spawn(&ready_future, NULL, &task), -EPERM);
     ROW(task == NULL, true);
-    ROW(filch_local_set(&key, &wrong), -EPERM);
+    ROW(filch_local_set(&key, &misuse_wrong), -EPERM);
     ROW(filch_local_get(&key) == NULL, true);
     ROW(filch_task_defer(nop_void, NULL), -EPERM);
     rcu_rows();
@@ -1032,7 +1463,7 @@ Test(misuse, in_a_plain_thread)
     T_OK(pthread_create(&thread, NULL, in_thread, rt));
     T_OK(pthread_join(thread, NULL));
     stop_runtime(rt);
-    cr_assert_eq(wrong, 0);
+    cr_assert_eq(misuse_wrong, 0);
 }
 
 /* What belongs outside of tasks. */
@@ -1118,7 +1549,7 @@ static int in_task(void *arg)
 Test(misuse, in_a_task)
 {
     T_OK(run_in_runtime(0, in_task, NULL));
-    cr_assert_eq(wrong, 0);
+    cr_assert_eq(misuse_wrong, 0);
 }
 
 static int in_job(void *arg)
@@ -1150,7 +1581,7 @@ static int job_body(void *arg)
 Test(misuse, in_a_blocking_job)
 {
     T_OK(run_in_runtime(0, job_body, NULL));
-    cr_assert_eq(wrong, 0);
+    cr_assert_eq(misuse_wrong, 0);
 }
 
 static filch_poll poll_rows(filch_future *self, filch_cx *cx)
@@ -1183,7 +1614,7 @@ static int future_body(void *arg)
 Test(misuse, in_the_poll_of_a_future)
 {
     T_OK(run_in_runtime(0, future_body, NULL));
-    cr_assert_eq(wrong, 0);
+    cr_assert_eq(misuse_wrong, 0);
 }
 
 /* While the runtime is shut down: everything that spawns is refused, everything that waits is over.
@@ -1251,5 +1682,5 @@ Test(misuse, while_a_runtime_is_shut_down)
     ROW(filch_task_join(task, &result, FILCH_NOW), -ESRCH);
     ROW(filch_task_detach(job), 0);
     ROW(filch_task_detach(job), -ESRCH);
-    cr_assert_eq(wrong, 0);
+    cr_assert_eq(misuse_wrong, 0);
 }

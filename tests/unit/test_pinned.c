@@ -112,7 +112,7 @@ static int never_runs(void *arg)
 static int refused_body(void *arg)
 {
     filch_task_opts unknown = {.pinned = true, .worker = test_workers() + 1};
-    filch_task_opts alone = {.worker = 1};
+    filch_task_opts alone = {.worker = test_workers() + 1};
     FILCH_SCOPE(scope);
 
     (void)arg;
@@ -470,4 +470,73 @@ static int tcp_body(void *arg)
 Test(pinned, io_works_as_elsewhere)
 {
     cr_assert_eq(run_in_runtime(0, tcp_body, NULL), 0);
+}
+
+/* ---- placed: begins on a worker, and is an ordinary task from then on ---- */
+
+static pthread_t placed_on[8];
+
+static int notes_its_thread(void *arg)
+{
+    placed_on[*(unsigned *)arg] = pthread_self();
+    return 0;
+}
+
+static int notes_and_moves_on(void *arg)
+{
+    unsigned worker = *(unsigned *)arg;
+
+    T_CHECK(pthread_equal(placed_on[worker], pthread_self()));
+    filch_task_yield();
+    T_OK(filch_sleep(filch_after(FILCH_MICROSECOND)));
+    return (int)worker;
+}
+
+static int places(void *arg)
+{
+    unsigned workers = test_workers();
+
+    (void)arg;
+    for (unsigned i = 0; i < workers; i++) {
+        filch_task_opts home = {.pinned = true, .worker = i + 1};
+        filch_task_opts placed = {.worker = i + 1};
+        filch_task *task;
+
+        T_OK(filch_task_spawn(notes_its_thread, &i, &home, &task));
+        T_OK(join(task));
+        for (int n = 0; n < 50; n++) {
+            T_OK(filch_task_spawn(notes_and_moves_on, &i, &placed, &task));
+            T_IS(join(task), (int)i);
+        }
+    }
+    return 0;
+}
+
+Test(pinned, one_that_is_only_placed_begins_on_its_worker)
+{
+    cr_assert_eq(run_in_runtime(0, places, NULL), 0);
+}
+
+static int is_cancelled_before_it_begins(void *arg)
+{
+    (void)arg;
+    T_IS(filch_sleep(FILCH_NEVER), -ECANCELED);
+    return 1;
+}
+
+static int cancels_a_placed_one(void *arg)
+{
+    filch_task *task;
+
+    (void)arg;
+    T_OK(filch_task_spawn(is_cancelled_before_it_begins, NULL,
+                          &(filch_task_opts){.worker = test_workers()}, &task));
+    T_OK(filch_task_cancel(task));
+    return join(task);
+}
+
+Test(pinned, a_placed_one_that_is_cancelled_first_runs_all_the_same)
+{
+    for (int i = 0; i < 20; i++)
+        cr_assert_eq(run_in_runtime(0, cancels_a_placed_one, NULL), 1);
 }

@@ -57,6 +57,43 @@ Test(runtime, defaults_give_at_least_one_worker)
     stop_runtime(rt);
 }
 
+static int yields_a_little(void *arg)
+{
+    for (int i = 0; i < 1000; i++)
+        filch_task_yield();
+    atomic_fetch_add((atomic_int *)arg, 1);
+    return 0;
+}
+
+static void share_one_cpu(unsigned workers, unsigned expected)
+{
+    filch_runtime *rt = test_start(&(filch_runtime_opts){.workers = workers});
+    atomic_int ended = 0;
+    filch_stats stats;
+
+    T_OK(filch_runtime_stats(rt, &stats));
+    cr_assert_eq(stats.workers, expected);
+    for (int i = 0; i < 50; i++)
+        T_OK(filch_runtime_spawn(rt, yields_a_little, &ended, NULL, NULL));
+    T_WAIT_UNTIL(atomic_load(&ended) == 50);
+    stop_runtime(rt);
+}
+
+Test(runtime, a_process_with_one_cpu_gets_one_worker_and_may_have_more)
+{
+    cpu_set_t set, one;
+    int cpu = 0;
+
+    T_OK(sched_getaffinity(0, sizeof set, &set));
+    while (!CPU_ISSET(cpu, &set))
+        cpu++;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    T_OK(sched_setaffinity(0, sizeof one, &one));
+    share_one_cpu(0, 1);
+    share_one_cpu(8, 8);
+}
+
 Test(runtime, errors_have_a_sentence)
 {
     static const int errors[] = {-EINVAL, -ENOMEM, -EMFILE, -EAGAIN, -ENOSYS, -EPERM, -12345};
@@ -425,22 +462,86 @@ static void refuse_io_uring(int error)
     T_OK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program));
 }
 
-static void refused_with(int error)
+static int echo(void *arg)
 {
-    filch_runtime *rt = NULL;
+    filch_listener *listener = NULL;
+    filch_tcp *client = NULL, *server = NULL;
+    char addr[FILCH_ADDR_BYTES], byte = 0;
 
-    refuse_io_uring(error);
-    T_IS(filch_runtime_start(NULL, &rt), -error);
-    T_CHECK(rt == NULL);
-    T_CHECK(strstr(filch_strerror(-error), "io_uring"));
+    (void)arg;
+    T_OK(filch_listener_open("127.0.0.1:0", NULL, &listener));
+    T_OK(filch_listener_addr(listener, addr));
+    T_OK(filch_tcp_connect(addr, &client, T_LIMIT));
+    T_OK(filch_listener_accept(listener, &server, T_LIMIT));
+    T_OK(filch_tcp_write_all(client, "x", 1, NULL, T_LIMIT));
+    T_IS(filch_tcp_read(server, &byte, 1, T_LIMIT), 1);
+    T_OK(filch_tcp_close(client));
+    T_IS(filch_tcp_read(server, &byte, 1, T_LIMIT), 0);
+    T_OK(filch_tcp_close(server));
+    T_OK(filch_listener_close(listener));
+    return byte;
 }
 
-Test(runtime, refused_io_uring_is_named_with_its_remedy)
+/* Who insists is told why not; who does not gets the other engine, and may ask why. */
+static void refused_with(int error)
+{
+    filch_runtime_opts strict = {.engine = FILCH_ENGINE_URING};
+    filch_runtime *rt = NULL;
+    const char *reason = NULL;
+    int result = -1;
+
+    refuse_io_uring(error);
+    T_IS(filch_runtime_start(&strict, &rt), -error);
+    T_CHECK(rt == NULL);
+    T_CHECK(strstr(filch_strerror(-error), "io_uring"));
+    unsetenv("FILCH_ENGINE");
+    rt = start_runtime(0);
+    T_OK(strcmp(filch_engine(rt, &reason), "epoll"));
+    T_CHECK(strstr(reason, "io_uring_setup") && strstr(reason, strerror(error)));
+    T_OK(filch_runtime_block_on(rt, echo, NULL, &result, FILCH_NEVER));
+    T_IS(result, 'x');
+    stop_runtime(rt);
+    setenv("FILCH_ENGINE", "uring", 1);
+    T_IS(filch_runtime_start(NULL, &rt), -error);
+}
+
+Test(runtime, refused_io_uring_is_named_and_made_up_for)
 {
     refused_with(EPERM);
 }
 
-Test(runtime, missing_io_uring_is_named_with_its_remedy)
+Test(runtime, forbidden_io_uring_is_named_and_made_up_for)
+{
+    refused_with(EACCES);
+}
+
+Test(runtime, missing_io_uring_is_named_and_made_up_for)
 {
     refused_with(ENOSYS);
+}
+
+Test(runtime, the_engine_is_the_programs_or_the_environments_choice)
+{
+    filch_runtime_opts opts = {.workers = 1, .engine = FILCH_ENGINE_EPOLL};
+    filch_runtime *rt = NULL;
+    const char *reason = NULL;
+
+    setenv("FILCH_ENGINE", "auto", 1);
+    rt = test_start(&opts);
+    T_OK(strcmp(filch_engine(rt, &reason), "epoll"));
+    T_CHECK(strstr(reason, "options"));
+    stop_runtime(rt);
+    opts.engine = FILCH_ENGINE_AUTO;
+    setenv("FILCH_ENGINE", "epoll", 1);
+    rt = test_start(&opts);
+    T_OK(strcmp(filch_engine(rt, &reason), "epoll"));
+    T_CHECK(strstr(reason, "FILCH_ENGINE"));
+    T_OK(strcmp(filch_engine(rt, NULL), "epoll"));
+    stop_runtime(rt);
+    setenv("FILCH_ENGINE", "kqueue", 1);
+    T_IS(filch_runtime_start(&opts, &rt), -EINVAL);
+    unsetenv("FILCH_ENGINE");
+    opts.engine = (filch_engine_choice)17;
+    T_IS(filch_runtime_start(&opts, &rt), -EINVAL);
+    T_CHECK(filch_engine(NULL, &reason) == NULL);
 }

@@ -288,6 +288,8 @@ Test(stack_pool, address_space_runs_out_at_spawn_and_not_later)
     static struct filch__stack *stacks[20000];
     unsigned n = 0, again = 0;
 
+    if (RUNNING_ON_VALGRIND)
+        cr_skip_test("Valgrind's own memory does not fit into the limit");
     T_OK(setrlimit(RLIMIT_AS, &limit));
     while (filch__stack_cache_credit(&cache) == 0)
         T_CHECK(++n < 20000);
@@ -326,11 +328,15 @@ static int spawn_to_the_limit(void *arg)
 
 Test(stack_pool, tasks_beyond_the_limit_are_refused_and_those_within_run)
 {
-    filch_runtime *rt = start_runtime(1);
-    struct rlimit limit = {.rlim_cur = memory_kb("VmSize") * KB + 1100 * MB,
-                           .rlim_max = RLIM_INFINITY};
+    struct rlimit limit;
+    filch_runtime *rt;
     int n = 0;
 
+    if (RUNNING_ON_VALGRIND)
+        cr_skip_test("Valgrind's own memory does not fit into the limit");
+    rt = start_runtime(1);
+    limit = (struct rlimit){.rlim_cur = memory_kb("VmSize") * KB + 1100 * MB,
+                            .rlim_max = RLIM_INFINITY};
     T_OK(setrlimit(RLIMIT_AS, &limit));
     T_OK(filch_runtime_block_on(rt, spawn_to_the_limit, NULL, &n, FILCH_NEVER));
     T_CHECK(n >= 600 && n < 1100);
@@ -463,6 +469,8 @@ Test(stack_pool, memory_after_many_tasks_is_as_before)
     filch_time limit;
     filch_stats stats;
 
+    if (RUNNING_ON_VALGRIND)
+        cr_skip_test("what Valgrind notes about memory counts as ours");
     T_OK(run_in_runtime(1, queue_many, NULL));
     rt = start_runtime(0);
 #ifdef FILCH__SWITCH_SANITIZED

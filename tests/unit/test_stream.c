@@ -505,11 +505,87 @@ static int consumers(void *arg)
     T_IS(count, 4);
     T_IS(some[3], 10);
     in = array_of(ten, 3);
-    T_OK(filch_chan_new(sizeof(int), 3, &chan));
+    T_OK(filch_chan_new(sizeof(int), 4, &chan));
     T_OK(filch_stream_forward(&in.base, chan, T_LIMIT));
     T_IS(filch_chan_len(chan), 3);
     filch_chan_unref(chan);
     return 0;
+}
+
+/* Whoever gives up forwarding has taken no item that he could not send: cancelled, out of time, the
+ * channel closed while it is full, or while there is no item. */
+static int forwards(void *arg)
+{
+    void **with = arg;
+
+    return filch_stream_forward(with[0], with[1], FILCH_NEVER);
+}
+
+static int forward_gives_up(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < 80; i++) {
+        filch_array_stream in = array_of(ten, 10);
+        filch_chan *chan = NULL;
+        void *with[2] = {&in.base, NULL};
+        filch_task *task;
+        int item, next = 1;
+
+        T_OK(filch_chan_new(sizeof(int), 3, &chan));
+        with[1] = chan;
+        T_IS(filch_stream_forward(&in.base, chan, i % 2 ? FILCH_NOW : filch_after(1000)),
+             -ETIMEDOUT);
+        T_OK(filch_chan_recv(chan, &item, FILCH_NOW));
+        T_IS(item, next++);
+        task = spawn(forwards, with);
+        if (i % 3)
+            let_others_run();
+        if (i % 4 < 2)
+            T_OK(filch_task_cancel(task));
+        else
+            T_OK(filch_chan_close(chan));
+        T_IS(join(task), i % 4 < 2 ? -ECANCELED : -EPIPE);
+        while (filch_chan_recv(chan, &item, FILCH_NOW) == 0)
+            T_IS(item, next++);
+        while (filch_stream_next(&in.base, &item, FILCH_NOW) > 0)
+            T_IS(item, next++);
+        T_IS(next, 11);
+        filch_chan_unref(chan);
+    }
+    return 0;
+}
+
+static int forward_hears_of_the_close(void *arg)
+{
+    filch_chan *from = NULL, *to = NULL;
+    filch_chan_stream in;
+    void *with[2] = {&in.base, NULL};
+    filch_task *task;
+    int item = 5;
+
+    (void)arg;
+    T_OK(filch_chan_new(sizeof(int), 3, &from));
+    T_OK(filch_chan_new(sizeof(int), 3, &to));
+    T_OK(filch_chan_stream_init(&in, from, sizeof(int)));
+    T_IS(filch_chan_stream_init(&in, from, sizeof(short)), -EINVAL);
+    with[1] = to;
+    task = spawn(forwards, with);
+    let_others_run();
+    T_OK(filch_chan_close(to)); /* it waits for an item, and holds a place */
+    T_IS(join(task), -EPIPE);
+    T_IS(filch_chan_recv(to, &item, FILCH_NOW), -EPIPE); /* and has given it back */
+    T_OK(filch_chan_send(from, &item, FILCH_NOW));
+    T_IS(filch_stream_next(&in.base, &item, T_LIMIT), 1);
+    filch_stream_drop(&in.base);
+    filch_chan_unref(from);
+    filch_chan_unref(to);
+    return 0;
+}
+
+Test(stream, forwarding_that_ends_early_loses_no_item)
+{
+    T_OK(run_in_runtime(0, forward_gives_up, NULL));
+    T_OK(run_in_runtime(0, forward_hears_of_the_close, NULL));
 }
 
 Test(stream, where_items_go)
@@ -573,6 +649,133 @@ static int stackless(void *arg)
 Test(stream, read_by_a_future)
 {
     T_OK(run_in_runtime(0, stackless, NULL));
+}
+
+/* ---- streams that come and go, under keys ---- */
+
+struct keyed_item {
+    uint64_t key;
+    int item;
+} __attribute__((packed));
+
+static int keyed(void *arg)
+{
+    filch_array_stream in[3] = {array_of(ten, 2), array_of(ten + 2, 1), array_of(ten + 5, 3)};
+    filch_keyed_entry entry[3], twice;
+    filch_keyed_stream stream;
+    struct keyed_item item;
+    int seen[3] = {0};
+
+    (void)arg;
+    T_OK(filch_keyed_stream_init(&stream, sizeof(int)));
+    T_IS(stream.base.item_bytes, sizeof item);
+    T_IS(filch_stream_next(&stream.base, &item, FILCH_NOW), 0);
+    for (unsigned i = 0; i < 3; i++)
+        T_OK(filch_keyed_stream_insert(&stream, &entry[i], 100 + i, &in[i].base));
+    T_IS(filch_keyed_stream_insert(&stream, &twice, 101, &in[0].base), -EEXIST);
+    T_IS(filch_keyed_stream_count(&stream), 3);
+    /* In turn. */
+    for (unsigned i = 0; i < 3; i++) {
+        T_IS(filch_stream_next(&stream.base, &item, T_LIMIT), 1);
+        T_IS(item.key, 100 + i);
+    }
+    /* The middle one has ended, without a word; one is taken out, with what it still has. */
+    T_CHECK(filch_keyed_stream_remove(&stream, 102) == &in[2].base);
+    T_CHECK(filch_keyed_stream_remove(&stream, 102) == NULL);
+    T_IS(filch_stream_next(&stream.base, &item, T_LIMIT), 1);
+    T_IS(item.key, 100);
+    T_IS(item.item, 2);
+    T_IS(filch_stream_next(&stream.base, &item, T_LIMIT), 0);
+    T_IS(filch_keyed_stream_count(&stream), 0);
+    /* The end is one only until somebody comes. */
+    T_OK(filch_keyed_stream_insert(&stream, &entry[2], 7, &in[2].base));
+    while (filch_stream_next(&stream.base, &item, T_LIMIT) > 0)
+        seen[item.item == 7 ? 0 : item.item == 8 ? 1 : 2]++;
+    T_CHECK(seen[0] == 1 && seen[1] == 1 && seen[2] == 0);
+    filch_stream_drop(&stream.base);
+    T_IS(filch_keyed_stream_insert(&stream, &entry[0], 1, &in[0].base), -EINVAL);
+    return 0;
+}
+
+struct keyed_channels {
+    filch_chan *chan[8];
+    filch_chan_stream in[8];
+    filch_keyed_entry entry[8];
+    filch_keyed_stream stream;
+};
+
+static int send_two(void *arg)
+{
+    filch_chan *chan = arg;
+
+    for (int i = 0; i < 2; i++)
+        T_OK(filch_chan_send(chan, &i, T_LIMIT));
+    filch_chan_close(chan);
+    return 0;
+}
+
+/* Whoever waits is woken by any of them. A drop in the middle drops those that are left. */
+static int keyed_waits(void *arg)
+{
+    struct keyed_channels all;
+    struct keyed_item item;
+    filch_task *sender;
+    int sum = 0;
+
+    (void)arg;
+    T_OK(filch_keyed_stream_init(&all.stream, sizeof(int)));
+    for (unsigned i = 0; i < 8; i++) {
+        T_OK(filch_chan_new(sizeof(int), 1, &all.chan[i]));
+        T_OK(filch_chan_stream_init(&all.in[i], all.chan[i], sizeof(int)));
+        T_OK(filch_keyed_stream_insert(&all.stream, &all.entry[i], i, &all.in[i].base));
+    }
+    T_IS(filch_stream_next(&all.stream.base, &item, FILCH_NOW), -ETIMEDOUT);
+    for (unsigned i = 0; i < 7; i++) {
+        sender = spawn(send_two, all.chan[(i * 3) % 8]);
+        for (unsigned j = 0; j < 2; j++) {
+            T_IS(filch_stream_next(&all.stream.base, &item, T_LIMIT), 1);
+            T_IS(item.key, (i * 3) % 8);
+            sum += item.item;
+        }
+        T_OK(join(sender));
+    }
+    T_IS(sum, 7);
+    T_IS(filch_stream_next(&all.stream.base, &item, FILCH_NOW), -ETIMEDOUT);
+    T_IS(filch_keyed_stream_count(&all.stream), 1);
+    filch_stream_drop(&all.stream.base);
+    for (unsigned i = 0; i < 8; i++)
+        filch_chan_unref(all.chan[i]);
+    return 0;
+}
+
+/* An error is told with its key, and is not the end. */
+static void keyed_fails(void)
+{
+    filch_array_stream in[2] = {array_of(ten + 4, 2), array_of(ten, 1)};
+    filch_map_stream map[2];
+    filch_keyed_entry entry[2];
+    filch_keyed_stream stream;
+    uint64_t item[2];
+
+    T_OK(filch_keyed_stream_init(&stream, sizeof(long)));
+    for (unsigned i = 0; i < 2; i++) {
+        T_OK(filch_filter_map_stream_init(&map[i], &in[i].base, sizeof(long), odd_to_long, NULL));
+        T_OK(filch_keyed_stream_insert(&stream, &entry[i], 50 + i, &map[i].base));
+    }
+    T_IS(filch_stream_next(&stream.base, item, T_LIMIT), -EDOM);
+    T_IS(stream.failed_key, 50);
+    T_IS(filch_stream_next(&stream.base, item, T_LIMIT), 1);
+    T_CHECK(item[0] == 51 && item[1] == 1);
+    T_IS(filch_stream_next(&stream.base, item, T_LIMIT), 0);
+    filch_stream_drop(&stream.base);
+}
+
+Test(stream, keyed_streams_come_and_go)
+{
+    keyed_fails();
+    T_OK(keyed(NULL));
+    T_OK(run_in_runtime(0, keyed, NULL));
+    T_OK(run_in_runtime(0, keyed_waits, NULL));
 }
 
 /* ---- random pipelines against loops ---- */

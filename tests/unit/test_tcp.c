@@ -394,6 +394,56 @@ Test(tcp, two_hundred_connections_talk_at_once)
     cr_assert_eq(run_in_runtime(0, many_connections_body, NULL), 0);
 }
 
+static int write_much(void *arg)
+{
+    static const char bytes[1 << 16];
+    size_t done;
+
+    for (int i = 0; i < 128; i++)
+        T_OK(filch_tcp_write_all(arg, bytes, sizeof bytes, &done, T_LIMIT));
+    return 0;
+}
+
+static int read_one(void *arg)
+{
+    char byte;
+
+    return (int)filch_tcp_read(arg, &byte, 1, T_LIMIT);
+}
+
+/* The epoll engine asks for events of writing alone then, and must not take a read that got less
+ * than it had room for as a promise of an event. */
+static int reads_after_writes_body(void *arg)
+{
+    static char room[1 << 16];
+    struct tcp_pair pair;
+    filch_task *writer, *reader;
+    ssize_t n;
+
+    (void)arg;
+    connect_pair(&pair);
+    writer = spawn(write_much, pair.client);
+    let_others_run();
+    for (size_t all = 0; all < 128 * sizeof room; all += (size_t)n) {
+        n = filch_tcp_read(pair.server, room, sizeof room, T_LIMIT);
+        T_CHECK(n > 0);
+    }
+    T_OK(join(writer));
+    T_IS(filch_tcp_write(pair.server, "ab", 2, T_LIMIT), 2);
+    T_IS(filch_tcp_read(pair.client, room, sizeof room, T_LIMIT), 2);
+    reader = spawn(read_one, pair.client);
+    let_others_run();
+    T_IS(filch_tcp_write(pair.server, "c", 1, T_LIMIT), 1);
+    T_IS(join(reader), 1);
+    close_pair(&pair);
+    return 0;
+}
+
+Test(tcp, reads_go_on_after_a_write_that_waited)
+{
+    cr_assert_eq(run_in_runtime(0, reads_after_writes_body, NULL), 0);
+}
+
 static int addresses_body(void *arg)
 {
     struct tcp_pair pair;

@@ -5,6 +5,7 @@
 
 #include <criterion/criterion.h>
 
+#include "tests/runner/process.h"
 #include "tests/runner/tcp_pair.h"
 
 TestSuite(tcp_option, .timeout = 60);
@@ -207,15 +208,6 @@ Test(tcp_option, settings_are_made_before_listen_and_connect)
     cr_assert_eq(settings_body(NULL), 0);
 }
 
-static int count_fds(void)
-{
-    int n = 0;
-
-    for (int fd = 0; fd < 1024; fd++)
-        n += fcntl(fd, F_GETFD) >= 0;
-    return n;
-}
-
 static int bad_settings_body(void *arg)
 {
     filch_tcp_setting bad = {FILCH_TCP_NODELAY, 5};
@@ -229,7 +221,7 @@ static int bad_settings_body(void *arg)
 
     (void)arg;
     listen_any(&pair);
-    before = count_fds();
+    before = (int)process_files();
     T_IS(filch_listener_open("127.0.0.1:0", &listen_opts, &listener), -EINVAL);
     T_IS(filch_tcp_connect_opts(pair.addr, &connect_opts, &conn, T_LIMIT), -EINVAL);
     connect_opts.settings = &local_error;
@@ -247,7 +239,7 @@ static int bad_settings_body(void *arg)
     listen_opts = (filch_listener_opts){.device = "no-such-device"};
     T_IS(filch_listener_open("127.0.0.1:0", &listen_opts, &listener), -ENODEV);
     T_CHECK(!conn && !listener);
-    T_IS(count_fds(), before);
+    T_IS((int)process_files(), before);
     T_OK(filch_listener_close(pair.listener));
     return 0;
 }

@@ -291,6 +291,47 @@ Test(wheel, time_that_goes_back_does_no_harm)
     cr_assert_eq(advance(150 * TICK), 1);
 }
 
+#define MANY 1000000
+
+Test(wheel, a_million_timers_of_one_tick_fire_once_each)
+{
+    const filch_time when = 5000 * TICK; /* comes down through two levels */
+    struct filch__timer *timer = calloc(MANY, sizeof *timer);
+
+    cr_assert_not_null(timer);
+    filch__wheel_init(&wheel, 0);
+    for (unsigned i = 0; i < MANY; i++) {
+        timer_init(&timer[i]);
+        filch__wheel_insert(&wheel, &timer[i], when);
+    }
+    cr_assert_eq(advance(when - TICK), 0);
+    cr_assert_eq(advance(when), MANY);
+    for (unsigned i = 0; i < MANY; i++)
+        cr_assert(!is_armed(&timer[i]));
+    cr_assert_eq(filch__wheel_next(&wheel), FILCH_NEVER);
+    free(timer);
+}
+
+/* As an interval does it in the middle of the expired: it waits for the next advance. */
+Test(wheel, a_timer_that_is_armed_again_as_it_fires_fires_once_each_time)
+{
+    struct filch__list expired;
+    struct filch__timer timer;
+
+    timer_init(&timer);
+    filch__wheel_init(&wheel, 0);
+    filch__wheel_insert(&wheel, &timer, TICK);
+    for (unsigned i = 1; i <= 200; i++) {
+        filch__list_init(&expired);
+        filch__wheel_advance(&wheel, i * TICK, &expired);
+        cr_assert_not_null(filch__list_pop_front(&expired));
+        cr_assert(filch__list_is_empty(&expired));
+        filch__wheel_insert(&wheel, &timer, i * TICK + i % 2); /* overdue, or just about */
+        cr_assert(filch__wheel_is_valid(&wheel));
+    }
+    filch__wheel_remove(&wheel, &timer);
+}
+
 Test(wheel, never_is_never)
 {
     struct filch__timer timer;

@@ -47,7 +47,7 @@ def _build_c(name, source, out, *libraries):
 def _build_cpp(name, source, out, *libraries):
     headers = list(source.parent.glob("*.hpp")) + list(source.parent.glob("*.h"))
     sources = list(source.parent.glob(f"{source.stem}*.cpp"))
-    command = ["c++", "-std=c++20", "-fcoroutines", "-O2", "-Wall", "-Wextra", "-o",
+    command = ["c++", "-std=c++20", "-fcoroutines", "-O3", "-Wall", "-Wextra", "-o",
                str(out / name), *map(str, sources), *libraries, "-pthread"]
     _try_build(name, out / name, [*sources, *headers],
                lambda: subprocess.run(command, check=True, stdout=sys.stderr))
@@ -87,6 +87,7 @@ def build_raw(source, out):
     peers = source / "bench/peers"
     _build_c("raw_uring", peers / "raw_uring.c", out, "-luring")
     _build_c("raw_epoll", peers / "raw_epoll.c", out)
+    _build_c("raw_splice", peers / "raw_splice.c", out, "-pthread")
 
 
 def build_peers(source, out):
@@ -154,6 +155,10 @@ def version_of(impl, source, out):
         return _match(r'BOOST_LIB_VERSION "([^"]+)"', text).replace("_", ".")
     if impl == "tbb":
         return _output("pkg-config", "--modversion", "tbb").strip() or "?"
+    if impl == "curl":
+        return _match(r"curl ([\d.]+)", _output("curl", "--version"))
+    if impl == "redis":
+        return _match(r"v=([\d.]+)", _output("redis-server", "--version"))
     if impl == "nginx":
         return _match(r"nginx/([\d.]+)", _output(find_nginx() or "nginx", "-v"))
     return "linux " + platform.release().split("-")[0]

@@ -7,6 +7,8 @@ from .catalog import MACHINE
 from .report import number
 
 COLOURS = {
+    "filch-stream": "#3aa66b",
+    "filch-epoll": "#8fc93a",
     "filch": "#14763f",
     "tokio": "#c2410c",
     "tokio-jemalloc": "#e79a6b",
@@ -189,7 +191,7 @@ def _scaling(label, rows):
 
 def _bars_of(row):
     """Servers have as many metrics as benchmarks: a drawing for each metric."""
-    return f"{row.group}_{row.metric}" if row.group in ("echo", "http") else row.group
+    return f"{row.group}_{row.metric}" if row.group in ("echo", "http", "resp") else row.group
 
 
 def write_plots(rows, folder):

@@ -34,7 +34,7 @@ class Row:
     @property
     def cost(self):
         """How many times filch's cost: above 1, filch is better."""
-        if not self.ratio:
+        if not self.ratio or self.ratio < 0:  # a difference may be below nothing
             return None
         return self.ratio if self.higher_is_better else 1 / self.ratio
 

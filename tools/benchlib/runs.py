@@ -2,18 +2,24 @@
 
 make_cases() turns a name into cases; a case has one closure per implementation, and calling it
 takes one sample: a dict from metric to value, with the latency curve under CURVE if there is one."""
+import contextlib
 import os
 import re
 import shutil
+import socket
+import ssl
 import subprocess
+import sys
+import time
 import urllib.request
 from dataclasses import dataclass, field
 
 from . import catalog
 from .build import find_nginx, jemalloc_library
-from .servers import NoSuchBench, RunError, cpu_ns, nginx, pinned, server
+from .servers import NoSuchBench, RunError, certificate, cpu_ns, nginx, pinned, redis, server
 
 TASK_TIMEOUT_S = 180
+MEMORY_BYTES = 6 << 30
 USAGE_EXIT = 2  # what a program answers to a name that it does not know
 CURVE = "curve"  # of a sample: [[percentile, microseconds], ...]
 
@@ -61,6 +67,14 @@ def _fields(line):
     return dict(part.split("=", 1) for part in line.split() if "=" in part)
 
 
+def _touch_memory():
+    """Has the machine under us hand out what a sample will need: in a virtual one the first touch of a page may cost
+    ten times as much, and whoever is measured first would pay for all."""
+    touch = (f"import mmap\nm = mmap.mmap(-1, {MEMORY_BYTES})\n"
+             f"for at in range(0, {MEMORY_BYTES}, mmap.PAGESIZE): m[at] = 1")
+    subprocess.run([sys.executable, "-c", touch], check=False, timeout=TASK_TIMEOUT_S)
+
+
 def run_task(plan, program, bench, workers, env=None):
     command = [str(program), bench, "--workers", str(workers)] + ["--quick"] * plan.quick
     sample = {}
@@ -96,9 +110,9 @@ def run_echo(plan, command, bench, layout):
         if client_cpu is not None:
             load += ["--cpu", str(client_cpu)]
         lines = dict(line.split(" ", 1)
-                     for line in _run(load, plan.seconds + plan.warmup + 30).splitlines())
+                     for line in _run(load, 2 * (plan.seconds + plan.warmup) + 60).splitlines())
     result = _fields(lines["load"])
-    sample = {key: float(result[key]) for key in catalog.ECHO_METRICS if key in result}
+    sample = {key: float(result[key]) for key in catalog.echo_metrics(bench) if key in result}
     sample[CURVE] = [[float(n) for n in point.split(":")] for point in lines["curve"].split()]
     return sample
 
@@ -108,17 +122,18 @@ def _microseconds(text):
     return float(number) * {"us": 1, "ms": 1e3, "s": 1e6}[unit]
 
 
-def _check_http(port):
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
+def _check_http(port, scheme="http"):
+    anybody = ssl._create_unverified_context() if scheme == "https" else None
+    with urllib.request.urlopen(f"{scheme}://127.0.0.1:{port}/", timeout=5, context=anybody) as answer:
         body = answer.read()
     if body.strip() != b"Hello, World!":
         raise RunError(f"wrong HTTP body: {body[:80]!r}")
 
 
-def _wrk(port, conns, seconds, cpu):
+def _wrk(port, conns, seconds, cpu, scheme="http"):
     text = _run(pinned(["wrk", "-t1", f"-c{conns}", f"-d{max(1, round(seconds))}s", "--latency",
-                        f"http://127.0.0.1:{port}/"], cpu), seconds + 30)
-    if "Non-2xx" in text or "Socket errors" in text:
+                        f"{scheme}://127.0.0.1:{port}/"], cpu), seconds + 30)
+    if "Non-2xx" in text or "Socket errors" in text or "50%" not in text:
         raise RunError(f"wrk saw errors:\n{text}")
     quantiles = dict(re.findall(r"^\s+(\d+)%\s+(\S+)$", text, re.MULTILINE))
     return {
@@ -129,19 +144,122 @@ def _wrk(port, conns, seconds, cpu):
     }
 
 
+def _h2load(port, conns, seconds, cpu, scheme):
+    text = _run(pinned(["h2load", "-t1", f"-c{conns}", "-m100", f"-D{max(1, round(seconds))}",
+                        f"{scheme}://127.0.0.1:{port}/"], cpu), seconds + 30)
+    good, failed, errored = map(int, re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored", text).groups())
+    body = int(re.search(r"\((\d+)\) data", text).group(1))
+    if not good or failed or errored or not 13 * good <= body <= 13 * (good + 100 * conns):
+        raise RunError(f"h2load saw errors:\n{text}")
+    return {"requests": good, "req_s": float(re.search(r"([\d.]+) req/s", text).group(1))}
+
+
+def _s_time(port, seconds, cpu):
+    begun = time.monotonic()
+    text = _run(pinned(["openssl", "s_time", "-new", "-tls1_3", "-connect", f"127.0.0.1:{port}",
+                        "-time", str(max(1, round(seconds)))], cpu), seconds + 30)
+    made = int(re.search(r"(\d+) connections in \d+ real seconds", text).group(1))
+    if not made:
+        raise RunError(f"no handshake was made:\n{text}")
+    return {"requests": made, "req_s": made / (time.monotonic() - begun)}
+
+
+def _ask(bench, port, seconds, cpu):
+    scheme = "https" if bench.tls else "http"
+    if bench.load == "h2load":
+        return _h2load(port, bench.conns, seconds, cpu, scheme)
+    if bench.load == "s_time":
+        return _s_time(port, seconds, cpu)
+    return _wrk(port, bench.conns, seconds, cpu, scheme)
+
+
+@contextlib.contextmanager
+def _serving(plan, impl, command, bench, layout, cpu):
+    with certificate() if bench.tls else contextlib.nullcontext() as identity:
+        if impl == "nginx":
+            listen = ("ssl " if bench.tls else "") + ("http2" if bench.load == "h2load" else "")
+            started = nginx(plan.source / "bench/peers/nginx.conf.in", layout.workers, cpu, listen, identity)
+        else:
+            files = dict(zip(("cert", "key"), map(str, identity or ())))
+            started = server([part.format(**files) for part in command] if identity else command, cpu)
+        with started as running:
+            yield running
+
+
 def run_http(plan, impl, command, bench, layout):
     server_cpu, client_cpu = _cpus_of(layout)
-    if impl == "nginx":
-        serving = nginx(plan.source / "bench/peers/nginx.conf.in", layout.workers, server_cpu)
-    else:
-        serving = server(command, server_cpu)
-    with serving as (pid, port):
-        _check_http(port)
-        _wrk(port, bench.conns, 1, client_cpu)
+    with _serving(plan, impl, command, bench, layout, server_cpu) as (pid, port):
+        if bench.load != "h2load":  # which looks at the answers itself
+            _check_http(port, "https" if bench.tls else "http")
+        _ask(bench, port, 1, client_cpu)
         before = cpu_ns(pid)
-        result = _wrk(port, bench.conns, plan.seconds, client_cpu)
+        result = _ask(bench, port, plan.seconds, client_cpu)
+        if not result["requests"]:
+            raise RunError("not one answer in the time")
         result["server_cpu_us"] = (cpu_ns(pid) - before) / 1e3 / result.pop("requests")
     return result
+
+
+def run_http_client(plan, template, bench, layout):
+    """The time and the CPU time of the client's whole process."""
+    server_cpu, client_cpu = _cpus_of(layout)
+    requests = bench.requests // 10 if plan.quick else bench.requests
+    with server(_fill(catalog.HTTP_CLIENT_SERVER, plan, 1), server_cpu) as (_, port):
+        _check_http(port)
+        command = [part.format(filch=plan.filch, peers=plan.peers, workers=layout.workers, requests=requests,
+                               tasks=bench.tasks, url=f"http://127.0.0.1:{port}/") for part in template]
+        before, begun = os.times(), time.monotonic()
+        done = subprocess.run(pinned(command, client_cpu), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              timeout=TASK_TIMEOUT_S, check=False)
+        seconds, after = time.monotonic() - begun, os.times()
+    good = re.search(r"^answers=(\d+)$", done.stdout, re.MULTILINE)
+    good = int(good.group(1)) if good else done.stdout.splitlines().count("200")
+    if done.returncode != 0 or good != requests:
+        raise RunError(f"{good} of {requests} answers, exit {done.returncode}: {done.stderr[-300:]}")
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return {"req_s": requests / seconds, "client_cpu_us": cpu * 1e6 / requests}
+
+
+def _check_resp(port):
+    with socket.create_connection(("127.0.0.1", port), 5) as sock:
+        sock.sendall(b"SET bench:check 0123456789\r\nGET bench:check\r\nDEL bench:check\r\n")
+        want, got = b"+OK\r\n$10\r\n0123456789\r\n:1\r\n", b""
+        while len(got) < len(want) and (piece := sock.recv(100)):
+            got += piece
+    if got != want:
+        raise RunError(f"wrong RESP answer: {got!r}")
+
+
+def _redis_benchmark(port, bench, requests, cpu):
+    text = _run(pinned(["redis-benchmark", "-h", "127.0.0.1", "-p", str(port), "-c", "50", "-n", str(requests), "-r", "100000",
+                        "-d", "16", "-P", str(bench.pipeline), "-t", bench.command, "--csv"], cpu), TASK_TIMEOUT_S)
+    rows = [line.replace('"', "").split(",") for line in text.splitlines() if line.startswith('"')]
+    found = dict(zip(rows[0], rows[-1]))
+    if found.get("test") != bench.command.upper():
+        raise RunError(f"redis-benchmark says {text[-300:]!r}")
+    return {
+        "req_s": float(found["rps"]),
+        "p50_us": float(found["p50_latency_ms"]) * 1e3,
+        "p99_us": float(found["p99_latency_ms"]) * 1e3,
+    }
+
+
+def run_resp(plan, impl, command, bench, layout):
+    server_cpu, client_cpu = _cpus_of(layout)
+    requests = bench.requests // 10 if plan.quick else bench.requests
+    serving = redis(server_cpu) if impl == "redis" else server(command, server_cpu)
+    with serving as (pid, port):
+        _check_resp(port)
+        _redis_benchmark(port, RESP_FILL, 200_000, client_cpu)
+        before = cpu_ns(pid)
+        result = _redis_benchmark(port, bench, requests, client_cpu)
+        result["server_cpu_us"] = (cpu_ns(pid) - before) / 1e3 / requests
+        _check_resp(port)
+    return result
+
+
+# Has most keys there, and is the warm-up.
+RESP_FILL = catalog.RespBench("fill", "set", 16, 0, "")
 
 
 def _add_impl(case, impl, program, sample):
@@ -160,20 +278,28 @@ def _task_peer_env(impl):
     return ({**os.environ, "LD_PRELOAD": library}, None) if library else (None, "no jemalloc")
 
 
+def _prepared(plan, bench, take):
+    """What takes a sample, after what it needs of the machine."""
+    if bench.metrics != catalog.MEMORY or plan.quick:
+        return take
+    return lambda: (_touch_memory(), take())[1]
+
+
 def task_case(plan, bench, workers):
     metrics = {metric: (unit, False) for metric, unit in bench.metrics.items()}
     case = Case(bench.name, bench.group, workers, metrics)
     if plan.with_filch:
         program = plan.filch / "bench" / bench.program
-        _add_impl(case, "filch", program, lambda: run_task(plan, program, bench.name, workers))
+        _add_impl(case, "filch", program,
+                  _prepared(plan, bench, lambda: run_task(plan, program, bench.name, workers)))
     for impl in bench.peers if plan.with_peers else ():
         env, why_not = _task_peer_env(impl)
         if why_not:
             case.missing[impl] = why_not
             continue
         peer, name = plan.peers / catalog.PEER_TASKS[impl], bench.peer_name or bench.name
-        _add_impl(case, impl, peer,
-                  lambda peer=peer, env=env: run_task(plan, peer, name, workers, env))
+        _add_impl(case, impl, peer, _prepared(
+            plan, bench, lambda peer=peer, env=env: run_task(plan, peer, name, workers, env)))
     return case
 
 
@@ -186,7 +312,7 @@ def limits_case(plan):
 
 
 def _servers(plan, filch, peers, raw):
-    chosen = {"filch": filch} if plan.with_filch else {}
+    chosen = dict(filch) if plan.with_filch else {}
     if plan.with_peers or plan.raw_only:
         chosen.update(raw)
     if plan.with_peers and not plan.raw_only:
@@ -195,10 +321,8 @@ def _servers(plan, filch, peers, raw):
 
 
 def echo_case(plan, bench, layout):
-    metrics = {**catalog.ECHO_METRICS, "msgs_s": (bench.unit, True)}
-    case = Case(f"{bench.name}_{layout.name}", "echo", layout.workers, metrics)
-    for impl, template in _servers(plan, catalog.FILCH_ECHO, catalog.PEER_ECHO,
-                                   catalog.RAW_ECHO).items():
+    case = Case(f"{bench.name}_{layout.name}", "echo", layout.workers, catalog.echo_metrics(bench))
+    for impl, template in _servers(plan, *catalog.SERVERS[bench.kind]).items():
         command = _fill(template, plan, layout.workers)
         _add_impl(case, impl, command[0],
                   lambda command=command: run_echo(plan, command, bench, layout))
@@ -207,14 +331,40 @@ def echo_case(plan, bench, layout):
 
 def http_case(plan, bench):
     layout = catalog.LAYOUTS[0]
-    case = Case(bench.name, "http", layout.workers, catalog.HTTP_METRICS)
-    if not shutil.which("wrk"):
-        case.missing["wrk"] = "not installed: nothing to measure with"
-        return case
-    for impl, template in _servers(plan, catalog.FILCH_HTTP, catalog.PEER_HTTP, {}).items():
+    plain = not bench.tls and bench.load == "wrk"
+    metrics = catalog.HTTP_METRICS if bench.load == "wrk" else catalog.HTTP_RATE_METRICS
+    case = Case(bench.name, "http", layout.workers, metrics)
+    for client in {"openssl" if bench.load == "s_time" else bench.load, "openssl" if bench.tls else bench.load}:
+        if not shutil.which(client):
+            case.missing[client] = "not installed: nothing to measure with"
+            return case
+    filch = catalog.FILCH_HTTPS if bench.tls else catalog.FILCH_HTTP
+    for impl, template in _servers(plan, filch, catalog.PEER_HTTP if plain else catalog.PEER_NGINX, {}).items():
         command = _fill(template, plan, layout.workers)
         _add_impl(case, impl, find_nginx() if impl == "nginx" else command[0],
                   lambda impl=impl, command=command: run_http(plan, impl, command, bench, layout))
+    return case
+
+
+def http_client_case(plan, bench):
+    layout = catalog.LAYOUTS[0]
+    case = Case(bench.name, "http", layout.workers, catalog.CLIENT_METRICS)
+    for impl, template in _servers(plan, catalog.FILCH_HTTP_CLIENT, catalog.PEER_HTTP_CLIENT, {}).items():
+        program = template[0].format(filch=plan.filch, peers=plan.peers)
+        _add_impl(case, impl, shutil.which(program),
+                  lambda template=template: run_http_client(plan, template, bench, layout))
+    return case
+
+
+def resp_case(plan, bench, layout):
+    case = Case(f"{bench.name}_{layout.name}", "resp", layout.workers, catalog.RESP_METRICS)
+    if not shutil.which("redis-benchmark"):
+        case.missing["redis-benchmark"] = "not installed: nothing to measure with"
+        return case
+    for impl, template in _servers(plan, catalog.FILCH_RESP, catalog.PEER_RESP, {}).items():
+        command = _fill(template, plan, layout.workers)
+        _add_impl(case, impl, shutil.which(command[0]),
+                  lambda impl=impl, command=command: run_resp(plan, impl, command, bench, layout))
     return case
 
 
@@ -233,9 +383,15 @@ def all_names():
         names[bench.name] = Name(bench.group, unit, bench.what)
     for bench in catalog.ECHO_BENCHES:
         for layout in catalog.LAYOUTS:
-            names[f"{bench.name}_{layout.name}"] = Name("echo", f"{bench.unit}, us", bench.what)
+            units = [unit for unit, _ in catalog.echo_metrics(bench).values()]
+            names[f"{bench.name}_{layout.name}"] = Name("echo", ", ".join(dict.fromkeys(units)), bench.what)
     for bench in catalog.HTTP_BENCHES:
         names[bench.name] = Name("http", "req/s, us", bench.what)
+    for bench in catalog.CLIENT_BENCHES:
+        names[bench.name] = Name("http", "req/s, us", bench.what)
+    for bench in catalog.RESP_BENCHES:
+        for layout in catalog.LAYOUTS:
+            names[f"{bench.name}_{layout.name}"] = Name("resp", "req/s, us", bench.what)
     return names
 
 
@@ -249,4 +405,11 @@ def make_cases(plan, name):
         for layout in catalog.LAYOUTS:
             if f"{bench.name}_{layout.name}" == name:
                 return [echo_case(plan, bench, layout)]
+    for bench in catalog.CLIENT_BENCHES:
+        if bench.name == name:
+            return [http_client_case(plan, bench)]
+    for bench in catalog.RESP_BENCHES:
+        for layout in catalog.LAYOUTS:
+            if f"{bench.name}_{layout.name}" == name:
+                return [resp_case(plan, bench, layout)]
     return [http_case(plan, next(b for b in catalog.HTTP_BENCHES if b.name == name))]

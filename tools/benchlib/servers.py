@@ -88,12 +88,26 @@ def _answers(port):
 
 
 @contextlib.contextmanager
-def nginx(template, workers, cpu=None):
+def certificate():
+    """A certificate that signs itself, for localhost; gives (its file, the file of its key)."""
+    with tempfile.TemporaryDirectory(prefix="filch-bench-") as folder:
+        cert, key = Path(folder, "cert.pem"), Path(folder, "key.pem")
+        made = subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                               "-days", "1", "-subj", "/CN=localhost", "-keyout", key, "-out", cert],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
+        if made.returncode != 0:
+            raise RunError(f"openssl makes no certificate: {made.stderr[-300:]}")
+        yield cert, key
+
+
+@contextlib.contextmanager
+def nginx(template, workers, cpu=None, listen="", identity=None):
     """nginx with a configuration of our own in a temporary folder; gives (pid of master, port)."""
     folder = Path(tempfile.mkdtemp(prefix="filch-bench-"))
     port = _free_port()
     text = template.read_text()
-    for name, value in {"DIR": folder, "PORT": port, "WORKERS": workers}.items():
+    tls = "ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {}; ssl_certificate_key {};".format(*identity) if identity else ""
+    for name, value in {"DIR": folder, "PORT": port, "WORKERS": workers, "LISTEN": listen, "TLS": tls}.items():
         text = text.replace(f"@{name}@", str(value))
     (folder / "nginx.conf").write_text(text)
     command = [find_nginx(), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"]
@@ -102,6 +116,17 @@ def nginx(template, workers, cpu=None):
             yield running
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def redis(cpu=None):
+    """redis-server that keeps nothing on disk; gives (pid, port)."""
+    port = _free_port()
+    with tempfile.TemporaryDirectory(prefix="filch-bench-") as folder:
+        command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+                   "--dir", folder, "--daemonize", "no"]
+        with _running(pinned(command, cpu), Path(folder, "log"), lambda: _answers(port)) as running:
+            yield running
 
 
 def cpu_ns(pid):

@@ -8,14 +8,16 @@
 packages_of() {
     case "$1" in
     build) echo meson ninja-build gcc g++ pkg-config python3 liburing-dev liburcu-dev libjemalloc-dev \
-                libhttp-parser-dev valgrind ;; # valgrind for its header
-    test) echo libcriterion-dev ;;
+                libhttp-parser-dev libnghttp2-dev libcurl4-openssl-dev libssl-dev valgrind ;; # valgrind for its header
+    test) echo libcriterion-dev openssl curl nginx-light redis-tools nghttp2-client ;;
     clang) echo clang "libclang-rt-dev|libclang-rt-14-dev" ;;
     abi) echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross "qemu-user|qemu-user-static" gdb lld ;;
+    # Debian's own kernel, which is fetched but not installed, in a virtual machine.
+    kernel) echo qemu-system-x86 busybox-static cpio kmod ;;
     lint) echo clang-format clang-tidy ;;
-    load) echo wrk ;;
+    load) echo wrk redis-tools nghttp2-client openssl ;;
     peers) echo gcc g++ pkg-config liburing-dev libuv1-dev libboost-dev libtbb-dev golang-go rustc cargo \
-                librust-tokio-dev librust-async-channel-dev libjemalloc2 nginx-light ;;
+                librust-tokio-dev librust-async-channel-dev libjemalloc2 nginx-light redis-server curl ;;
     *) echo "packages: unknown group: $1" >&2; return 2 ;;
     esac
 }

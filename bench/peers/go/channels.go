@@ -167,6 +167,42 @@ func mutex4() outcome {
 	return since(start, lockers*locksEach, locks == lockers*locksEach)
 }
 
+// One write in 64; the readers do the same work, each on a copy.
+func rwlock4() outcome {
+	const lockers, locksEach = 4, 1_000_000
+	var mutex sync.RWMutex
+	var group sync.WaitGroup
+	var sums [lockers]uint64
+	locks := 0
+	start := time.Now()
+	group.Add(lockers)
+	for t := 0; t < lockers; t++ {
+		go func(t int) {
+			defer group.Done()
+			var sum uint64
+			for i := 0; i < locksEach; i++ {
+				if i%64 == 0 {
+					mutex.Lock()
+					locks++
+					mutexState = work(mutexState)
+					mutex.Unlock()
+				} else {
+					mutex.RLock()
+					sum |= work(mutexState)
+					mutex.RUnlock()
+				}
+			}
+			sums[t] = sum
+		}(t)
+	}
+	group.Wait()
+	ok := locks == lockers*locksEach/64
+	for _, sum := range sums {
+		ok = ok && sum != 0
+	}
+	return since(start, lockers*locksEach, ok)
+}
+
 func select4() outcome {
 	const each = 1_000_000
 	start := time.Now()

@@ -73,10 +73,17 @@ var benches = map[string]bench{
 	"umpsc_1p":       {"ns/msg", func() outcome { return unbounded(1) }},
 	"umpsc_8p":       {"ns/msg", func() outcome { return unbounded(8) }},
 	"mutex_4":        {"ns/op", mutex4},
+	"rwlock_4":       {"ns/op", rwlock4},
 	"semaphore":      {"ns/op", func() outcome { return semaphore(4, 2) }},
 	"semaphore_1":    {"ns/op", func() outcome { return semaphore(1, 1) }},
 	"notify":         {"ns/round-trip", notify},
 	"select_4":       {"ns/msg", select4},
+	"watch":          {"ns/look", watch},
+	"broadcast":      {"ns/look", broadcast},
+	"broadcast_keep": {"ns/look", broadcast},
+	"rcu_read":       {"", rcuRead},
+	"fs_read":        {"ns/read", fsRead},
+	"fs_small":       {"", fsSmall},
 	"spawn_wake":     {"us", spawnWake},
 	"timer_error":    {"us", timerError},
 	"mem_task":       {"", memTask},
@@ -145,8 +152,12 @@ func main() {
 	switch name := os.Args[1]; name {
 	case "echo":
 		serveEcho()
+	case "udp-echo":
+		serveUDP(workers(os.Args))
 	case "http":
 		serveHTTP()
+	case "fetch":
+		fetchAsTold(os.Args[2:])
 	default:
 		runBench(name)
 	}

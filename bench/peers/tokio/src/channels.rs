@@ -4,7 +4,7 @@ use crate::{on_worker, Outcome};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, Mutex};
+use tokio::sync::{mpsc, Mutex, RwLock};
 
 const MESSAGES: u64 = 5_000_000;
 const CAPACITY: usize = 128;
@@ -195,6 +195,39 @@ pub fn mutex_4(rt: &Runtime) -> Outcome {
         let end = shared.lock().await;
         // The generator never reaches 0; asking keeps the work from being optimised away.
         let ok = end.locks == MUTEX_TASKS * MUTEX_LOCKS && end.state != 0;
+        Outcome::since(start, MUTEX_TASKS * MUTEX_LOCKS, ok)
+    })
+}
+
+// One write in 64; the readers do the same work, each on a copy.
+pub fn rwlock_4(rt: &Runtime) -> Outcome {
+    on_worker(rt, async {
+        let start = Instant::now();
+        let shared = Arc::new(RwLock::new(Shared { locks: 0, state: 1 }));
+        let lockers: Vec<_> = (0..MUTEX_TASKS)
+            .map(|_| {
+                let shared = shared.clone();
+                tokio::spawn(async move {
+                    let mut sum = 0;
+                    for i in 0..MUTEX_LOCKS {
+                        if i % 64 == 0 {
+                            let mut guard = shared.write().await;
+                            guard.locks += 1;
+                            guard.state = work(guard.state);
+                        } else {
+                            sum |= work(shared.read().await.state);
+                        }
+                    }
+                    sum
+                })
+            })
+            .collect();
+        let mut ok = true;
+        for locker in lockers {
+            ok &= locker.await.expect("locker") != 0;
+        }
+        let end = shared.read().await;
+        ok &= end.locks == MUTEX_TASKS * MUTEX_LOCKS / 64 && end.state != 0;
         Outcome::since(start, MUTEX_TASKS * MUTEX_LOCKS, ok)
     })
 }

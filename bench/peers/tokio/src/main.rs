@@ -1,11 +1,13 @@
 //! Tokio as a peer: `tokio-peer BENCH --workers N`. A task benchmark runs once as warm-up and once
-//! measured, and prints `result name=... value=... unit=... check=ok`; `echo` serves until it is
-//! terminated. The workloads are those of filch's own benchmark programs, name for name.
+//! measured, and prints `result name=... value=... unit=... check=ok`; `echo` and
+//! `udp-echo` serve until they are terminated. The workloads are those of filch's own benchmark programs, name for name.
 
+mod beside;
 mod channels;
 mod counts;
 mod echo;
 mod idle;
+mod signals;
 mod tasks;
 mod timers;
 
@@ -76,11 +78,16 @@ const BENCHES: &[(&str, &str, Bench)] = &[
     ("umpsc_8p", "ns/msg", channels::umpsc_8p),
     ("mpmc_4x4", "ns/msg", channels::mpmc_4x4),
     ("mutex_4", "ns/op", channels::mutex_4),
+    ("rwlock_4", "ns/op", channels::rwlock_4),
     ("semaphore", "ns/op", counts::semaphore),
     ("semaphore_1", "ns/op", counts::semaphore_1),
     ("notify", "ns/round-trip", counts::notify),
+    ("watch", "ns/look", signals::watch),
+    ("broadcast", "ns/look", signals::broadcast),
+    ("rcu_read", "ns/read", signals::rcu_read),
     ("select_4", "ns/msg", channels::select_4),
     ("spawn_wake", "us", tasks::spawn_wake),
+    ("hol", "us", beside::hol),
     ("timer_error", "us", timers::timer_error),
     ("mem_future", "", idle::mem_future),
     ("idle_cpu", "", idle::idle_cpu),
@@ -90,7 +97,7 @@ const BENCHES: &[(&str, &str, Bench)] = &[
 ];
 
 /// They have no warm-up.
-const COLD: &[&str] = &["spawn_wake", "timer_error", "mem_future", "idle_cpu"];
+const COLD: &[&str] = &["spawn_wake", "hol", "timer_error", "mem_future", "idle_cpu"];
 
 fn start_runtime(workers: usize) -> Runtime {
     Builder::new_multi_thread()
@@ -130,6 +137,9 @@ fn main() {
     let rt = start_runtime(workers_of(&args));
     if name == "echo" {
         on_worker(&rt, echo::serve());
+    }
+    if name == "udp-echo" {
+        on_worker(&rt, echo::serve_udp(workers_of(&args)));
     }
     let ok = match BENCHES.iter().find(|b| b.0 == name) {
         Some((_, unit, bench)) => run_bench(name, unit, *bench, &rt),

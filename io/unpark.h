@@ -8,8 +8,8 @@
  *
  * Both exchange the word. A waker that finds 1 writes nothing: the owner is still before its 2,
  * takes the waker's exchange over there, and sees its work at 3. One that comes later finds 0. */
-#ifndef FILCH_URING_UNPARK_H
-#define FILCH_URING_UNPARK_H
+#ifndef FILCH_IO_UNPARK_H
+#define FILCH_IO_UNPARK_H
 
 #include "runtime/base/atomic.h"
 

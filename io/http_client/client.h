@@ -1,0 +1,138 @@
+/* The HTTP client inside: see client.c, transfer.c, response.c. */
+#ifndef FILCH_IO_HTTP_CLIENT_H
+#define FILCH_IO_HTTP_CLIENT_H
+
+#include <curl/curl.h>
+#include <pthread.h>
+
+#include <filch/fd.h>
+#include <filch/http_client.h>
+#include <filch/notify.h>
+#include <filch/task.h>
+
+#include "runtime/base/atomic.h"
+
+/* What is buffered of a body, each way: more than the most that libcurl hands over at a time. */
+#define HTTP_BUFFER_BYTES ((size_t)64 * 1024)
+
+/* Bytes between two tasks; under the response's lock. */
+struct http_buffer {
+    char *bytes; /* HTTP_BUFFER_BYTES once it is used */
+    size_t first, count;
+    bool paused; /* libcurl's side waits: for room, or for bytes */
+    bool ended;  /* no more will be put in */
+};
+
+/* What a transfer's owner asks of the client's task: bits. */
+enum http_ask {
+    HTTP_ASK_BEGIN = 1,
+    HTTP_ASK_GO_ON = 2, /* a buffer has room, or bytes, again */
+    HTTP_ASK_END = 4,   /* nobody wants it any more */
+};
+
+struct filch_http_request {
+    filch_atomic_u32 refs;
+    filch_http_client *client;
+    char *method, *url;
+    struct curl_slist *fields;
+    char *body;
+    size_t body_bytes;
+    bool has_body;
+    bool has_type; /* a field Content-Type */
+    bool has_reader;
+    bool reader_used;
+    filch_reader reader;
+    int64_t reader_bytes;
+};
+
+/* A response is a transfer, too. It has two holders: who asked for it, and the client's task while
+ * libcurl has it. */
+struct filch_http_response {
+    filch_atomic_u32 refs;
+    filch_http_client *client;
+    filch_http_request *request;
+    /* Under the client's lock. */
+    filch_http_response *next_asking;
+    unsigned asks;
+    /* Under the lock: what passes between the two. It is held for moments, never across a wait. */
+    pthread_mutex_t lock;
+    filch_notify changed; /* for the owner */
+    struct http_buffer in, out;
+    bool has_head; /* of the final answer: the fields below it are the owner's then */
+    bool done;
+    int result; /* once it is done */
+    enum filch_http_phase phase;
+    char text[CURL_ERROR_SIZE];
+    int64_t received, total;
+    /* The head: the task's until has_head. */
+    long status, version;
+    char *url;
+    char *fields; /* "Name\0value\0" ... */
+    size_t fields_bytes, fields_room;
+    bool fields_failed; /* no memory */
+    /* The client's task only. */
+    CURL *easy;
+    size_t body_sent;
+    bool is_sent;                      /* and nothing was answered yet */
+    filch_http_response *next, **link; /* of those that libcurl has */
+    /* The owner only. */
+    char *body;
+    size_t body_bytes;
+};
+
+struct filch_http_client {
+    filch_atomic_u32 refs;
+    filch_http_client_opts opts;
+    char *texts[5]; /* what the options point to */
+    filch_task *task;
+    pthread_mutex_t lock;
+    filch_notify wake; /* somebody asks */
+    filch_http_response *asking, **asking_end;
+    bool closing;
+    /* The task only. */
+    CURLM *multi;
+    CURLSH *cookies;
+    CURL *spare[16]; /* handles to be used again: they are costly to make */
+    unsigned spares;
+    int epoll;       /* libcurl's sockets */
+    filch_fd *ready; /* the same, to be waited for */
+    filch_time timer;
+    filch_http_response *transfers;
+};
+
+void http_client_unref(filch_http_client *client);
+void http_request_unref(filch_http_request *request);
+void http_response_unref(filch_http_response *response);
+
+/* Asks something of the client's task. Does not suspend. */
+void http_ask(filch_http_response *response, unsigned ask);
+
+/* May HTTP/2 streams share a connection? Before 8.1 libcurl gives bytes of one that is held up out
+ * twice when others go on beside it. */
+static inline bool http_client_may_share(void)
+{
+    return curl_version_info(CURLVERSION_NOW)->version_num >= 0x080100;
+}
+
+/* transfer.c: in the client's task. */
+int http_transfer_begin(filch_http_response *response);
+void http_transfer_go_on(filch_http_response *response);
+/* libcurl is through with it, or it is taken away from it. */
+void http_transfer_end(filch_http_response *response, CURLcode code);
+void http_transfer_abort(filch_http_response *response, int error);
+int http_transfer_failure(CURLcode code, long os_error);
+
+/* request.c */
+
+/* May it be done twice, as far as the server is concerned? */
+bool http_request_is_repeatable(const filch_http_request *request);
+
+/* response.c: in the owner's task. */
+int http_response_new(filch_http_request *request, filch_http_response **ret_response);
+/* Waits for the head, feeding the reader to it. */
+int http_response_await(filch_http_response *response, filch_time until);
+/* Tells why. Return: @code. */
+int http_tell(const filch_http_request *request, filch_http_response *response, int code,
+              filch_error *ret_error);
+
+#endif

@@ -1,0 +1,215 @@
+/* Requests: descriptions that can be sent, and sent again. What is left to libcurl is not checked
+ * here; what could break a message apart is: names and values of fields, and the method. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include <filch/time.h>
+
+#include "io/http_client/client.h"
+
+#define RETRY_NS (50 * FILCH_MILLISECOND)
+
+static bool is_token(const char *text)
+{
+    return *text && !text[strcspn(text, "\"(),/:;<=>?@[\\]{}")] &&
+           strspn(text, "!#$%&'*+-.^_`|~0123456789"
+                        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") == strlen(text);
+}
+
+static bool is_value(const char *text)
+{
+    for (; *text; text++)
+        if (((unsigned char)*text < ' ' && *text != '\t') || *text == 0x7f)
+            return false;
+    return true;
+}
+
+int filch_http_request_new(filch_http_client *client, const char *method, const char *url,
+                           filch_http_request **ret_request)
+{
+    filch_http_request *request;
+
+    if (!client || !method || !url || !ret_request || !is_token(method))
+        return -EINVAL;
+    request = calloc(1, sizeof(*request));
+    if (!request)
+        return -ENOMEM;
+    request->method = strdup(method);
+    request->url = strdup(url);
+    if (!request->method || !request->url) {
+        free(request->method);
+        free(request->url);
+        free(request);
+        return -ENOMEM;
+    }
+    filch_atomic_init(&request->refs, 1);
+    request->client = client;
+    filch_fetch_add_relaxed(&client->refs, 1);
+    *ret_request = request;
+    return 0;
+}
+
+void http_request_unref(filch_http_request *request)
+{
+    /* [http-request-ref] who comes last sees what the others did */
+    if (filch_fetch_sub_acq_rel(&request->refs, 1) != 1)
+        return;
+    curl_slist_free_all(request->fields);
+    http_client_unref(request->client);
+    free(request->method);
+    free(request->url);
+    free(request->body);
+    free(request);
+}
+
+void filch_http_request_free(filch_http_request *request)
+{
+    if (request)
+        http_request_unref(request);
+}
+
+int filch_http_request_set(filch_http_request *request, const char *name, const char *value)
+{
+    struct curl_slist *fields;
+    char *line;
+    size_t bytes;
+
+    if (!request || !name || !value || !is_token(name) || !is_value(value) ||
+        strcasecmp(name, "Content-Length") == 0 || strcasecmp(name, "Transfer-Encoding") == 0)
+        return -EINVAL;
+    bytes = strlen(name) + strlen(value) + 3;
+    line = malloc(bytes);
+    if (!line)
+        return -ENOMEM;
+    /* libcurl takes "Name;" for a field without a value, and "Name:" for leaving it out. */
+    snprintf(line, bytes, *value ? "%s: %s" : "%s;%s", name, value);
+    fields = curl_slist_append(request->fields, line);
+    free(line);
+    if (!fields)
+        return -ENOMEM;
+    request->fields = fields;
+    request->has_type |= strcasecmp(name, "Content-Type") == 0;
+    return 0;
+}
+
+int filch_http_request_body(filch_http_request *request, const void *data, size_t bytes)
+{
+    if (!request || (!data && bytes) || request->has_body || request->has_reader)
+        return -EINVAL;
+    request->body = malloc(bytes + 1);
+    if (!request->body)
+        return -ENOMEM;
+    if (bytes)
+        memcpy(request->body, data, bytes);
+    request->body_bytes = bytes;
+    request->has_body = true;
+    return 0;
+}
+
+int filch_http_request_reader(filch_http_request *request, filch_reader reader, int64_t bytes)
+{
+    if (!request || !reader.read || bytes < -1 || request->has_body || request->has_reader)
+        return -EINVAL;
+    request->reader = reader;
+    request->reader_bytes = bytes;
+    request->has_reader = true;
+    return 0;
+}
+
+/* ---- sending ---- */
+
+bool http_request_is_repeatable(const filch_http_request *request)
+{
+    static const char *const methods[] = {"GET", "HEAD", "PUT", "DELETE", "OPTIONS"};
+
+    for (size_t i = 0; i < sizeof(methods) / sizeof(*methods) && !request->has_reader; i++)
+        if (strcmp(methods[i], request->method) == 0)
+            return true;
+    return false;
+}
+
+/* Failures that may be gone next time. */
+static bool is_passing(int error)
+{
+    return error == -ECONNREFUSED || error == -ECONNRESET || error == -EPIPE ||
+           error == -EHOSTUNREACH || error == -ENETUNREACH;
+}
+
+static int send_once(filch_http_request *request, filch_http_response **ret_response,
+                     filch_error *ret_error, filch_time until)
+{
+    filch_http_response *response;
+    int r = http_response_new(request, &response);
+
+    if (r < 0)
+        return http_tell(request, NULL, r, ret_error);
+    http_ask(response, HTTP_ASK_BEGIN);
+    r = http_response_await(response, until);
+    if (r < 0) {
+        http_tell(request, response, r, ret_error);
+        filch_http_response_free(response);
+        return r;
+    }
+    *ret_response = response;
+    return 0;
+}
+
+int filch_http_send(filch_http_request *request, filch_http_response **ret_response,
+                    filch_error *ret_error, filch_time until)
+{
+    filch_time pause = RETRY_NS;
+    unsigned tries;
+    int r;
+
+    if (!request || !ret_response || request->reader_used)
+        return http_tell(request, NULL, -EINVAL, ret_error);
+    if (!filch_task_self())
+        return http_tell(request, NULL, -EPERM, ret_error);
+    request->reader_used = request->has_reader;
+    /* libcurl would say of what is posted that it is a form. */
+    if (!request->has_type && strcmp(request->method, "POST") == 0) {
+        struct curl_slist *fields = curl_slist_append(request->fields, "Content-Type:");
+
+        if (!fields)
+            return http_tell(request, NULL, -ENOMEM, ret_error);
+        request->fields = fields;
+        request->has_type = true;
+    }
+    tries = http_request_is_repeatable(request) ? request->client->opts.retries : 0;
+    while ((r = send_once(request, ret_response, ret_error, until)) < 0 && tries && is_passing(r)) {
+        filch_time next = filch_after(pause);
+
+        if (next >= until || filch_sleep(next) < 0)
+            break;
+        pause *= 2;
+        tries--;
+    }
+    return r;
+}
+
+int filch_http_get(filch_http_client *client, const char *url, filch_http_response **ret_response,
+                   filch_error *ret_error, filch_time until)
+{
+    filch_http_request *request;
+    filch_http_response *response;
+    int r;
+
+    if (!ret_response)
+        return http_tell(NULL, NULL, -EINVAL, ret_error);
+    r = filch_http_request_new(client, "GET", url, &request);
+    if (r < 0)
+        return http_tell(NULL, NULL, r, ret_error);
+    r = filch_http_send(request, &response, ret_error, until);
+    if (r == 0) {
+        r = filch_http_response_read_all(response, ret_error, until);
+        if (r == 0)
+            *ret_response = response;
+        else
+            filch_http_response_free(response);
+    }
+    filch_http_request_free(request);
+    return r;
+}

@@ -1,0 +1,54 @@
+/* The options of UDP sockets. See option.c. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <sys/socket.h>
+
+#include "io/net/option.h"
+#include "io/net/udp.h"
+
+#ifndef SO_INCOMING_CPU
+#define SO_INCOMING_CPU 49
+#endif
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
+
+static const struct filch__option_row rows[] = {
+    [FILCH_UDP_SEND_BUFFER] = {SOL_SOCKET, SO_SNDBUF, FILCH__FORM_INT, 0},
+    [FILCH_UDP_RECV_BUFFER] = {SOL_SOCKET, SO_RCVBUF, FILCH__FORM_INT, 0},
+    [FILCH_UDP_REUSE_ADDR] = {SOL_SOCKET, SO_REUSEADDR, FILCH__FORM_BOOL, 0},
+    [FILCH_UDP_REUSE_PORT] = {SOL_SOCKET, SO_REUSEPORT, FILCH__FORM_BOOL, 0},
+    [FILCH_UDP_V6ONLY] = {IPPROTO_IPV6, IPV6_V6ONLY, FILCH__FORM_BOOL, 0},
+    [FILCH_UDP_BROADCAST] = {SOL_SOCKET, SO_BROADCAST, FILCH__FORM_BOOL, 0},
+    [FILCH_UDP_TTL] = {IPPROTO_IP, IP_TTL, FILCH__FORM_BYTE, IPV6_UNICAST_HOPS},
+    [FILCH_UDP_MULTICAST_TTL] = {IPPROTO_IP, IP_MULTICAST_TTL, FILCH__FORM_BYTE,
+                                 IPV6_MULTICAST_HOPS},
+    [FILCH_UDP_MULTICAST_LOOP] = {IPPROTO_IP, IP_MULTICAST_LOOP, FILCH__FORM_BOOL,
+                                  IPV6_MULTICAST_LOOP},
+    [FILCH_UDP_MTU_DISCOVER] = {IPPROTO_IP, IP_MTU_DISCOVER, FILCH__FORM_INT, IPV6_MTU_DISCOVER},
+    [FILCH_UDP_GRO] = {IPPROTO_UDP, UDP_GRO, FILCH__FORM_BOOL, 0},
+    [FILCH_UDP_TOS] = {IPPROTO_IP, IP_TOS, FILCH__FORM_BYTE, IPV6_TCLASS},
+    [FILCH_UDP_PRIORITY] = {SOL_SOCKET, SO_PRIORITY, FILCH__FORM_INT, 0},
+    [FILCH_UDP_MARK] = {SOL_SOCKET, SO_MARK, FILCH__FORM_INT, 0},
+    [FILCH_UDP_INCOMING_CPU] = {SOL_SOCKET, SO_INCOMING_CPU, FILCH__FORM_INT, 0},
+    [FILCH_UDP_ERROR] = {SOL_SOCKET, SO_ERROR, FILCH__FORM_ERROR, 0},
+    [FILCH_UDP_LOCAL_ADDR] = {IPPROTO_IP, IP_PKTINFO, FILCH__FORM_BOOL, IPV6_RECVPKTINFO},
+};
+
+static const struct filch__options udp_options = {rows, sizeof rows / sizeof rows[0]};
+
+int filch__udp_option_set(int fd, enum filch_udp_option option, int64_t value)
+{
+    return filch__option_set_in(&udp_options, fd, (int)option, value);
+}
+
+int filch_udp_set(filch_udp *udp, enum filch_udp_option option, int64_t value)
+{
+    return filch__option_set_on(&udp_options, udp, (int)option, value);
+}
+
+int filch_udp_get(filch_udp *udp, enum filch_udp_option option, int64_t *ret_value)
+{
+    return filch__option_get_on(&udp_options, udp, (int)option, ret_value);
+}

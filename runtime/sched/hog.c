@@ -1,0 +1,145 @@
+/* See hog.h.
+ *
+ * How long a worker has been frozen is the sum of the times between looks that found it so, each
+ * counted up to twice the usual pause: when the whole process was stopped, or the watch had no CPU,
+ * the task is not to blame. A worker is reported once, and again only after it has
+ * switched.
+ *
+ * What the victim runs is read while it may change: the task's block as live.c does it; its stack's
+ * header, whose memory is never unmapped nor made unreadable once it was given out. Afterwards the
+ * victim's count of switches and its current task must be the same as before, or nothing is said:
+ * the task has got on.
+ *
+ * What it is doing is the kernel's to say: /proc/self/task/TID/syscall is "running", or the number
+ * of the system call that the thread sleeps in, or -1 when it sleeps for another reason (a page to
+ * be read, a frozen cgroup). Where that file is not to be read, the report does without.
+ */
+#include "runtime/sched/hog.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <link.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "runtime/sched/live.h"
+#include "runtime/sched/worker.h"
+
+#define HOG_DEFAULT_NS FILCH_SECOND
+#define GAP_MAX_NS (20 * FILCH_MILLISECOND)
+#define TOLD FILCH_NEVER
+#define TEXT_BYTES 160
+
+/* The code that spawned the task, as addr2line wants it: module and offset. */
+static void name_place(uintptr_t place, char *to)
+{
+    place -= place != 0; /* the call, not what follows it */
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 35)
+    struct dl_find_object found;
+
+    if (_dl_find_object((void *)place, &found) == 0) {
+        const char *module = found.dlfo_link_map->l_name;
+
+        snprintf(to, TEXT_BYTES, "%s+0x%lx", *module ? module : program_invocation_name,
+                 (unsigned long)(place - found.dlfo_link_map->l_addr));
+        return;
+    }
+#endif
+    snprintf(to, TEXT_BYTES, "0x%lx", (unsigned long)place);
+}
+
+/* Where was the task on @victim spawned? 0 for a future, which has no stack. */
+__attribute__((no_sanitize("thread"), no_sanitize("address"))) static uintptr_t
+place_of(struct filch__task *task)
+{
+    struct filch__stack *stack = *(struct filch__stack *volatile *)&task->stack;
+
+    return stack ? (uintptr_t) * (const void *volatile *)&stack->spawn_place : 0;
+}
+
+__attribute__((no_sanitize("thread"))) static struct filch__task *
+current_of(struct filch__worker *victim)
+{
+    return *(struct filch__task *volatile *)&victim->current;
+}
+
+/* Return: the number of the system call that it sleeps in; -1: it computes, or it cannot be said
+ * what else. */
+static long syscall_of(uint32_t tid, bool *ret_known)
+{
+    char text[64] = "";
+    long number;
+    char *end;
+    ssize_t n;
+    int fd;
+
+    snprintf(text, sizeof text, "/proc/self/task/%u/syscall", tid);
+    fd = open(text, O_RDONLY | O_CLOEXEC);
+    n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    *ret_known = n > 0;
+    if (n <= 0)
+        return -1;
+    text[n] = '\0';
+    number = strtol(text, &end, 10);
+    return end == text ? -1 : number;
+}
+
+static void describe_doing(uint32_t tid, char *to)
+{
+    bool known;
+    long number = syscall_of(tid, &known);
+
+    if (number >= 0)
+        snprintf(to, TEXT_BYTES, "it sits in system call %ld", number);
+    else
+        snprintf(to, TEXT_BYTES, "%s", known ? "it computes" : "it computes or blocks");
+}
+
+static void report(struct filch__worker *victim, filch_time frozen_ns)
+{
+    struct filch__task *task = current_of(victim);
+    uint32_t tid = filch_load_relaxed(&victim->thread_id);
+    char name[FILCH__LIVE_NAME_BYTES], place[TEXT_BYTES], doing[TEXT_BYTES];
+    filch_live live;
+    bool is_future;
+
+    /* One that forks is there to compute, and to give away what it can. */
+    if (!task || filch_load_relaxed(&victim->forks) ||
+        !filch__live_look(task, victim->rt, &live, name))
+        return;
+    is_future = live.kind == FILCH_LIVE_FUTURE;
+    name_place(place_of(task), place);
+    describe_doing(tid, doing);
+    if (current_of(victim) != task || filch_load_relaxed(&victim->tick) != victim->watched.tick)
+        return;
+    filch__log(
+        &victim->rt->log, FILCH_LOG_WARNING,
+        "%s \"%s\"%s%s, keeps worker %u (thread %u) for %llu ms without suspending: %s. Work "
+        "like that belongs in filch_blocking_spawn()",
+        is_future ? "future" : "task", live.name, is_future ? "" : ", spawned at ",
+        is_future ? "" : place, victim->index, tid,
+        (unsigned long long)(frozen_ns / FILCH_MILLISECOND), doing);
+}
+
+void filch__hog_look(struct filch__worker *victim, bool frozen, filch_time now)
+{
+    filch_time most = victim->rt->opts.hog_ns ? victim->rt->opts.hog_ns : HOG_DEFAULT_NS;
+    filch_time gap = now - victim->watched.frozen_seen;
+    filch_time frozen_ns = victim->watched.frozen_ns;
+
+    victim->watched.frozen_seen = now;
+    if (!frozen) {
+        victim->watched.frozen_ns = 0;
+        return;
+    }
+    if (frozen_ns == TOLD)
+        return;
+    frozen_ns += gap < GAP_MAX_NS ? gap : GAP_MAX_NS;
+    victim->watched.frozen_ns = frozen_ns < most ? frozen_ns : TOLD;
+    if (frozen_ns >= most)
+        report(victim, frozen_ns);
+}
