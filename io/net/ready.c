@@ -54,7 +54,8 @@ static enum filch__enlist claim_and_win(filch_case *c, struct filch__waiter *wai
     return FILCH__ENLIST_TAKEN;
 }
 
-/* The result for who has won, when its call in the object ends. */
+/* The result for who has won, when its call in the object ends. What looks ready may have been made
+ * so by the shutdown of a close. */
 static int leave(struct filch__fd *object)
 {
     int result = filch__fd_is_closing(object) ? -ECANCELED : 0;
@@ -74,8 +75,8 @@ static bool socket_try(filch_case *c)
     if (r < 0)
         return win(c, r);
     ready = is_ready(object->fd, (short)c->number);
-    filch__fd_leave(object);
-    return ready && win(c, 0);
+    r = leave(object);
+    return ready && win(c, r);
 }
 
 /* There is one completion, so nothing has to be kept for others. */
@@ -200,14 +201,15 @@ static bool fd_try(filch_case *c)
     unsigned *ret_events = c->data;
     struct filch__fd *object;
     int r = filch__fd_enter(c->object, &object);
+    int events;
 
     if (r < 0)
         return win(c, r);
-    r = filch__fd_look(object->fd, (unsigned)c->number);
-    filch__fd_leave(object);
-    if (r > 0 && ret_events)
-        *ret_events = (unsigned)r;
-    return r && win(c, r < 0 ? r : 0);
+    events = filch__fd_look(object->fd, (unsigned)c->number);
+    r = leave(object);
+    if (events > 0 && ret_events)
+        *ret_events = (unsigned)events;
+    return events && win(c, events < 0 ? events : r);
 }
 
 static enum filch__enlist fd_enlist(filch_case *c, struct filch__waiter *waiter)
@@ -246,8 +248,8 @@ static bool watch_try(filch_case *c)
     if (r < 0)
         return win(c, r);
     ready = filch__file_watch_has_change(object) || is_ready(object->fd, POLLIN);
-    filch__fd_leave(object);
-    return ready && win(c, 0);
+    r = leave(object);
+    return ready && win(c, r);
 }
 
 static enum filch__enlist watch_enlist(filch_case *c, struct filch__waiter *waiter)
@@ -285,8 +287,8 @@ static bool listener_try(filch_case *c)
     if (r < 0)
         return win(c, r);
     ready = filch__listener_is_ready(object) || is_ready(object->fd, POLLIN);
-    filch__fd_leave(object);
-    return ready && win(c, 0);
+    r = leave(object);
+    return ready && win(c, r);
 }
 
 static enum filch__enlist listener_enlist(filch_case *c, struct filch__waiter *waiter)
