@@ -297,47 +297,43 @@ static bool wait_again(struct filch__record *record, enum filch__direction way,
     return cancelled;
 }
 
-/* A result of an op. Return: did it end? */
-static bool settle(struct filch__record *record, enum filch__direction way, struct filch__op *op,
-                   int res, uint32_t edges, const struct filch__op *self)
+/* A result of an op that goes on after it, or goes elsewhere. Return: it does; else it has ended.
+ */
+static bool goes_on(struct filch__record *record, enum filch__direction way, struct filch__op *op,
+                    int res, const struct filch__op *self, unsigned *ended)
 {
     struct io_uring_sqe *sqe = entry_of(op);
-    size_t bytes;
+    bool cancelled;
 
     if (res == -EOPNOTSUPP && filch__call_is_file(sqe)) {
         /* It is ready, or never was anything else. */
         give_to_thread(op, self);
+        ++*ended;
         return true;
     }
-    if (sqe->opcode == IORING_OP_ACCEPT && sqe->ioprio & IORING_ACCEPT_MULTISHOT && res >= 0) {
-        bool cancelled;
-
-        finish(op, res, MORE, self);
-        filch_spinlock_lock(&record->lock);
-        cancelled = is_cancelled(op);
-        if (!cancelled) {
-            filch__list_push_front(&record->ops[way], &op->epoll.link);
-            op->epoll.waits = true;
-        }
-        filch_spinlock_unlock(&record->lock);
-        if (cancelled)
-            finish(op, -ECANCELED, 0, self);
-        return cancelled;
+    if (sqe->opcode != IORING_OP_ACCEPT || !(sqe->ioprio & IORING_ACCEPT_MULTISHOT) || res < 0)
+        return false;
+    finish(op, res, MORE, self);
+    filch_spinlock_lock(&record->lock);
+    cancelled = is_cancelled(op);
+    if (!cancelled) {
+        filch__list_push_front(&record->ops[way], &op->epoll.link);
+        op->epoll.waits = true;
     }
-    bytes = res > 0 ? filch__call_bytes(sqe) : 0;
-    if ((size_t)res < bytes) {
-        uint32_t told = interest_of(way);
-
-        /* Only where an event will say when it is worth while again: it may be registered for the
-         * other direction alone. */
-        filch_spinlock_lock(&record->lock);
-        if (record->tcp && !record->ended && record->registered &&
-            (record->interest & told) == told && record->edges == edges) /* [edges] */
-            record->ready[way] = false;
-        filch_spinlock_unlock(&record->lock);
-    }
-    finish(op, res, 0, self);
+    filch_spinlock_unlock(&record->lock);
+    if (cancelled)
+        finish(op, -ECANCELED, 0, self);
+    *ended += cancelled;
     return true;
+}
+
+/* Only where an event will say when it is worth while again: it may be registered for the other
+ * direction alone. */
+static bool is_told_locked(const struct filch__record *record, enum filch__direction way)
+{
+    uint32_t told = interest_of(way);
+
+    return record->tcp && !record->ended && record->registered && (record->interest & told) == told;
 }
 
 /* The caller has made itself busy in this direction, and taken @op out. Return: ops that ended. */
@@ -348,21 +344,31 @@ static unsigned carry_out(struct filch__record *record, enum filch__direction wa
 
     while (op) {
         int res = is_cancelled(op) ? -ECANCELED : try_now(op, way);
+        struct filch__op *done = NULL, *next;
+        bool took_all = false;
 
         if (needs_patience(op, res)) {
             give_to_thread(op, self);
             ended++;
         } else if (res == -EAGAIN) {
             ended += wait_again(record, way, op, edges, self);
-        } else {
-            ended += settle(record, way, op, res, edges, self);
+        } else if (!goes_on(record, way, op, res, self, &ended)) {
+            done = op;
+            took_all = res > 0 && (size_t)res < filch__call_bytes(entry_of(op));
         }
         filch_spinlock_lock(&record->lock);
+        if (took_all && record->edges == edges && is_told_locked(record, way)) /* [edges] */
+            record->ready[way] = false;
         edges = record->edges;
-        op = record->ready[way] ? pop_locked(&record->ops[way]) : NULL;
-        if (!op)
+        next = record->ready[way] ? pop_locked(&record->ops[way]) : NULL;
+        if (!next)
             record->busy[way] = false;
         filch_spinlock_unlock(&record->lock);
+        /* Not earlier: its end may be that of the descriptor, and the number another one's. */
+        if (done)
+            finish(done, res, 0, self);
+        ended += done != NULL;
+        op = next;
     }
     return ended;
 }
@@ -496,13 +502,33 @@ static void renew_locked(struct filch__record *record, uint32_t epoch, struct fi
     record->ready[FILCH_IN] = record->ready[FILCH_OUT] = true;
 }
 
+/* With the lock, which it takes. */
+static void look_at_epoch(struct filch__record *record, struct filch__list *stale)
+{
+    uint32_t epoch = filch__fd_epoch(record->fd);
+
+    filch__list_init(stale);
+    filch_spinlock_lock(&record->lock);
+    if (record->epoch != epoch)
+        renew_locked(record, epoch, stale);
+}
+
+static void end_stale(struct filch__list *stale)
+{
+    struct filch__list *link;
+
+    while ((link = filch__list_pop_front(stale)))
+        finish(op_of(link), -EBADF, 0, NULL);
+}
+
 static void stage_on(struct filch__record *record, struct filch__op *op, enum filch__direction way,
                      bool renew)
 {
+    struct filch__list stale;
     struct filch__op *first;
     uint32_t edges;
 
-    filch_spinlock_lock(&record->lock);
+    look_at_epoch(record, &stale);
     if (renew) {
         record->registered = false;
         record->ready[way] = true;
@@ -512,6 +538,7 @@ static void stage_on(struct filch__record *record, struct filch__op *op, enum fi
     edges = record->edges;
     first = begin_locked(record, way);
     filch_spinlock_unlock(&record->lock);
+    end_stale(&stale);
     if (first)
         (void)carry_out(record, way, first, edges, op);
 }
@@ -535,19 +562,22 @@ static void begin_connect(struct filch__op *op)
         fcntl(fd, F_SETFL, op->epoll.flags_before | O_NONBLOCK);
 }
 
+/* Before the descriptor is made non-blocking: the end of a connect sets its mode, too. */
+static void forget_stale(struct filch__record *record)
+{
+    struct filch__list stale;
+
+    look_at_epoch(record, &stale);
+    filch_spinlock_unlock(&record->lock);
+    end_stale(&stale);
+}
+
 static void stage_with_record(struct filch__op *op, enum filch__call_kind kind)
 {
     struct filch__record *record = op->epoll.record;
-    uint32_t epoch = filch__fd_epoch(record->fd);
-    struct filch__list stale, *link;
 
-    filch__list_init(&stale);
-    filch_spinlock_lock(&record->lock);
-    if (record->epoch != epoch)
-        renew_locked(record, epoch, &stale);
-    filch_spinlock_unlock(&record->lock);
-    while ((link = filch__list_pop_front(&stale)))
-        finish(op_of(link), -EBADF, 0, NULL);
+    if (kind != FILCH_CALL_IN && kind != FILCH_CALL_OUT)
+        forget_stale(record);
     switch (kind) {
     case FILCH_CALL_POLL:
         stage_poll(record, op);

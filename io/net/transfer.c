@@ -3,6 +3,7 @@
  *
  *                      out, few tasks queued    out, many tasks queued    in
  *     in a task        system call, then ring   ring                      ring
+ *     on an epoll      system call, then wait   the same                  wait
  *     in a thread      system call, then poll(2)
  *     once only        system call (FILCH_NOW, or the caller is cancelled)
  *
@@ -115,13 +116,19 @@ static ssize_t transfer_by_ring(const struct transfer *t, filch_time until)
     return wait_for(t, &op, until);
 }
 
+/* An epoll shares nothing: what is staged is a system call, too. */
+static bool goes_directly(void)
+{
+    return filch__worker_lane()->epoll || filch__worker_backlog() < DIRECT_BACKLOG;
+}
+
 static ssize_t transfer_in_task(const struct transfer *t, filch_time until)
 {
     for (;;) {
         int error = filch__only_now(until);
         ssize_t n;
 
-        if (error || (t->out && filch__worker_backlog() < DIRECT_BACKLOG)) {
+        if (error || (t->out && goes_directly())) {
             n = transfer_now(t);
             if (n != -EAGAIN)
                 return n;
