@@ -261,7 +261,10 @@ static int failed_body(void *arg)
          -ETIMEDOUT);
     T_CHECK(done > 0 && done < sizeof(block) * 300);
     T_OK(memcmp(before, iov, sizeof(iov)));
-    T_IS(filch_tcp_writev(pair.client, iov, 300, FILCH_NOW), -ETIMEDOUT);
+    /* Under load the kernel finds room a little later. */
+    while ((n = filch_tcp_writev(pair.client, iov, 300, FILCH_NOW)) > 0)
+        done += (size_t)n;
+    T_IS(n, -ETIMEDOUT);
     T_OK(filch_tcp_shutdown_write(pair.client));
     while ((n = filch_tcp_read(pair.server, block, sizeof(block), T_LIMIT)) > 0)
         got += (size_t)n;
