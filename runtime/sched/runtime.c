@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "runtime/base/cpu.h"
 #include "runtime/sched/registry.h"
@@ -203,6 +204,7 @@ static struct filch_runtime *runtime_new(const filch_runtime_opts *opts)
         return NULL;
     rt->workers = workers;
     rt->seats_max = workers + spares;
+    rt->cpus = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
     filch_atomic_init(&rt->seats, workers);
     rt->fp_control = filch__fp_control();
     pthread_sigmask(SIG_SETMASK, NULL, &rt->host_mask);

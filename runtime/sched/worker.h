@@ -18,6 +18,7 @@
 #include "runtime/sched/idle.h"
 #include "runtime/sched/inject.h"
 #include "runtime/sched/mailbox.h"
+#include "runtime/sched/overrun.h"
 #include "runtime/sched/run_queue.h"
 #include "runtime/sched/self.h"
 #include "runtime/sched/watch.h"
@@ -98,16 +99,16 @@ struct filch__worker {
     uint64_t behind_mark; /* the queue's tail at behind_since */
     filch_time behind_since;
     uint64_t completions;        /* reaped from the own lane so far */
-    uint64_t behind_completions; /* at behind_since */
+    uint64_t behind_completions; /* at the last look */
+    uint64_t serves_until;       /* the tick until which it counts as one that serves I/O */
     filch_time spin_off_until;
     int spin_score;
     filch_time monitor_ns; /* present pause between visits */
     filch_time all_parked_since;
     filch_time trim_at;  /* next look at idle stacks; FILCH_NEVER while there are none */
     uint64_t trim_tick;  /* at the last look */
-    unsigned slow_looks; /* up with each look at the clock that found long slices, else down */
-    filch_time slice_since;
-    uint64_t slice_tick;           /* at slice_since */
+    struct filch__slices slices;
+    struct filch__lateness lateness;
     uint64_t tick_seen;            /* by the last visit of the monitor; whoever has the duty */
     struct filch__watched watched; /* the watch's */
 
@@ -151,6 +152,7 @@ struct filch_runtime {
     filch_atomic_u32 callers;
 
     unsigned workers;       /* to start with */
+    unsigned cpus;          /* of the machine */
     unsigned seats_max;     /* with those that may be called in */
     filch_atomic_u32 seats; /* workers that there are; grows, by the watch [seat-new] */
     filch_runtime_opts opts;

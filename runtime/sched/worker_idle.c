@@ -19,9 +19,7 @@
  *
  * Who gives the duty up and goes on working sees to it that a sleeper takes it: sched/duty.h.
  *
- * Slices: a worker whose tasks ran for more than 30 us each, at most of its last looks at the
- * clock, calls another one for what it queues, at once, as that would wait for longer than the call
- * takes. Otherwise it is called by the queue's delay, which is only seen between two tasks.
+ * When one that works calls another for help is in overrun.c.
  */
 #include "runtime/fork/fork.h"
 #include "runtime/sched/duty.h"
@@ -33,12 +31,6 @@
 #define SPIN_OFF_NS (10 * FILCH_MILLISECOND)
 #define SPIN_SCORE_MAX 16
 #define SPIN_RETRY 32 /* parks, after which a worker that gave spinning up tries again */
-#define PATIENCE_NS (50 * FILCH_MICROSECOND)
-#define PATIENCE_SERVING_NS (2 * FILCH_MILLISECOND)
-#define SLICE_LONG_NS (30 * FILCH_MICROSECOND)
-/* One gap, in which the thread was off the CPU, does not make a worker slow. */
-#define SLOW_LOOKS 3
-#define SLOW_LOOKS_MAX 6
 #define HELP_TASKS 64 /* taken over at a time */
 #define MONITOR_MIN_NS (500 * FILCH_MICROSECOND)
 #define MONITOR_MAX_NS (10 * FILCH_MILLISECOND)
@@ -66,56 +58,6 @@ void filch__runtime_inject(struct filch_runtime *rt, struct filch__task *task)
     filch_fetch_add_relaxed(&rt->outside_inject_wakes, 1);
     if (filch__inject_push(&rt->inject, task))
         filch__runtime_notify(rt);
-}
-
-/* How long the queue's head may wait. Tasks that keep each other busy, or one that spawns and does
- * not suspend, should be helped at once: another core doubles their pace. For a worker that serves
- * I/O a second one costs more than it brings until the first is really overrun: measured on two
- * cores shared with the client, 50 connections of 64 B: 94k messages/s with a p99 of 4.3 ms when
- * helped after 50 us, 157k and 0.6 ms when helped after milliseconds. */
-static filch_time patience(struct filch__worker *worker)
-{
-    return worker->completions == worker->behind_completions ? PATIENCE_NS : PATIENCE_SERVING_NS;
-}
-
-/* The queue is measured by its delay, not its length: what was queued at behind_since must have
- * been run when patience ends. */
-void filch__worker_check_behind(struct filch__worker *worker)
-{
-    uint64_t length = filch__worker_queued(worker);
-    uint64_t tick = filch_load_relaxed(&worker->tick);
-
-    worker->now = filch_now();
-    if (filch__runtime_seats(worker->rt) == 1)
-        return;
-    if (length == 0 || tick >= worker->behind_mark) {
-        if (filch_load_relaxed(&worker->behind))
-            filch_store_relaxed(&worker->behind, 0);
-        worker->behind_mark = length ? tick + length : 0;
-        worker->behind_since = worker->now;
-        worker->behind_completions = worker->completions;
-    } else if (worker->now - worker->behind_since > patience(worker)) {
-        filch_store_seq_cst(&worker->behind, 1); /* [idle-park]: then the idle word, in notify */
-        worker->behind_since = worker->now;
-        filch__runtime_notify(worker->rt);
-    }
-}
-
-void filch__worker_note_slices(struct filch__worker *worker)
-{
-    uint64_t tick = filch_load_relaxed(&worker->tick);
-    uint64_t ran = tick - worker->slice_tick;
-    bool long_ones = worker->now - worker->slice_since > ran * SLICE_LONG_NS;
-
-    if (filch__runtime_seats(worker->rt) == 1)
-        return;
-    if (ran && long_ones && worker->slow_looks < SLOW_LOOKS_MAX)
-        worker->slow_looks++;
-    else if (ran && !long_ones && worker->slow_looks > 0)
-        worker->slow_looks--;
-    worker->slow = worker->slow_looks >= SLOW_LOOKS || worker->rt->chaos;
-    worker->slice_tick = tick;
-    worker->slice_since = worker->now;
 }
 
 uint32_t filch__worker_random(struct filch__worker *worker)
@@ -441,6 +383,7 @@ static void park(struct filch__worker *worker, filch_time until)
     if (rt->opts.on_unpark)
         rt->opts.on_unpark(rt->opts.hook_arg);
     filch_store_relaxed(&worker->parked, 0);
+    worker->slices.since = filch_now(); /* no task ran meanwhile */
     worker->searching = filch__idle_unpark(&rt->idle, worker->index);
     worker->woken = worker->searching;
     filch__watch_wake(rt);
