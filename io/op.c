@@ -16,6 +16,7 @@ void filch__op_finish(struct filch__op *op, int res)
     struct filch__task *task = op->task;
     uint64_t generation = op->generation;
 
+    __builtin_prefetch(op->then, 1);
     op->res = res;
     filch_plain_write(&op->res);
     filch_store_release(&op->done, 1); /* [op-done]; the op may be gone from here on */

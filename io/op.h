@@ -29,6 +29,7 @@ struct filch__op {
     struct filch__task *task;
     uint64_t generation;
     struct filch__lane *lane; /* where it was staged: a cancel must go there */
+    const void *then;         /* what the task touches next; to be in the cache when it runs */
     int res;
     FILCH__SPOILED
     /* [op-done] release by the reaper -> acquire by the waiter: res, and what the kernel put into

@@ -20,6 +20,7 @@ struct io_uring_sqe *filch__op_begin(struct filch__op *op, struct filch__lane **
         lane = filch__worker_lane();
     }
     op->complete = NULL;
+    op->then = NULL;
     op->task = filch__task_current();
     op->generation = filch__task_generation(op->task);
     op->res = 0;

@@ -106,6 +106,7 @@ static ssize_t transfer_by_ring(const struct transfer *t, filch_time until)
     struct filch__op op;
     struct io_uring_sqe *sqe = filch__op_begin(&op, &lane);
 
+    op.then = t->object;
     if (!t->out)
         return receive(t, &op, lane, sqe, until);
     if (t->message)

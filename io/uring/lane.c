@@ -290,6 +290,8 @@ static unsigned copy_out(struct filch__uring_lane *lane, struct reaped *to, unsi
             to[n].complete = op->complete;
             if (op->complete)
                 op->keep(op, to[n].res, cqe->flags);
+            else
+                __builtin_prefetch(op->task, 1);
         }
     }
     io_uring_smp_store_release(cq->khead, head + n);

@@ -251,10 +251,12 @@ static inline void filch__prefetch_stack(const struct filch__task *task)
 {
 #ifndef FILCH__TSAN
     uintptr_t sp = (uintptr_t)task->sp;
+    /* A wait for I/O is some calls deep, with its op in between. */
+    unsigned lines = task->waiting == FILCH_WAIT_IO ? 10 : 3;
 
     if (!task->stack)
         return;
-    for (unsigned line = 0; line < 3; line++)
+    for (unsigned line = 0; line < lines; line++)
         __builtin_prefetch((const void *)(sp + (uintptr_t)line * FILCH_CACHELINE));
 #else
     (void)task;
