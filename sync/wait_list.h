@@ -80,15 +80,21 @@ static inline void filch__waiter_wake_with(struct filch__waiter *waiter, int out
     filch__waiter_wake(waiter);
 }
 
-/* After the unlock; the object may be gone. */
+/* After the unlock; the object may be gone. One alone runs next on its waker's worker; of several
+ * none would, as each would drive the one before away from there. */
 static inline void filch__woken_wake(struct filch__woken *woken, int outcome)
 {
     struct filch__waiter *waiter = woken->first;
 
+    if (waiter && waiter == woken->last) {
+        filch__waiter_wake_with(waiter, outcome);
+        return;
+    }
     while (waiter) {
         struct filch__waiter *next = waiter->data;
 
-        filch__waiter_wake_with(waiter, outcome);
+        waiter->data = (void *)(intptr_t)outcome;
+        filch__waiter_wake_back(waiter);
         waiter = next;
     }
 }

@@ -14,14 +14,14 @@
  * mark: so a value that comes between is not marked as seen unread. A reader that is about to wait
  * looks at the state again under the lock.
  *
- * Old values. A value that was replaced is `retired`: somebody may be in a section with it. At most
- * one call of RCU is under way for a watch: it takes all that are retired, frees them a grace
- * period later, and takes what was retired meanwhile. So a send costs RCU nothing as a rule,
- * whatever the rate, and what is kept is what was sent in two grace periods. A sender that never
- * lets its worker go on says itself, now and then, that it is in no section: or they would not end.
- * Where RCU cannot be had (no thread for it; the child of a fork) they are kept until the next
- * send, or the end. By grace periods, not by reference counts: a count would be a cache line that
- * all readers write.
+ * Old values. A value that was replaced is `retired`: somebody may be in a section with it. A
+ * grace period costs the same for one as for many, so RCU is asked when there are MANY of them, or
+ * MANY_BYTES. At most one call is under way for a watch: it takes all that are retired, frees them a
+ * grace period later, and begins again if there are many already. So what is kept is at most that
+ * much, and what is sent in two grace periods. A sender that never lets its worker go on says
+ * itself, now and then, that it is in no section: or they would not end. Where RCU cannot be had
+ * (no thread for it; the child of a fork) they are kept until the next send, or the end. By grace
+ * periods, not by reference counts: a count would be a cache line that all readers write.
  *
  * The memory goes with the last of senders, readers and the call under way, which are counted under
  * the lock.
@@ -40,7 +40,13 @@
 #include "runtime/rcu/rcu.h"
 #include "sync/watch.h"
 
-#define MANY 64 /* retired values: the sender says that it is in no section */
+/* Retired values, for which RCU is asked; at each MANY the sender says that it is in no section. */
+#ifndef FILCH_MODEL
+#define MANY 64
+#else
+#define MANY 1
+#endif
+#define MANY_BYTES 16384
 
 static struct filch__watch_node *node_new(size_t bytes)
 {
@@ -80,15 +86,22 @@ static void watch_free(struct filch_watch *w)
     free(w);
 }
 
+static bool is_much_retired_locked(const struct filch_watch *w)
+{
+    return w->retired_count >= MANY || w->retired_count * w->bytes >= MANY_BYTES;
+}
+
 static void grace_is_over(filch_rcu_head *head);
 
 /* `reclaims` is set. */
 static void reclaim(struct filch_watch *w)
 {
+    size_t count;
     bool over;
 
     filch_spinlock_lock(&w->lock);
     w->dying = w->retired;
+    count = w->retired_count;
     w->retired = NULL;
     w->retired_count = 0;
     filch_spinlock_unlock(&w->lock);
@@ -100,6 +113,7 @@ static void reclaim(struct filch_watch *w)
             *end = w->dying;
             break;
         }
+    w->retired_count += count;
     w->reclaims = false;
     over = is_over_locked(w);
     filch_spinlock_unlock(&w->lock);
@@ -115,7 +129,7 @@ static void grace_is_over(filch_rcu_head *head)
 
     nodes_free(w->dying);
     filch_spinlock_lock(&w->lock);
-    again = w->retired && (w->senders || w->readers);
+    again = is_much_retired_locked(w) && (w->senders || w->readers);
     w->reclaims = again;
     over = is_over_locked(w);
     filch_spinlock_unlock(&w->lock);
@@ -213,8 +227,8 @@ static bool publish(struct filch_watch *w, struct filch__watch_node *node, uint6
     old->next = w->retired;
     w->retired = old;
     many = ++w->retired_count % MANY == 0;
-    begin = !w->reclaims;
-    w->reclaims = true;
+    begin = !w->reclaims && is_much_retired_locked(w);
+    w->reclaims |= begin;
     filch__wave_rise(&w->changes);
     filch__wave_unlock(&w->changes, &w->lock);
     if (begin)

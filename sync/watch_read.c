@@ -10,41 +10,31 @@
 #include "runtime/rcu/rcu.h"
 #include "sync/watch.h"
 
-/* A section of RCU, wherever the caller is: what he is made for as long. */
+/* What the caller is made for the time of a section, where he cannot have one as he is. */
 enum guest {
-    GUEST_NONE,       /* a reader of RCU anyway */
+    GUEST_NONE,
     GUEST_WORKER,     /* a worker within filch_block_in_place() */
     GUEST_ONLINE,     /* a registered thread that is offline */
     GUEST_REGISTERED, /* a thread that is not registered */
 };
 
-static int section_begin(enum guest *ret_guest)
+__attribute__((noinline)) static int become_guest(enum guest *ret_guest)
 {
-    int r;
-
-    *ret_guest = GUEST_NONE;
-    if (filch__rcu_nesting() >= 0) {
-        filch_rcu_read_begin();
-        return 0;
-    }
     if (filch__worker_self()) {
         *ret_guest = GUEST_WORKER;
         filch__rcu_awake();
-    } else if (filch_rcu_thread_online() == 0) {
-        *ret_guest = GUEST_ONLINE;
-    } else {
-        *ret_guest = GUEST_REGISTERED;
-        r = filch_rcu_thread_register();
-        if (r < 0)
-            return r;
+        return 0;
     }
-    filch_rcu_read_begin();
-    return 0;
+    if (filch_rcu_thread_online() == 0) {
+        *ret_guest = GUEST_ONLINE;
+        return 0;
+    }
+    *ret_guest = GUEST_REGISTERED;
+    return filch_rcu_thread_register();
 }
 
-static void section_end(enum guest guest)
+__attribute__((noinline)) static void leave_as_guest(enum guest guest)
 {
-    filch_rcu_read_end();
     switch (guest) {
     case GUEST_NONE:
         break;
@@ -58,6 +48,26 @@ static void section_end(enum guest guest)
         filch_rcu_thread_unregister();
         break;
     }
+}
+
+/* A section of RCU, wherever the caller is. */
+static inline int section_begin(enum guest *ret_guest)
+{
+    int r = 0;
+
+    *ret_guest = GUEST_NONE;
+    if (__builtin_expect(filch__rcu_nesting() < 0, 0))
+        r = become_guest(ret_guest);
+    if (r == 0)
+        filch_rcu_read_begin();
+    return r;
+}
+
+static inline void section_end(enum guest guest)
+{
+    filch_rcu_read_end();
+    if (__builtin_expect(guest != GUEST_NONE, 0))
+        leave_as_guest(guest);
 }
 
 /* The latest value. In a section. */

@@ -36,11 +36,27 @@ typedef struct filch_rcu_head {
     void (*fn)(struct filch_rcu_head *head);
 } filch_rcu_head;
 
-/* Private: from the thread pointer to the thread's count of sections; it is negative in a thread
- * that may not read. Reached by assembly, since compilers keep the address of a thread-local
- * variable while a task moves to another thread. */
-FILCH_API extern intptr_t filch__rcu_offset;
+/* Private: filch__rcu_count, the thread's count of sections, is negative in a thread that may not
+ * read. Reached by assembly, since compilers keep the address of a thread-local variable while a
+ * task moves to another thread; where it lies from the thread pointer is the same in all threads,
+ * comes from the linker, and may be kept. */
 FILCH_API __attribute__((noreturn, cold)) void filch__rcu_refuse(void);
+
+static inline intptr_t filch__rcu_offset(void)
+{
+    intptr_t offset;
+
+#if defined(__x86_64__)
+    __asm__("movq filch__rcu_count@gottpoff(%%rip), %0" : "=r"(offset));
+#elif defined(__aarch64__)
+    __asm__("adrp %0, :gottprel:filch__rcu_count\n\t"
+            "ldr %0, [%0, #:gottprel_lo12:filch__rcu_count]"
+            : "=r"(offset));
+#else
+#error "filch runs on x86-64 and aarch64"
+#endif
+    return offset;
+}
 
 /* Return: is the count negative now? */
 static inline bool filch__rcu_add(int n)
@@ -50,7 +66,7 @@ static inline bool filch__rcu_add(int n)
 
     __asm__ volatile("addl %1, %%fs:(%2)"
                      : "=@ccs"(negative)
-                     : "er"(n), "r"(filch__rcu_offset)
+                     : "er"(n), "r"(filch__rcu_offset())
                      : "memory");
     return negative;
 #elif defined(__aarch64__)
@@ -58,12 +74,10 @@ static inline bool filch__rcu_add(int n)
     int count;
 
     __asm__ volatile("mrs %0, tpidr_el0" : "=r"(thread) : : "memory");
-    count = *(volatile int *)(void *)(thread + filch__rcu_offset) + n;
-    *(volatile int *)(void *)(thread + filch__rcu_offset) = count;
+    count = *(volatile int *)(void *)(thread + filch__rcu_offset()) + n;
+    *(volatile int *)(void *)(thread + filch__rcu_offset()) = count;
     __asm__ volatile("" : : : "memory");
     return count < 0;
-#else
-#error "filch runs on x86-64 and aarch64"
 #endif
 }
 

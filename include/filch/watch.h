@@ -20,8 +20,9 @@
  * another one. A value that was sent before the last sender went is still seen.
  *
  * Reading takes no lock, and never delays a sender: old values are freed after an RCU grace period
- * (filch/rcu.h), when every section that could see them has ended. A value is plain bytes, copied
- * in; what it points to is the caller's.
+ * (filch/rcu.h), when every section that could see them has ended, some 64 of them or 16 KiB at a
+ * time, and the rest with the watch. A value is plain bytes, copied in; what it points to is the
+ * caller's.
  *
  * A send is kept also if there is no reader (others refuse it then): who subscribes later sees it.
  */

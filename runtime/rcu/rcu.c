@@ -51,12 +51,10 @@ static char grace_tag;
 
 #define SHUT (INT_MIN / 2) /* stays negative whatever is added */
 
-/* Of a thread. */
-static __thread int count __attribute__((tls_model("initial-exec"))) = SHUT;
+/* Of a thread. `used` and visible: link-time optimisation does not see what assembly refers to. */
+__thread int filch__rcu_count __attribute__((tls_model("initial-exec"), used)) = SHUT;
 static __thread bool registered __attribute__((tls_model("initial-exec")));
 static __thread bool reclaims __attribute__((tls_model("initial-exec")));
-
-intptr_t filch__rcu_offset;
 
 static struct {
     pthread_mutex_t lock;
@@ -68,18 +66,6 @@ static struct {
 static filch_atomic_u32 forked;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int once_error;
-
-__attribute__((constructor(101))) static void find_offset(void)
-{
-    uintptr_t thread;
-
-#if defined(__x86_64__)
-    __asm__("movq %%fs:0, %0" : "=r"(thread));
-#else
-    __asm__("mrs %0, tpidr_el0" : "=r"(thread));
-#endif
-    filch__rcu_offset = (intptr_t)((uintptr_t)&count - thread);
-}
 
 static void before_fork(void)
 {
@@ -95,7 +81,7 @@ static void after_fork_in_child(void)
 {
     filch_store_relaxed(&forked, 1);
     queue.first = NULL;
-    count = SHUT;
+    filch__rcu_count = SHUT;
     registered = reclaims = false;
     pthread_mutex_unlock(&queue.lock);
 }
@@ -119,7 +105,7 @@ static bool is_forked(void)
 
 void filch__rcu_refuse(void)
 {
-    if (count < 0 && count != -1)
+    if (filch__rcu_count < 0 && filch__rcu_count != -1)
         filch__throw("an RCU read section on a thread that is not registered, or is offline: see "
                      "filch_rcu_thread_register()");
     filch__throw("filch_rcu_read_end() without filch_rcu_read_begin()");
@@ -143,13 +129,13 @@ __attribute__((noinline)) static void go_online(void)
 {
     if (!is_forked())
         urcu_qsbr_thread_online();
-    count = 0;
+    filch__rcu_count = 0;
 }
 
 __attribute__((noinline)) static void go_offline(void)
 {
     filch__rcu_check();
-    count = SHUT;
+    filch__rcu_count = SHUT;
     TELL_PASSED(); /* [grace] */
     if (!is_forked())
         urcu_qsbr_thread_offline();
@@ -161,13 +147,13 @@ __attribute__((noinline)) static void enlist(void)
     if (!is_forked())
         urcu_qsbr_register_thread();
     registered = true;
-    count = 0;
+    filch__rcu_count = 0;
 }
 
 __attribute__((noinline)) static void delist(void)
 {
     filch__rcu_check();
-    count = SHUT;
+    filch__rcu_count = SHUT;
     registered = false;
     TELL_PASSED(); /* [grace] */
     if (!is_forked())
@@ -177,7 +163,7 @@ __attribute__((noinline)) static void delist(void)
 void filch__rcu_sit(struct filch__rcu_host *host)
 {
     filch__rcu_check();
-    *host = (struct filch__rcu_host){registered, count >= 0};
+    *host = (struct filch__rcu_host){registered, filch__rcu_count >= 0};
     if (!host->registered)
         enlist();
     else if (!host->online)
@@ -233,7 +219,7 @@ int filch_rcu_thread_unregister(void)
 {
     if (filch__worker_self() || !registered)
         return -EPERM;
-    if (count == SHUT && !is_forked())
+    if (filch__rcu_count == SHUT && !is_forked())
         urcu_qsbr_thread_online(); /* liburcu's rule */
     delist();
     return 0;
@@ -243,7 +229,7 @@ int filch_rcu_thread_offline(void)
 {
     if (filch__worker_self() || !registered)
         return -EPERM;
-    if (count != SHUT)
+    if (filch__rcu_count != SHUT)
         go_offline();
     return 0;
 }
@@ -252,7 +238,7 @@ int filch_rcu_thread_online(void)
 {
     if (filch__worker_self() || !registered)
         return -EPERM;
-    if (count == SHUT)
+    if (filch__rcu_count == SHUT)
         go_online();
     return 0;
 }

@@ -27,18 +27,21 @@ void filch__rcu_check(void);
 /* On a worker that is about to switch: aborts in a section, and where the thread is offline. */
 void filch__rcu_check_switch(void);
 
+/* Of a thread; reached by assembly wherever a task may have moved. */
+extern FILCH_API __thread int filch__rcu_count;
+
 /* Not 0: in a section. For who has something to branch on anyway. */
 static inline int filch__rcu_nesting(void)
 {
     int count;
 
 #if defined(__x86_64__)
-    __asm__ volatile("movl %%fs:(%1), %0" : "=r"(count) : "r"(filch__rcu_offset));
+    __asm__ volatile("movl %%fs:(%1), %0" : "=r"(count) : "r"(filch__rcu_offset()));
 #else
     char *thread;
 
     __asm__ volatile("mrs %0, tpidr_el0" : "=r"(thread));
-    count = *(volatile int *)(void *)(thread + filch__rcu_offset);
+    count = *(volatile int *)(void *)(thread + filch__rcu_offset());
 #endif
     return count;
 }

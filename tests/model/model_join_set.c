@@ -102,6 +102,11 @@ void filch__waiter_wake(struct filch__waiter *waiter)
     filch_store_release(&waiter->woken, 1);
 }
 
+void filch__waiter_wake_back(struct filch__waiter *waiter)
+{
+    filch__waiter_wake(waiter);
+}
+
 /* Handles are the entries' numbers, and one. */
 int filch_task_cancel(filch_task *task)
 {
