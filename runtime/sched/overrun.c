@@ -4,9 +4,10 @@
  * clock, calls another one for what it queues, at once, as that would wait for longer than the call
  * takes. Otherwise it is called by the queue's delay, which is only seen between two tasks.
  *
- * Delay: who serves I/O calls nobody while no CPU is idle, unless the queue's head has waited for
+ * Delay: who serves I/O calls nobody while no CPU is idle, unless the same tasks have waited for
  * LATE_CROWDED looks, and else not before it was late LATE_WITH_ROOM times in a row: tasks that are
- * taken over stay where they are, as their operations complete there, so a call lasts.
+ * taken over stay where they are, as their operations complete there, so a call lasts. A look costs
+ * 5 us, so there is a longer pause after one that found no CPU idle, or has called.
  */
 #include "runtime/sched/overrun.h"
 
@@ -19,15 +20,16 @@
 #include "runtime/sched/worker.h"
 
 #define PATIENCE_NS (50 * FILCH_MICROSECOND)
-#define PATIENCE_SERVING_NS (2 * FILCH_MILLISECOND)
-#define SERVES_TICKS 256 /* after a look that found completions */
+#define PATIENCE_SERVING_NS (250 * FILCH_MICROSECOND)
+#define PATIENCE_CROWDED_NS (2 * FILCH_MILLISECOND)
+#define SERVES_TICKS 256 /* after a look that found completions, or operations staged */
 #define SLICE_LONG_NS (30 * FILCH_MICROSECOND)
 /* One long look may be an accident. */
 #define SLOW_LOOKS 3
 #define SLOW_LOOKS_MAX 6
-/* Late so many times in a row while a CPU was idle: then there is somebody to run a second worker.
- * One time may be the moment in which whoever keeps the CPU busy waits for us. */
-#define LATE_WITH_ROOM 4
+/* Late so many times in a row, and each time a CPU was idle: then there is somebody to run a second
+ * worker. A client that keeps a CPU half busy is asleep now and then, but not so many times. */
+#define LATE_WITH_ROOM 16
 /* The same tasks late so many times without a CPU that was idle: a second worker may bring a larger
  * share of them, at least. */
 #define LATE_CROWDED 16
@@ -77,20 +79,29 @@ bool filch__slices_note(struct filch__slices *slices, uint64_t tick, filch_time 
     return slices->long_looks >= SLOW_LOOKS;
 }
 
+filch_time filch__lateness_patience(const struct filch__lateness *lateness, filch_time now)
+{
+    return now < lateness->rest_until ? PATIENCE_CROWDED_NS : PATIENCE_SERVING_NS;
+}
+
 bool filch__lateness_note(struct filch__lateness *lateness, filch_time now, bool crowded)
 {
+    bool call;
+
     if (now - lateness->noted_at > LATE_FORGOTTEN_NS)
         lateness->with_room = lateness->crowded = 0;
     lateness->noted_at = now;
     if (crowded) {
         lateness->with_room = 0;
-        if (++lateness->crowded < LATE_CROWDED)
-            return false;
-    } else if (++lateness->with_room < LATE_WITH_ROOM) {
-        return false;
+        call = ++lateness->crowded >= LATE_CROWDED;
+    } else {
+        call = ++lateness->with_room >= LATE_WITH_ROOM;
     }
-    lateness->crowded = 0;
-    return true;
+    if (call)
+        lateness->crowded = 0;
+    if (call || crowded)
+        lateness->rest_until = now + PATIENCE_CROWDED_NS;
+    return call;
 }
 
 bool filch__load_is_full(const char *text, unsigned cpus)
@@ -125,7 +136,7 @@ static bool is_late(struct filch__worker *worker)
 
     if (filch_load_relaxed(&worker->tick) >= worker->serves_until)
         return waited > PATIENCE_NS;
-    if (waited <= PATIENCE_SERVING_NS)
+    if (waited <= filch__lateness_patience(&worker->lateness, worker->now))
         return false;
     worker->behind_since = worker->now;
     return filch__lateness_note(&worker->lateness, worker->now,
@@ -142,7 +153,8 @@ void filch__worker_check_behind(struct filch__worker *worker)
     worker->now = filch_now();
     if (filch__runtime_seats(worker->rt) == 1)
         return;
-    if (worker->completions != worker->behind_completions) {
+    if (worker->completions != worker->behind_completions ||
+        filch__io_driver.staged(worker->lane)) {
         worker->behind_completions = worker->completions;
         worker->serves_until = tick + SERVES_TICKS;
     }

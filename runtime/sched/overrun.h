@@ -43,7 +43,11 @@ struct filch__lateness {
     filch_time noted_at; /* it was late then, the last time */
     unsigned with_room;  /* in a row with a CPU to spare */
     unsigned crowded;    /* with the same tasks still waiting, since help was called last */
+    filch_time rest_until;
 };
+
+/* How long the queue's head may wait before it is late. */
+filch_time filch__lateness_patience(const struct filch__lateness *lateness, filch_time now);
 
 /* It is late once more. @crowded: no CPU of the machine is idle. Return: call help? */
 bool filch__lateness_note(struct filch__lateness *lateness, filch_time now, bool crowded);

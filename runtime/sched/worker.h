@@ -99,7 +99,7 @@ struct filch__worker {
     uint64_t behind_mark; /* the queue's tail at behind_since */
     filch_time behind_since;
     uint64_t completions;        /* reaped from the own lane so far */
-    uint64_t behind_completions; /* at the last look */
+    uint64_t behind_completions; /* at a look */
     uint64_t serves_until;       /* the tick until which it counts as one that serves I/O */
     filch_time spin_off_until;
     int spin_score;

@@ -82,7 +82,7 @@ Test(overrun, tasks_that_block_are_slow)
 }
 
 /* How many times it is late until it calls. */
-static int patience(struct filch__lateness *lateness, filch_time pause, bool crowded)
+static int looks(struct filch__lateness *lateness, filch_time pause, bool crowded)
 {
     filch_time now = lateness->noted_at;
 
@@ -96,19 +96,44 @@ Test(overrun, help_comes_soon_where_a_cpu_is_idle_and_late_where_none_is)
 {
     struct filch__lateness lateness = {.noted_at = FILCH_SECOND};
 
-    T_IS(patience(&lateness, 2 * FILCH_MILLISECOND, false), 4);
-    T_IS(patience(&lateness, 2 * FILCH_MILLISECOND, false), 1);
-    T_IS(patience(&lateness, 2 * FILCH_MILLISECOND, true), 16);
-    T_IS(patience(&lateness, 2 * FILCH_MILLISECOND, true), 16);
-    T_IS(patience(&lateness, 2 * FILCH_MILLISECOND, false), 4);
+    T_IS(looks(&lateness, 2 * FILCH_MILLISECOND, false), 16);
+    T_IS(looks(&lateness, 2 * FILCH_MILLISECOND, false), 1);
+    T_IS(looks(&lateness, 2 * FILCH_MILLISECOND, true), 16);
+    T_IS(looks(&lateness, 2 * FILCH_MILLISECOND, true), 16);
+    T_IS(looks(&lateness, 2 * FILCH_MILLISECOND, false), 16);
+}
+
+Test(overrun, one_look_that_finds_no_cpu_idle_begins_the_count_anew)
+{
+    struct filch__lateness lateness = {.noted_at = FILCH_SECOND};
+    filch_time now = FILCH_SECOND;
+
+    for (int i = 0; i < 15; i++)
+        T_CHECK(!filch__lateness_note(&lateness, ++now, false));
+    T_CHECK(!filch__lateness_note(&lateness, ++now, true));
+    T_IS(looks(&lateness, 1, false), 16);
+}
+
+Test(overrun, looks_are_rarer_after_one_that_found_no_cpu_idle)
+{
+    struct filch__lateness lateness = {0};
+    filch_time now = FILCH_SECOND;
+    filch_time eager = filch__lateness_patience(&lateness, now), rest;
+
+    T_CHECK(!filch__lateness_note(&lateness, now, false));
+    T_IS(filch__lateness_patience(&lateness, now), eager);
+    T_CHECK(!filch__lateness_note(&lateness, now, true));
+    rest = filch__lateness_patience(&lateness, now);
+    T_CHECK(rest > eager);
+    T_IS(filch__lateness_patience(&lateness, now + rest), eager);
 }
 
 Test(overrun, what_was_late_long_ago_does_not_count)
 {
     struct filch__lateness lateness = {.noted_at = FILCH_SECOND};
 
-    T_IS(patience(&lateness, FILCH_SECOND, false), 0);
-    T_IS(patience(&lateness, FILCH_SECOND, true), 0);
+    T_IS(looks(&lateness, FILCH_SECOND, false), 0);
+    T_IS(looks(&lateness, FILCH_SECOND, true), 0);
 }
 
 Test(overrun, a_cpu_is_idle_while_fewer_threads_want_to_run_than_there_are)
