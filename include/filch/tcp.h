@@ -126,8 +126,8 @@ FILCH_API FILCH_MUST_CHECK int filch_listener_adopt(int fd, filch_listener **ret
  *
  * Thread-safety: any number at once. Suspends: yes. Cancellation point: yes; no connection is lost.
  * Return: 0; -ETIMEDOUT; -ECANCELED (caller cancelled, or the listener was closed while waiting);
- * -EBADF (closed); -EINVAL (NULL); -ENOMEM; -EBADF, -ENOTSOCK or -EINVAL when somebody has closed
- * or shut down its descriptor.
+ * -EBADF (closed); -EINVAL (NULL); -ENOMEM (for the handle: the connection is there for the next
+ * call); -EBADF, -ENOTSOCK or -EINVAL when somebody has closed or shut down its descriptor.
  */
 FILCH_API FILCH_MUST_CHECK int filch_listener_accept(filch_listener *listener, filch_tcp **ret_conn,
                                                      filch_time until);
@@ -349,8 +349,8 @@ FILCH_API filch_case filch_case_writable(filch_tcp *conn);
 /**
  * filch_case_acceptable() - a listener with a connection, or with something to say
  *
- * The winner should call filch_listener_accept(): it is told instead of another who waits there.
- * Otherwise as filch_case_readable().
+ * The winner should call filch_listener_accept(): it is told instead of another who waits there. Of
+ * a plain thread it is looked at only. `result`: 0; -ECANCELED (closed meanwhile); -EBADF; -EPERM.
  */
 FILCH_API filch_case filch_case_acceptable(filch_listener *listener);
 

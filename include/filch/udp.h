@@ -188,8 +188,8 @@ FILCH_API FILCH_MUST_CHECK ssize_t filch_udp_recv_many(filch_udp *udp, filch_dat
 FILCH_API FILCH_MUST_CHECK int filch_udp_join(filch_udp *udp, const filch_addr *group,
                                               const filch_addr *source, unsigned interface);
 
-/** filch_udp_leave() - end that. The same arguments. Return: as filch_udp_join(); -EADDRNOTAVAIL
- * (was not joined). */
+/** filch_udp_leave() - end that. The same arguments. Return: 0; -EINVAL (NULL, no group);
+ * -EADDRNOTAVAIL (was not joined); -ENODEV (no such interface); -EBADF. */
 FILCH_API int filch_udp_leave(filch_udp *udp, const filch_addr *group, const filch_addr *source,
                               unsigned interface);
 

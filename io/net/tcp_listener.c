@@ -79,7 +79,7 @@ int filch_listener_accept(filch_listener *listener, filch_tcp **ret_conn, filch_
         return fd;
     r = filch__tcp_wrap(fd, lingers, ret_conn);
     if (r < 0)
-        close(fd);
+        filch__listener_give_back(listener, fd);
     else
         filch__coop();
     return r;

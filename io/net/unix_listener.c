@@ -68,7 +68,7 @@ int filch_unix_listener_accept(filch_unix_listener *listener, filch_unix **ret_c
         return fd;
     r = filch__unix_wrap(fd, ret_conn);
     if (r < 0)
-        close(fd);
+        filch__listener_give_back(listener, fd);
     else
         filch__coop();
     return r;

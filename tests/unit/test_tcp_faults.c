@@ -198,6 +198,7 @@ static int connect_full(void *arg)
 
     atomic_store(&full->arrived, 1);
     T_IS(filch_tcp_connect(full->addr, &conn, FILCH_NEVER), -ECANCELED);
+    T_IS(filch_tcp_connect_opts(full->addr, NULL, &conn, FILCH_NEVER), -ECANCELED);
     return 0;
 }
 
