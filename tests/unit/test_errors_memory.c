@@ -117,8 +117,12 @@ Test(errors_memory, nothing_is_made)
     filch_flights *flights;
     filch_oneshot_tx *tx;
     filch_oneshot_rx *rx;
+    filch_duplex *end, *other;
     int value = 1;
 
+    WITHOUT(filch_duplex_new(4, &end, &other), -ENOMEM);
+    filch_duplex_free(end);
+    filch_duplex_free(other);
     WITHOUT(filch_chan_new(sizeof(int), 4, &chan), -ENOMEM);
     filch_chan_unref(chan);
     WITHOUT(filch_chan_new_opts(sizeof(int), 4, &opts, &chan), -ENOMEM);
@@ -138,6 +142,71 @@ Test(errors_memory, nothing_is_made)
     WITHOUT(filch_oneshot_new(sizeof(int), &tx, &rx), -ENOMEM);
     T_OK(filch_oneshot_drop(tx));
     T_IS(filch_oneshot_close(rx, &value), -EPIPE);
+}
+
+/* Each test is the first of its process: there is no object in store. */
+Test(errors_memory, no_descriptor_is_borrowed)
+{
+    filch_fd *fd;
+    int pipes[2];
+
+    T_OK(pipe(pipes));
+    WITHOUT(filch_fd_borrow(pipes[0], &fd), -ENOMEM);
+    T_OK(filch_fd_close(fd));
+    close(pipes[0]);
+    close(pipes[1]);
+}
+
+static int waited(filch_case c)
+{
+    int r = filch_select(&c, 1, 0, T_LIMIT);
+
+    return r < 0 ? r : c.result;
+}
+
+static int waits_for_descriptor(void *arg)
+{
+    filch_fd *fd = arg;
+
+    atomic_store(&refuses, true);
+    T_IS(waited(filch_case_fd(fd, FILCH_FD_READABLE, NULL)), -ENOMEM);
+    atomic_store(&refuses, false);
+    T_IS(selected(filch_case_fd(fd, FILCH_FD_READABLE, NULL)), -ETIMEDOUT);
+    return 0;
+}
+
+Test(errors_memory, no_descriptor_is_adopted_or_waited_for)
+{
+    filch_fd *fd;
+    int pipes[2];
+
+    T_OK(pipe(pipes));
+    atomic_store(&refuses, true);
+    T_IS(filch_fd_adopt(pipes[0], &fd), -ENOMEM);
+    atomic_store(&refuses, false);
+    T_OK(filch_fd_adopt(pipes[0], &fd));
+    T_OK(run_in_runtime(1, waits_for_descriptor, fd));
+    T_OK(filch_fd_close(fd));
+    close(pipes[1]);
+}
+
+Test(errors_memory, nothing_is_read_into_memory)
+{
+    filch_duplex *end, *other;
+    char *data = NULL;
+    size_t done = 0;
+
+    T_OK(filch_duplex_new(4, &end, &other));
+    T_IS(filch_duplex_write(other, "abc", 3, FILCH_NOW), 3);
+    filch_duplex_free(other);
+    atomic_store(&refuses, true);
+    T_IS(filch_read_to_end(filch_duplex_io(end).reader, 9, &data, &done, FILCH_NOW), -ENOMEM);
+    atomic_store(&refuses, false);
+    T_OK(filch_read_to_end(filch_duplex_io(end).reader, 9, &data, &done, FILCH_NOW));
+    T_IS(done, 3);
+    T_OK(memcmp(data, "abc", 3));
+    free(data);
+    filch_duplex_free(end);
 }
 
 /* ---- messages ---- */
