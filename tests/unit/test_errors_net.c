@@ -278,12 +278,11 @@ Test(errors_net, resets)
     T_OK(run_in_runtime(0, resets_body, NULL));
 }
 
-/* A connection into which nothing fits, or hardly anything: the kernel still moves what there is.
- */
+static char block[65536];
+
+/* A connection into which nothing fits, until the kernel has moved what is in it. */
 static void fill(filch_tcp *conn)
 {
-    static char block[65536];
-
     while (filch_tcp_write(conn, block, sizeof(block), FILCH_NOW) > 0)
         ;
 }
@@ -302,12 +301,12 @@ static int cancelled_body(void *arg)
 {
     struct tcp_pair *pair = arg;
     char byte = 0;
-    const struct iovec iov = {&byte, 1};
+    const struct iovec iov = {block, sizeof(block)};
 
     T_OK(filch_task_cancel(filch_task_self()));
     T_IS(filch_tcp_read_exact(pair->client, &byte, 1, NULL, T_LIMIT), -ECANCELED);
-    FULL(-ECANCELED, filch_tcp_write(pair->client, &byte, 1, T_LIMIT));
-    FULL(-ECANCELED, filch_tcp_write_all(pair->client, &byte, 1, NULL, T_LIMIT));
+    FULL(-ECANCELED, filch_tcp_write(pair->client, block, sizeof(block), T_LIMIT));
+    FULL(-ECANCELED, filch_tcp_write_all(pair->client, block, sizeof(block), NULL, T_LIMIT));
     FULL(-ECANCELED, filch_tcp_writev(pair->client, &iov, 1, T_LIMIT));
     return 0;
 }
@@ -328,7 +327,8 @@ static int full_body(void *arg)
     connect_pair(&pair);
     SAYS(MEMORY, -ENOMEM, selected(filch_case_readable(pair.client)));
     fill(pair.client);
-    FULL(-ETIMEDOUT, filch_tcp_write_zero_copy(pair.client, &byte, 1, FILCH_NOW));
+    FULL(-ETIMEDOUT,
+         (fill(pair.client), filch_tcp_write_zero_copy(pair.client, &byte, 1, FILCH_NOW)));
     T_OK(join(spawn(cancelled_body, &pair)));
     T_OK(filch_tcp_shutdown_write(pair.client));
     T_IS(filch_tcp_write_zero_copy(pair.client, &byte, 1, T_LIMIT), -EPIPE);
