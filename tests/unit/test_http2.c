@@ -10,6 +10,7 @@
 #include <filch/http_server.h>
 
 #include "tests/runner/process.h"
+#include "tests/runner/programs.h"
 #include "tests/runner/tcp_pair.h"
 
 TestSuite(http2, .timeout = 120);
@@ -408,7 +409,7 @@ static int ask_curl(void *arg)
     return 0;
 }
 
-Test(http2, curl_is_served)
+Test(http2, curl_is_served, .init = test_starts_programs)
 {
     T_OK(run_in_runtime(0, ask_curl, NULL));
 }
@@ -433,7 +434,7 @@ static int ask_h2load(void *arg)
     return 0;
 }
 
-Test(http2, a_hundred_streams_at_a_time_all_succeed)
+Test(http2, a_hundred_streams_at_a_time_all_succeed, .init = test_starts_programs)
 {
     int r = run_in_runtime(0, ask_h2load, NULL);
 

@@ -11,10 +11,11 @@
 
 #include <filch/http_client.h>
 
+#include "tests/runner/programs.h"
 #include "tests/runner/temp_dir.h"
 #include "tests/runner/tls_pair.h"
 
-TestSuite(http_client_peer, .timeout = 120);
+TestSuite(http_client_peer, .timeout = 120, .init = test_starts_programs);
 
 #define BYTES ((size_t)1 << 20)
 

@@ -10,6 +10,7 @@
 
 #include <filch/http_tls.h>
 
+#include "tests/runner/programs.h"
 #include "tests/runner/temp_dir.h"
 #include "tests/runner/tls_pair.h"
 
@@ -269,7 +270,7 @@ static int be_asked_by_http2(void *arg)
     return 0;
 }
 
-Test(https, http2_is_spoken_with_who_knows_it)
+Test(https, http2_is_spoken_with_who_knows_it, .init = test_starts_programs)
 {
     T_OK(run_in_runtime(0, be_asked_by_http2, NULL));
 }
@@ -288,7 +289,7 @@ static int be_asked(void *arg)
     return 0;
 }
 
-Test(https, curl_and_s_client_are_served)
+Test(https, curl_and_s_client_are_served, .init = test_starts_programs)
 {
     T_OK(run_in_runtime(0, be_asked, NULL));
 }

@@ -152,16 +152,23 @@ static void watch_rows(void)
     ROW(filch_file_watch_close(stale), -EBADF);
 }
 
-static int rows(void *arg)
+static void child_rows(void)
 {
     filch_process *process = NULL;
 
-    (void)arg;
+    if (RUNNING_ON_VALGRIND)
+        return; /* 3.19 does not know pidfd_open(2) */
     T_OK(filch_process_spawn(ARGV("true"), NULL, &process, T_LIMIT));
     ROW(filch_process_kill(process, 1000), -EINVAL);
     T_OK(filch_process_wait(process, NULL, T_LIMIT));
     T_OK(filch_process_close(process));
     process_rows(process);
+}
+
+static int rows(void *arg)
+{
+    (void)arg;
+    child_rows();
     dns_rows(filch_runtime_self());
     file_rows();
     watch_rows();

@@ -12,10 +12,11 @@
 #include <criterion/criterion.h>
 
 #include "tests/runner/process.h"
+#include "tests/runner/programs.h"
 #include "tests/runner/run.h"
 #include "tests/runner/temp_dir.h"
 
-TestSuite(process, .timeout = 60);
+TestSuite(process, .timeout = 60, .init = test_starts_programs);
 
 #define ARGV(...) ((const char *const[]){__VA_ARGS__, NULL})
 #define SHELL(script) ARGV("sh", "-c", script)

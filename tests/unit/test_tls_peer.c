@@ -6,10 +6,11 @@
 
 #include <criterion/criterion.h>
 
+#include "tests/runner/programs.h"
 #include "tests/runner/temp_dir.h"
 #include "tests/runner/tls_pair.h"
 
-TestSuite(tls_peer, .timeout = 120);
+TestSuite(tls_peer, .timeout = 120, .init = test_starts_programs);
 
 #define ARGV(...) ((const char *const[]){__VA_ARGS__, NULL})
 
