@@ -7,6 +7,8 @@
  * verdict
  *
  * The scenario is run once without a fault first, to learn how often it calls what.
+ *
+ *     nth_failure [RUNS [SEED]]     some RUNS of the faults of each scenario, by chance
  */
 #include <dirent.h>
 #include <errno.h>
@@ -46,7 +48,8 @@ static bool is_documented(int error)
 {
     static const int known[] = {0,          ENOMEM,    EMFILE,       ENFILE,       EAGAIN, ENOBUFS,
                                 EADDRINUSE, ETIMEDOUT, ECANCELED,    ECONNRESET,   EPIPE,  EPERM,
-                                ENOSYS,     EINVAL,    ECONNREFUSED, ECONNABORTED, EIO};
+                                ENOSYS,     EINVAL,    ECONNREFUSED, ECONNABORTED, EIO,    EPROTO,
+                                ESHUTDOWN};
 
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (error == -known[i])
@@ -85,6 +88,12 @@ static void child(const struct scenario *scenario)
     _exit(0);
 }
 
+/* On a loaded machine without any fault, too. */
+static bool is_late(int error)
+{
+    return error == 0 || error == -ETIMEDOUT || error == -ECANCELED;
+}
+
 /* Runs in which a call of the scenario gave an error: the others got round the fault. */
 static unsigned errors_seen;
 
@@ -110,7 +119,7 @@ static bool run(const struct scenario *scenario, enum fault_function function, u
     errors_seen += report->error != 0;
     if (status == 0 && report->shutdown == 0 && report->leaked_allocations <= pooled_allocations &&
         report->leaked_descriptors == 0 && is_documented(report->error) &&
-        (report->happened || function == FAULT_N || !report->error))
+        (report->happened || function == FAULT_N || is_late(report->error)))
         return true;
     fprintf(stderr,
             "FAIL %s, %s call %u %s with %s: status %#x, error %d, shutdown %d, left behind %ld "
@@ -176,27 +185,66 @@ static void errors_of(enum fault_function function, int ret_errors[3])
     }
 }
 
+/* How many of a thousand faults are tried. */
+static unsigned per_mille = 1000;
+static unsigned seed;
+
+static bool is_chosen(void)
+{
+    return per_mille >= 1000 || (unsigned)rand_r(&seed) % 1000 < per_mille;
+}
+
+/* EINTR is no answer for ever. */
+static int modes_of(enum fault_function function, int error)
+{
+    return function != FAULT_io_uring_enter2 && error != EINTR ? 2 : 1;
+}
+
+static unsigned calls_of(unsigned calls)
+{
+    return calls < CALLS_MAX ? calls : CALLS_MAX;
+}
+
+/* Of @runs_max faults of the scenario that are wanted. */
+static void choose(const unsigned *calls, unsigned runs_max)
+{
+    unsigned long all = 0;
+
+    for (int f = 0; f < FAULT_N; f++) {
+        int errors[3];
+
+        errors_of(f, errors);
+        for (int i = 0; i < 3 && errors[i]; i++)
+            all += calls_of(calls[f]) * (unsigned)modes_of(f, errors[i]);
+    }
+    per_mille = all <= runs_max ? 1000 : (unsigned)(1000ul * runs_max / all);
+}
+
 static void run_function(const struct scenario *scenario, enum fault_function function,
                          unsigned calls, unsigned *runs, unsigned *failed)
 {
     int errors[3];
 
     errors_of(function, errors);
-    if (calls > CALLS_MAX)
-        calls = CALLS_MAX;
-    for (unsigned nth = 1; nth <= calls; nth++)
+    for (unsigned nth = 1; nth <= calls_of(calls); nth++)
         for (int i = 0; i < 3 && errors[i]; i++)
-            /* The kernel does not answer EINTR for ever. */
-            for (int always = 0;
-                 always <= (function != FAULT_io_uring_enter2 && errors[i] != EINTR); always++) {
+            for (int always = 0; always < modes_of(function, errors[i]); always++) {
+                if (!is_chosen())
+                    continue;
                 ++*runs;
                 *failed += !run(scenario, function, nth, always, errors[i]);
             }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    unsigned runs_max = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : UINT_MAX;
     unsigned runs = 0, failed = 0;
+
+    seed = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : (unsigned)getpid();
+    if (runs_max != UINT_MAX)
+        printf("seed %u\n", seed);
+    scenarios_prepare();
 
     signal(SIGPIPE, SIG_DFL);
     report = mmap(NULL, sizeof *report, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -206,10 +254,13 @@ int main(void)
         unsigned calls[FAULT_N], before = runs, before_errors = errors_seen;
 
         pooled_allocations = LONG_MAX;
-        if (!run(&scenarios[s], FAULT_N, 0, false, 0) || report->error)
+        if (!run(&scenarios[s], FAULT_N, 0, false, 0) || report->error) {
+            fprintf(stderr, "%s: without a fault: error %d\n", scenarios[s].name, report->error);
             return 1;
+        }
         pooled_allocations = report->leaked_allocations;
         memcpy(calls, report->calls, sizeof calls);
+        choose(calls, runs_max);
         for (int f = 0; f < FAULT_N; f++)
             run_function(&scenarios[s], f, calls[f], &runs, &failed);
         printf("%-10s %u faults, %u of them seen by the program\n", scenarios[s].name,

@@ -9,31 +9,7 @@
 
 #define LIMIT filch_after(3 * FILCH_SECOND)
 
-/* The first one; scenarios go on. */
-static _Atomic int first_error;
-
-int scenario_error(void)
-{
-    return first_error;
-}
-
-static bool ok(int r)
-{
-    int none = 0;
-
-    if (r < 0)
-        __atomic_compare_exchange_n((int *)&first_error, &none, r, false, __ATOMIC_SEQ_CST,
-                                    __ATOMIC_SEQ_CST);
-    return r >= 0;
-}
-
 /* ---- scenarios: bodies of the first task ---- */
-
-static int nothing(void *arg)
-{
-    (void)arg;
-    return 0;
-}
 
 #define MANY 200
 
@@ -279,7 +255,7 @@ static int tcp(void *arg)
         ok(filch_scope_spawn(&scope, echoes, listener))) {
         talk(addr);
         /* If connecting failed, the other side waits in accept. */
-        if (first_error)
+        if (scenario_error())
             filch_scope_cancel(&scope);
     }
     ok(filch_scope_join(&scope, FILCH_NEVER));
@@ -539,18 +515,7 @@ static int programs(void *arg)
     return 0;
 }
 
-/* ---- lives: start, the scenario, shutdown ---- */
-
-static int life(const struct scenario *scenario)
-{
-    filch_runtime_opts opts = {.workers = 2};
-    filch_runtime *rt;
-
-    if (!ok(filch_runtime_start(&opts, &rt)))
-        return 0;
-    ok(filch_runtime_block_on(rt, scenario->fn, NULL, NULL, FILCH_NEVER));
-    return filch_runtime_shutdown(rt, filch_after(20 * FILCH_SECOND));
-}
+/* ---- another life ---- */
 
 /* The runtime is driven by us, in turns, as our event loop would. */
 static void take_turns(filch_runtime *rt, filch_task *task)
@@ -583,6 +548,10 @@ static int hosted_life(const struct scenario *scenario)
         (void)filch_task_detach(task);
     }
     return filch_runtime_shutdown(rt, filch_after(20 * FILCH_SECOND));
+}
+
+void scenarios_prepare(void)
+{
 }
 
 const struct scenario scenarios[] = {

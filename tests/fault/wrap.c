@@ -37,6 +37,11 @@ void fault_arm(enum fault_function function, unsigned nth, bool always, int erro
     target_error = error;
 }
 
+bool fault_is_armed(void)
+{
+    return target != FAULT_N;
+}
+
 unsigned fault_calls(enum fault_function function)
 {
     return calls[function];
@@ -97,6 +102,8 @@ static void *counted(void *memory)
 WRAP_ALLOC(malloc, (size_t bytes), (bytes))
 WRAP_ALLOC(calloc, (size_t n, size_t bytes), (n, bytes))
 WRAP_ALLOC(aligned_alloc, (size_t alignment, size_t bytes), (alignment, bytes))
+WRAP_ALLOC(strdup, (const char *text), (text))
+WRAP_ALLOC(strndup, (const char *text, size_t bytes), (text, bytes))
 
 void *__real_realloc(void *memory, size_t bytes);
 void *__wrap_realloc(void *memory, size_t bytes);

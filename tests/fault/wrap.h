@@ -15,6 +15,8 @@
     X(calloc)                                                                                      \
     X(realloc)                                                                                     \
     X(aligned_alloc)                                                                               \
+    X(strdup)                                                                                      \
+    X(strndup)                                                                                     \
     X(mmap64)                                                                                      \
     X(mprotect)                                                                                    \
     X(madvise)                                                                                     \
@@ -53,6 +55,9 @@ extern const char *const fault_names[FAULT_N];
 /* From now on the @nth call of @function, counted from 1, gives @error (its own way), and all later
  * ones too if @always. FAULT_N: only counts. */
 void fault_arm(enum fault_function function, unsigned nth, bool always, int error);
+
+/* Is there one to come? */
+bool fault_is_armed(void);
 
 /* Calls so far. */
 unsigned fault_calls(enum fault_function function);

@@ -1,0 +1,291 @@
+/* Scenarios of HTTP and TLS: requests that are served, by the socket and by our client, and a
+ * handshake with bytes both ways. Whatever fails, an answer that came whole is the right one. */
+#include "tests/fault/scenarios.h"
+
+#include <stdlib.h>
+
+#include <filch/http_client.h>
+#include <filch/http_server.h>
+
+#include "tests/fault/wrap.h"
+#include "tests/runner/tls_pair.h"
+
+/* Without a fault nothing is waited for that does not come; with one, not for long. */
+static filch_time limit(void)
+{
+    return filch_after(fault_is_armed() ? FILCH_SECOND : 20 * FILCH_SECOND);
+}
+
+static struct identity identity;
+
+void scenarios_prepare(void)
+{
+    make_identity(&identity, "DNS:localhost", -3600, 3600);
+}
+
+/* ---- a site ---- */
+
+struct site {
+    filch_http_server *server;
+    filch_listener *listener;
+    char addr[FILCH_ADDR_BYTES];
+};
+
+static int hello(filch_exchange *x, void *context)
+{
+    (void)context;
+    return filch_exchange_reply(x, 200, "text/plain", "hello", 5, limit());
+}
+
+static int turn(filch_exchange *x, void *context)
+{
+    size_t bytes;
+    void *data;
+    int r = filch_exchange_read_all(x, 0, &data, &bytes, limit());
+
+    (void)context;
+    if (r < 0)
+        return r;
+    r = filch_exchange_reply(x, 200, NULL, data, bytes, limit());
+    free(data);
+    return r;
+}
+
+static int serve(void *arg)
+{
+    struct site *site = arg;
+
+    ok(filch_http_serve(site->server, site->listener, FILCH_NEVER));
+    return 0;
+}
+
+/* Has @visit ask the site. */
+static void with_site(void (*visit)(const struct site *site))
+{
+    struct site site = {0};
+    filch_task *task;
+
+    if (!ok(filch_http_server_new(NULL, &site.server)))
+        return;
+    if (ok(filch_http_route(site.server, "GET", "/", hello, NULL)) &&
+        ok(filch_http_route(site.server, "POST", "/turn", turn, NULL)) &&
+        ok(filch_listener_open("127.0.0.1:0", NULL, &site.listener))) {
+        if (ok(filch_listener_addr(site.listener, site.addr)) &&
+            ok(filch_task_spawn(serve, &site, NULL, &task))) {
+            visit(&site);
+            ok(filch_http_drain(site.server, limit()));
+            (void)filch_task_cancel(task);
+            ok(filch_task_join(task, NULL, FILCH_NEVER));
+        }
+        ok(filch_listener_close(site.listener));
+    }
+    filch_http_server_free(site.server);
+}
+
+/* ---- by the socket ---- */
+
+#define ASK                                                                                        \
+    "GET / HTTP/1.1\r\nHost: a\r\n\r\n"                                                            \
+    "POST /turn HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"
+
+static void ask_by_socket(const struct site *site)
+{
+    char text[4096] = "";
+    size_t bytes = 0;
+    filch_tcp *conn;
+    ssize_t n = 1;
+
+    if (!ok(filch_tcp_connect(site->addr, &conn, limit())))
+        return;
+    if (ok(filch_tcp_write_all(conn, ASK, sizeof ASK - 1, NULL, limit())))
+        while (bytes < sizeof text - 1 &&
+               (n = filch_tcp_read(conn, text + bytes, sizeof text - 1 - bytes, limit())) > 0)
+            bytes += (size_t)n;
+    ok((int)n);
+    for (const char *at = text; (at = strstr(at, "HTTP/1.1 200 OK\r\n")); at++) {
+        const char *body = strstr(at, "\r\n\r\n");
+
+        if (body && strlen(body) >= 9 && memcmp(body + 4, "hello", 5) != 0)
+            abort();
+    }
+    ok(filch_tcp_close(conn));
+}
+
+static int http_server(void *arg)
+{
+    (void)arg;
+    with_site(ask_by_socket);
+    return 0;
+}
+
+/* ---- by our client ---- */
+
+static void get(filch_http_client *client, const struct site *site)
+{
+    filch_http_response *response;
+    const char *body;
+    char url[128];
+    size_t bytes;
+
+    snprintf(url, sizeof url, "http://%s/", site->addr);
+    if (!ok(filch_http_get(client, url, &response, NULL, limit())))
+        return;
+    body = filch_http_response_body(response, &bytes);
+    if (filch_http_response_status(response) == 200 && (bytes != 5 || memcmp(body, "hello", 5)))
+        abort();
+    filch_http_response_free(response);
+}
+
+static void ask_by_client(const struct site *site)
+{
+    for (int version = 1; version <= 2; version++) {
+        filch_http_client_opts opts = {
+            .http1 = version == 1, .http2 = version == 2, .no_retries = true, .proxy = ""};
+        filch_http_client *client;
+
+        if (!ok(filch_http_client_new(&opts, &client)))
+            continue;
+        get(client, site);
+        if (version == 1) /* libcurl 7.88 cannot use the other one again */
+            get(client, site);
+        filch_http_client_close(client);
+    }
+}
+
+static int http_client(void *arg)
+{
+    (void)arg;
+    with_site(ask_by_client);
+    return 0;
+}
+
+/* ---- TLS ---- */
+
+#define BYTES ((size_t)100000)
+
+struct peers {
+    filch_tls_context *client, *server;
+    filch_listener *listener;
+    char addr[FILCH_ADDR_BYTES];
+};
+
+static unsigned char pattern(size_t i)
+{
+    return (unsigned char)(i * 7 + i / 256);
+}
+
+/* Gives back what comes, to its end, and ends its side. */
+static void give_back(filch_tls *tls)
+{
+    char buf[8192];
+    ssize_t n;
+
+    while ((n = filch_tls_read(tls, buf, sizeof buf, limit())) > 0)
+        if (!ok(filch_tls_write_all(tls, buf, (size_t)n, NULL, limit())))
+            return;
+    if (ok((int)n))
+        ok(filch_tls_finish(tls, limit()));
+}
+
+static int accept_one(void *arg)
+{
+    struct peers *peers = arg;
+    filch_tls *tls;
+    filch_tcp *conn;
+
+    if (!ok(filch_listener_accept(peers->listener, &conn, limit())))
+        return 0;
+    if (ok(filch_tls_accept(peers->server, filch_tcp_io(conn), &tls, NULL, limit()))) {
+        give_back(tls);
+        filch_tls_free(tls);
+    }
+    ok(filch_tcp_close(conn));
+    return 0;
+}
+
+static int send_all(void *tls)
+{
+    unsigned char *data = malloc(BYTES);
+
+    if (!data)
+        return ok(-ENOMEM);
+    for (size_t i = 0; i < BYTES; i++)
+        data[i] = pattern(i);
+    if (ok(filch_tls_write_all(tls, data, BYTES, NULL, limit())))
+        ok(filch_tls_finish(tls, limit()));
+    free(data);
+    return 0;
+}
+
+/* Up to a proper end nothing is missing, and up to any other all is right. */
+static void receive_all(filch_tls *tls)
+{
+    unsigned char buf[8192];
+    size_t bytes = 0;
+    ssize_t n;
+
+    while ((n = filch_tls_read(tls, buf, sizeof buf, limit())) > 0)
+        for (ssize_t i = 0; i < n; i++)
+            if (buf[i] != pattern(bytes++))
+                abort();
+    ok((int)n);
+    if (n == 0 && bytes != BYTES && !scenario_error())
+        abort();
+}
+
+static void talk(const struct peers *peers)
+{
+    filch_task *task;
+    filch_tcp *conn;
+    filch_tls *tls;
+
+    if (!ok(filch_tcp_connect(peers->addr, &conn, limit())))
+        return;
+    if (ok(filch_tls_connect(peers->client, filch_tcp_io(conn), "localhost", &tls, NULL,
+                             limit()))) {
+        if (ok(filch_task_spawn(send_all, tls, NULL, &task))) {
+            receive_all(tls);
+            ok(filch_task_join(task, NULL, FILCH_NEVER));
+        }
+        filch_tls_free(tls);
+    }
+    ok(filch_tcp_close(conn));
+}
+
+static void meet(struct peers *peers)
+{
+    filch_task *task;
+
+    if (!ok(filch_listener_open("127.0.0.1:0", NULL, &peers->listener)))
+        return;
+    if (ok(filch_listener_addr(peers->listener, peers->addr)) &&
+        ok(filch_task_spawn(accept_one, peers, NULL, &task))) {
+        talk(peers);
+        ok(filch_task_join(task, NULL, FILCH_NEVER));
+    }
+    ok(filch_listener_close(peers->listener));
+}
+
+static int tls(void *arg)
+{
+    filch_tls_opts opts = {.cert = {.text = identity.cert}, .key = {.text = identity.key}};
+    struct peers peers = {0};
+
+    (void)arg;
+    if (!ok(filch_tls_server_new(&opts, &peers.server, NULL)))
+        return 0;
+    opts = (filch_tls_opts){.ca = {.text = identity.cert}};
+    if (ok(filch_tls_client_new(&opts, &peers.client, NULL))) {
+        meet(&peers);
+        filch_tls_context_unref(peers.client);
+    }
+    filch_tls_context_unref(peers.server);
+    return 0;
+}
+
+const struct scenario scenarios[] = {
+    {"http", http_server, life},
+    {"http client", http_client, life},
+    {"tls", tls, life},
+};
+const unsigned scenarios_count = sizeof scenarios / sizeof scenarios[0];
