@@ -82,6 +82,7 @@ static void wait_a_moment(struct dice *dice, enum what what)
 long attempted(struct attempt *attempt, long (*fn)(struct attempt *))
 {
     struct tally *tally = &world.tally[attempt->what];
+    struct dice own; /* the task rolls the attempt's meanwhile */
     filch_task *task;
 
     attempt->fn = fn;
@@ -89,8 +90,9 @@ long attempted(struct attempt *attempt, long (*fn)(struct attempt *))
                          ? FILCH_NEVER
                          : filch_after(roll(&attempt->dice, 100) * FILCH_MICROSECOND);
     attempt->result = -EINPROGRESS;
+    own.random = attempt->dice.random ^ 0x9e3779b97f4a7c15u;
     task = spawn(attempt_main, attempt);
-    wait_a_moment(&attempt->dice, attempt->what);
+    wait_a_moment(&own, attempt->what);
     T_OK(filch_task_cancel(task));
     T_OK(join(task));
     atomic_fetch_add(&world.cancels, 1);
