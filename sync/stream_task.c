@@ -21,7 +21,7 @@ struct slot {
     struct filch__concurrent *of;
     uint32_t index;
     int result;
-    bool ready;            /* has been seen in `done` */
+    bool ready;                        /* has been seen in `done` */
     alignas(16) unsigned char bytes[]; /* the item, then what was made of it */
 };
 

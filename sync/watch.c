@@ -16,8 +16,8 @@
  *
  * Old values. A value that was replaced is `retired`: somebody may be in a section with it. A
  * grace period costs the same for one as for many, so RCU is asked when there are MANY of them, or
- * MANY_BYTES. At most one call is under way for a watch: it takes all that are retired, frees them a
- * grace period later, and begins again if there are many already. So what is kept is at most that
+ * MANY_BYTES. At most one call is under way for a watch: it takes all that are retired, frees them
+ * a grace period later, and begins again if there are many already. So what is kept is at most that
  * much, and what is sent in two grace periods. A sender that never lets its worker go on says
  * itself, now and then, that it is in no section: or they would not end. Where RCU cannot be had
  * (no thread for it; the child of a fork) they are kept until the next send, or the end. By grace

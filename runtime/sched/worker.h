@@ -105,8 +105,8 @@ struct filch__worker {
     int spin_score;
     filch_time monitor_ns; /* present pause between visits */
     filch_time all_parked_since;
-    filch_time trim_at;  /* next look at idle stacks; FILCH_NEVER while there are none */
-    uint64_t trim_tick;  /* at the last look */
+    filch_time trim_at; /* next look at idle stacks; FILCH_NEVER while there are none */
+    uint64_t trim_tick; /* at the last look */
     struct filch__slices slices;
     struct filch__lateness lateness;
     uint64_t tick_seen;            /* by the last visit of the monitor; whoever has the duty */
