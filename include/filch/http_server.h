@@ -156,8 +156,9 @@ FILCH_API FILCH_MUST_CHECK int filch_http_route_flags(filch_http_server *server,
  * @prefix: such as "/static"; copied
  * @folder: copied; symbolic links in it are followed
  *
- * GET and HEAD; ranges (one at a time), validators (ETag, Last-Modified) and all conditions on
- * them; types by name; index.html for a directory. No names that begin with a dot. Routes with a
+ * GET and HEAD; ranges (of several, those that overlap or touch become one; of more than 16 the
+ * whole comes), validators (ETag, Last-Modified) and all conditions on them; types by name;
+ * index.html for a directory. No names that begin with a dot. Routes with a
  * longer literal path below @prefix go first. Return: as filch_http_route().
  */
 FILCH_API FILCH_MUST_CHECK int filch_http_route_files(filch_http_server *server, const char *prefix,

@@ -6,8 +6,13 @@
  *     else                                   200
  *
  * in the order of RFC 9110, 13.2.2. A file's validator is its time of change to the nanosecond and
- * its size, so it is a strong one as far as a file system tells. One range is served; a request for
- * several gets the whole, as it may. A file that shrinks while it is sent cuts the answer off.
+ * its size, so it is a strong one as far as a file system tells. Several ranges come as parts of
+ * one body (multipart/byteranges), each with a head of its own:
+ *
+ *     --boundary CR LF Content-Type, Content-Range CR LF CR LF  bytes  CR LF  ... --boundary-- CR
+ * LF
+ *
+ * A file that shrinks while it is sent cuts the answer off.
  *
  * A folder's names are those that the route decoded: no "..", no encoded slash. Names that begin
  * with a dot are hidden. Symbolic links are followed, whoever may write to the folder decides what
@@ -19,11 +24,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/random.h>
 
 #include <filch/file.h>
 
 #include "io/http/date.h"
 #include "io/http/exchange.h"
+#include "io/http/ranges.h"
 
 #define SMALL_BYTES 8192
 #define LARGE_BYTES ((size_t)128 * 1024)
@@ -32,8 +39,19 @@
 #define PATH_BYTES 4096
 #define ETAG_BYTES 48
 
-struct span {
-    uint64_t first, bytes;
+/* Of a boundary: 128 random bits, which no file has by chance or by intent. */
+#define BOUNDARY_BYTES 33
+/* What stands before each of several ranges. */
+#define PART_BYTES 512
+
+/* A file that is answered with. */
+struct answer {
+    filch_exchange *x;
+    filch_file *file;
+    uint64_t bytes;
+    const char *type;
+    struct http_ranges ranges;
+    char boundary[BOUNDARY_BYTES];
 };
 
 static const struct {
@@ -139,50 +157,6 @@ static int check_conditions(filch_exchange *x, const char *etag, int64_t modifie
 
 /* ---- ranges ---- */
 
-/* Return: false: no number there. */
-static bool take_number(const char **at, uint64_t *ret_number)
-{
-    uint64_t number = 0;
-    const char *begin = *at;
-
-    for (; **at >= '0' && **at <= '9'; ++*at) {
-        if (*at - begin >= 18)
-            return false;
-        number = number * 10 + (uint64_t)(**at - '0');
-    }
-    *ret_number = number;
-    return *at > begin;
-}
-
-/* "bytes=0-99", "bytes=100-", "bytes=-100". Return: 206; 416; 200: none, or not to be minded. */
-static int parse_range(const char *text, uint64_t size, struct span *span)
-{
-    uint64_t first, last;
-    bool has_first, has_last;
-
-    if (!text || strncasecmp(text, "bytes=", 6) != 0)
-        return 200;
-    text += 6;
-    has_first = take_number(&text, &first);
-    if (*text++ != '-')
-        return 200;
-    has_last = take_number(&text, &last);
-    if (*text || (!has_first && !has_last) || (has_first && has_last && first > last))
-        return 200;
-    if (!has_first) {
-        if (!last || !size)
-            return 416;
-        first = last < size ? size - last : 0;
-        last = size - 1;
-    } else if (first >= size) {
-        return 416;
-    } else if (!has_last || last >= size) {
-        last = size - 1;
-    }
-    *span = (struct span){first, last - first + 1};
-    return 206;
-}
-
 /* Does the peer's part, which a range continues, come from what the file is now? */
 static bool range_holds(filch_exchange *x, const char *etag, int64_t modified_s)
 {
@@ -197,7 +171,7 @@ static bool range_holds(filch_exchange *x, const char *etag, int64_t modified_s)
 
 /* ---- the answer ---- */
 
-static int copy_span(filch_exchange *x, filch_file *file, struct span span, filch_time until)
+static int copy_span(filch_exchange *x, filch_file *file, struct http_range span, filch_time until)
 {
     char small[SMALL_BYTES];
     size_t room = span.bytes <= SMALL_BYTES ? SMALL_BYTES : LARGE_BYTES;
@@ -221,7 +195,7 @@ static int copy_span(filch_exchange *x, filch_file *file, struct span span, filc
     return r;
 }
 
-static int send_span(filch_exchange *x, filch_file *file, struct span span, filch_time until)
+static int send_span(filch_exchange *x, filch_file *file, struct http_range span, filch_time until)
 {
     uint64_t done = 0;
     int r = -EOPNOTSUPP;
@@ -249,16 +223,116 @@ static int describe(filch_exchange *x, const char *etag, int64_t modified_s)
     return r;
 }
 
-static int answer(filch_exchange *x, filch_file *file, const filch_file_info *info,
-                  const char *type, filch_time until)
+/* "bytes 0-99/1000" */
+static void name_range(char *to, size_t room, struct http_range range, uint64_t size)
 {
-    struct span span = {0, info->bytes};
-    int64_t modified_s = info->modified_ns / (int64_t)FILCH_SECOND;
-    char etag[ETAG_BYTES], range[96];
+    snprintf(to, room, "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, range.first,
+             range.first + range.bytes - 1, size);
+}
+
+static int answer_whole(const struct answer *a, filch_time until)
+{
+    int r = filch_exchange_begin(a->x, 200, a->type, (int64_t)a->bytes, until);
+
+    return r < 0 || a->x->bodiless
+               ? r
+               : send_span(a->x, a->file, (struct http_range){0, a->bytes}, until);
+}
+
+static int answer_range(const struct answer *a, filch_time until)
+{
+    struct http_range range = a->ranges.at[0];
+    char text[96];
+    int r;
+
+    name_range(text, sizeof(text), range, a->bytes);
+    r = filch_exchange_set(a->x, "Content-Range", text);
+    if (r == 0)
+        r = filch_exchange_begin(a->x, 206, a->type, (int64_t)range.bytes, until);
+    return r < 0 ? r : send_span(a->x, a->file, range, until);
+}
+
+static int make_boundary(struct answer *a)
+{
+    unsigned char bits[(BOUNDARY_BYTES - 1) / 2];
+
+    if (getrandom(bits, sizeof(bits), 0) != (ssize_t)sizeof(bits))
+        return -EIO;
+    for (size_t i = 0; i < sizeof(bits); i++)
+        snprintf(a->boundary + 2 * i, 3, "%02x", bits[i]);
+    return 0;
+}
+
+/* What stands before a range. Return: bytes; -EINVAL: the type is too long. */
+static int write_part(const struct answer *a, size_t index, char *to)
+{
+    char range[96];
+    int n;
+
+    name_range(range, sizeof(range), a->ranges.at[index], a->bytes);
+    n = snprintf(to, PART_BYTES, "%s--%s\r\nContent-Type: %s\r\nContent-Range: %s\r\n\r\n",
+                 index ? "\r\n" : "", a->boundary, a->type, range);
+    return n < PART_BYTES ? n : -EINVAL;
+}
+
+/* Return: bytes of the body; -EINVAL. */
+static int64_t parts_bytes(const struct answer *a, size_t end_bytes)
+{
+    char part[PART_BYTES];
+    int64_t bytes = (int64_t)end_bytes;
+
+    for (size_t i = 0; i < a->ranges.count; i++) {
+        int n = write_part(a, i, part);
+
+        if (n < 0)
+            return n;
+        bytes += n + (int64_t)a->ranges.at[i].bytes;
+    }
+    return bytes;
+}
+
+static int answer_ranges(struct answer *a, filch_time until)
+{
+    char type[96], part[PART_BYTES];
+    int64_t bytes;
+    int end_bytes, r = make_boundary(a);
+
+    if (r < 0)
+        return r;
+    snprintf(type, sizeof(type), "multipart/byteranges; boundary=%s", a->boundary);
+    end_bytes = (int)strlen("\r\n----\r\n") + BOUNDARY_BYTES - 1;
+    bytes = parts_bytes(a, (size_t)end_bytes);
+    r = bytes < 0 ? (int)bytes : filch_exchange_begin(a->x, 206, type, bytes, until);
+    for (size_t i = 0; r == 0 && i < a->ranges.count; i++) {
+        r = filch_exchange_write_all(a->x, part, (size_t)write_part(a, i, part), NULL, until);
+        if (r == 0)
+            r = send_span(a->x, a->file, a->ranges.at[i], until);
+    }
+    if (r < 0)
+        return r;
+    snprintf(part, sizeof(part), "\r\n--%s--\r\n", a->boundary);
+    return filch_exchange_write_all(a->x, part, (size_t)end_bytes, NULL, until);
+}
+
+static int refuse_range(const struct answer *a, filch_time until)
+{
+    char text[96];
+    int r;
+
+    snprintf(text, sizeof(text), "bytes */%" PRIu64, a->bytes);
+    r = filch_exchange_set(a->x, "Content-Range", text);
+    return r < 0 ? r : http_exchange_status(a->x, 416, until);
+}
+
+static int answer(struct answer *a, int64_t modified_ns, filch_time until)
+{
+    filch_exchange *x = a->x;
+    int64_t modified_s = modified_ns / (int64_t)FILCH_SECOND;
+    const char *range = NULL;
+    char etag[ETAG_BYTES];
     int status, r;
 
-    snprintf(etag, sizeof(etag), "\"%" PRIx64 "-%" PRIx64 "\"", (uint64_t)info->modified_ns,
-             info->bytes);
+    snprintf(etag, sizeof(etag), "\"%" PRIx64 "-%" PRIx64 "\"", (uint64_t)modified_ns, a->bytes);
     r = describe(x, etag, modified_s);
     if (r < 0)
         return r;
@@ -267,24 +341,14 @@ static int answer(filch_exchange *x, filch_file *file, const filch_file_info *in
         return filch_exchange_reply(x, 304, NULL, NULL, 0, until);
     if (status)
         return http_exchange_status(x, status, until);
-    status = strcmp(x->head.method, "GET") == 0 && range_holds(x, etag, modified_s)
-                 ? parse_range(filch_exchange_header(x, "Range"), info->bytes, &span)
-                 : 200;
-    if (status == 416) {
-        snprintf(range, sizeof(range), "bytes */%" PRIu64, info->bytes);
-        r = filch_exchange_set(x, "Content-Range", range);
-        return r < 0 ? r : http_exchange_status(x, 416, until);
-    }
-    if (status == 206) {
-        snprintf(range, sizeof(range), "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, span.first,
-                 span.first + span.bytes - 1, info->bytes);
-        r = filch_exchange_set(x, "Content-Range", range);
-    }
-    if (r == 0)
-        r = filch_exchange_begin(x, status, type, (int64_t)span.bytes, until);
-    if (r == 0 && !x->bodiless)
-        r = send_span(x, file, span, until);
-    return r;
+    if (strcmp(x->head.method, "GET") == 0 && range_holds(x, etag, modified_s))
+        range = filch_exchange_header(x, "Range");
+    status = http_ranges_parse(&a->ranges, range, a->bytes);
+    if (status == 416)
+        return refuse_range(a, until);
+    if (status == 200)
+        return answer_whole(a, until);
+    return a->ranges.count == 1 ? answer_range(a, until) : answer_ranges(a, until);
 }
 
 int filch_exchange_reply_file(filch_exchange *x, const char *path, const char *type,
@@ -292,9 +356,10 @@ int filch_exchange_reply_file(filch_exchange *x, const char *path, const char *t
 {
     filch_file *file;
     filch_file_info info;
+    struct answer a;
     int r;
 
-    if (!x || !path)
+    if (!x || !path || (type && !http_is_value(type, strlen(type))))
         return -EINVAL;
     if (x->stage != HTTP_UNANSWERED)
         return -EALREADY;
@@ -305,8 +370,11 @@ int filch_exchange_reply_file(filch_exchange *x, const char *path, const char *t
     r = filch_file_stat(file, &info, until);
     if (r == 0 && info.type != FILCH_FILE_REGULAR)
         r = info.type == FILCH_FILE_DIRECTORY ? -EISDIR : -EACCES;
-    if (r == 0)
-        r = answer(x, file, &info, type ? type : type_of(path), until);
+    if (r == 0) {
+        a = (struct answer){
+            .x = x, .file = file, .bytes = info.bytes, .type = type ?: type_of(path)};
+        r = answer(&a, info.modified_ns, until);
+    }
     filch_file_close(file);
     return r;
 }
