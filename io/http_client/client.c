@@ -8,8 +8,8 @@
  *     ask(END)   ---------------------> takes the transfer away
  *
  * libcurl is told of readiness through its multi-socket interface. Its sockets are in an epoll
- * instance, and the task waits for that as for any descriptor: one operation for all of them,
- * however many, and one look finds all that are ready.
+ * instance (sockets.c), and the task waits for that as for any descriptor: one operation for all of
+ * them, however many, and one look finds all that are ready.
  *
  * libcurl calls back in the middle of its work, on this task's stack. Those functions (transfer.c)
  * never wait: they take the response's lock, which is held for moments only, and wake with a
@@ -32,7 +32,6 @@
 #include <filch/select.h>
 #include <filch/time.h>
 
-#define EVENTS 64
 #define STACK_BYTES ((size_t)1024 * 1024) /* for OpenSSL */
 
 static pthread_once_t global_once = PTHREAD_ONCE_INIT;
@@ -106,78 +105,18 @@ static void do_as_asked(filch_http_response *response, unsigned asks)
         http_transfer_go_on(response);
 }
 
-/* ---- libcurl's calls about sockets and time ---- */
-
-static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *known)
-{
-    filch_http_client *client = context;
-    struct epoll_event event = {.data.fd = fd};
-    int r;
-
-    (void)easy;
-    if (what == CURL_POLL_REMOVE) {
-        epoll_ctl(client->epoll, EPOLL_CTL_DEL, fd, NULL);
-        curl_multi_assign(client->multi, fd, NULL);
-        return 0;
-    }
-    event.events = (what & CURL_POLL_IN ? EPOLLIN : 0) | (what & CURL_POLL_OUT ? EPOLLOUT : 0);
-    r = epoll_ctl(client->epoll, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event);
-    /* The number may have been closed and used again without a word. */
-    if (r < 0)
-        r = epoll_ctl(client->epoll, errno == EEXIST ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event);
-    if (r < 0)
-        return -1;
-    curl_multi_assign(client->multi, fd, client);
-    return 0;
-}
-
-static int on_timer(CURLM *multi, long ms, void *context)
-{
-    filch_http_client *client = context;
-
-    (void)multi;
-    client->timer = ms < 0 ? FILCH_NEVER : filch_after((filch_time)ms * FILCH_MILLISECOND);
-    return 0;
-}
-
-/* Return: were there any? */
-static bool handle_sockets(filch_http_client *client)
-{
-    struct epoll_event events[EVENTS];
-    int n = epoll_wait(client->epoll, events, EVENTS, 0), running;
-
-    for (int i = 0; i < n; i++) {
-        int what = (events[i].events & (EPOLLIN | EPOLLHUP) ? CURL_CSELECT_IN : 0) |
-                   (events[i].events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
-                   (events[i].events & EPOLLERR ? CURL_CSELECT_ERR : 0);
-
-        curl_multi_socket_action(client->multi, events[i].data.fd, what, &running);
-    }
-    return n > 0;
-}
-
-static void handle_timer(filch_http_client *client)
-{
-    int running;
-
-    if (client->timer == FILCH_NEVER || filch_now() < client->timer)
-        return;
-    client->timer = FILCH_NEVER;
-    curl_multi_socket_action(client->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-}
-
 static void handle_ends(filch_http_client *client)
 {
     CURLMsg *message;
     int left;
 
     while ((message = curl_multi_info_read(client->multi, &left))) {
-        filch_http_response *response = NULL;
+        struct http_handle *handle = NULL;
 
         if (message->msg != CURLMSG_DONE)
             continue;
-        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&response);
-        http_transfer_end(response, message->data.result);
+        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&handle);
+        http_transfer_end(handle->response, message->data.result);
     }
 }
 
@@ -241,8 +180,8 @@ static int client_main(void *arg)
         r = handle_asks(client);
         if (r < 0)
             break;
-        handle_timer(client);
-        worked = handle_sockets(client);
+        http_handle_timer(client);
+        worked = http_handle_sockets(client);
         handle_ends(client);
         if (filch_should_yield())
             filch_task_yield();
@@ -257,8 +196,12 @@ static int client_main(void *arg)
 
 static void free_parts(filch_http_client *client)
 {
-    while (client->spares)
-        curl_easy_cleanup(client->spare[--client->spares]);
+    while (client->spare) {
+        struct http_handle *handle = client->spare;
+
+        client->spare = handle->next;
+        http_handle_free(handle);
+    }
     if (client->multi)
         curl_multi_cleanup(client->multi);
     if (client->cookies)
@@ -267,6 +210,7 @@ static void free_parts(filch_http_client *client)
         filch_fd_close(client->ready); /* closes the epoll instance */
     else if (client->epoll >= 0)
         close(client->epoll);
+    free(client->sockets);
 }
 
 void http_client_unref(filch_http_client *client)
@@ -307,10 +251,22 @@ static int copy_opts(filch_http_client *client, const filch_http_client_opts *op
     return 0;
 }
 
+/* What libcurl gets wrong, by its version. Before 8.1 it gives bytes of a stream of HTTP/2 that is
+ * held up out twice when others go on beside it on its connection. Before 8.0 it begins with HTTP/2
+ * anew on a connection that has begun with it, without asking, for a request before. */
+static void look_at_version(filch_http_client *client)
+{
+    unsigned version = curl_version_info(CURLVERSION_NOW)->version_num;
+
+    client->may_share = version >= 0x080100;
+    client->may_reuse_http2 = version >= 0x080000;
+}
+
 static int make_multi(filch_http_client *client)
 {
     const filch_http_client_opts *opts = &client->opts;
 
+    look_at_version(client);
     client->multi = curl_multi_init();
     if (opts->cookies)
         client->cookies = curl_share_init();
@@ -318,14 +274,14 @@ static int make_multi(filch_http_client *client)
         return -ENOMEM;
     if (client->cookies)
         curl_share_setopt(client->cookies, CURLSHOPT_SHARE, CURL_LOCK_DATA_COOKIE);
-    curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, http_on_socket);
     curl_multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client);
-    curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+    curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, http_on_timer);
     curl_multi_setopt(client->multi, CURLMOPT_TIMERDATA, client);
     curl_multi_setopt(client->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)opts->connections_max);
     curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, (long)opts->connections_max);
     curl_multi_setopt(client->multi, CURLMOPT_PIPELINING,
-                      http_client_may_share() ? CURLPIPE_MULTIPLEX : CURLPIPE_NOTHING);
+                      client->may_share ? CURLPIPE_MULTIPLEX : CURLPIPE_NOTHING);
     curl_multi_setopt(client->multi, CURLMOPT_MAX_HOST_CONNECTIONS,
                       (long)opts->host_connections_max);
     return 0;

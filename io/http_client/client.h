@@ -17,7 +17,8 @@
 
 /* Bytes between two tasks; under the response's lock. */
 struct http_buffer {
-    char *bytes; /* HTTP_BUFFER_BYTES once it is used */
+    char *bytes;
+    size_t room; /* it grows to HTTP_BUFFER_BYTES as it is used */
     size_t first, count;
     bool paused; /* libcurl's side waits: for room, or for bytes */
     bool ended;  /* no more will be put in */
@@ -28,6 +29,22 @@ enum http_ask {
     HTTP_ASK_BEGIN = 1,
     HTTP_ASK_GO_ON = 2, /* a buffer has room, or bytes, again */
     HTTP_ASK_END = 4,   /* nobody wants it any more */
+};
+
+/* A handle of libcurl's, set up for the client: it is costly to make, so it serves one transfer
+ * after another. The client's task only. */
+struct http_handle {
+    CURL *easy;
+    filch_http_response *response; /* what it is used for; NULL: it is spare */
+    struct http_handle *next;      /* of the spare ones */
+    char text[CURL_ERROR_SIZE];    /* what has gone wrong */
+};
+
+/* A socket that was opened for libcurl: see sockets.c. The client's task only. */
+struct http_socket {
+    uint32_t in_epoll; /* what is waited for; 0: it is not in there */
+    bool open;
+    bool wanted; /* libcurl waits for it */
 };
 
 struct filch_http_request {
@@ -58,7 +75,8 @@ struct filch_http_response {
     pthread_mutex_t lock;
     filch_notify changed; /* for the owner */
     struct http_buffer in, out;
-    bool has_head; /* of the final answer: the fields below it are the owner's then */
+    bool is_for_all; /* the owner wants all of it: there is no need to wake it before */
+    bool has_head;   /* of the final answer: the fields below it are the owner's then */
     bool done;
     int result; /* once it is done */
     enum filch_http_phase phase;
@@ -69,9 +87,9 @@ struct filch_http_response {
     char *url;
     char *fields; /* "Name\0value\0" ... */
     size_t fields_bytes, fields_room;
-    bool fields_failed; /* no memory */
+    bool no_memory; /* for them, or for the body */
     /* The client's task only. */
-    CURL *easy;
+    struct http_handle *handle;
     size_t body_sent;
     bool is_sent;                      /* and nothing was answered yet */
     filch_http_response *next, **link; /* of those that libcurl has */
@@ -83,7 +101,9 @@ struct filch_http_response {
 struct filch_http_client {
     filch_atomic_u32 refs;
     filch_http_client_opts opts;
-    char *texts[5]; /* what the options point to */
+    char *texts[5];       /* what the options point to */
+    bool may_share;       /* HTTP/2 streams share a connection */
+    bool may_reuse_http2; /* that was begun without asking */
     filch_task *task;
     pthread_mutex_t lock;
     filch_notify wake; /* somebody asks */
@@ -92,9 +112,11 @@ struct filch_http_client {
     /* The task only. */
     CURLM *multi;
     CURLSH *cookies;
-    CURL *spare[16]; /* handles to be used again: they are costly to make */
+    struct http_handle *spare; /* to be used again */
     unsigned spares;
-    int epoll;       /* libcurl's sockets */
+    int epoll;                   /* libcurl's sockets */
+    struct http_socket *sockets; /* by their numbers */
+    size_t sockets_room;
     filch_fd *ready; /* the same, to be waited for */
     filch_time timer;
     filch_http_response *transfers;
@@ -107,14 +129,31 @@ void http_response_unref(filch_http_response *response);
 /* Asks something of the client's task. Does not suspend. */
 void http_ask(filch_http_response *response, unsigned ask);
 
-/* May HTTP/2 streams share a connection? Before 8.1 libcurl gives bytes of one that is held up out
- * twice when others go on beside it. */
-static inline bool http_client_may_share(void)
-{
-    return curl_version_info(CURLVERSION_NOW)->version_num >= 0x080100;
-}
+/* Sets an option of a handle; leaves the calling function if that fails. */
+#define HTTP_SET(easy, option, value)                                                              \
+    do {                                                                                           \
+        if (curl_easy_setopt((easy), (option), (value)) != CURLE_OK)                               \
+            return -EINVAL;                                                                        \
+    } while (0)
+
+/* sockets.c: in the client's task. The first four are called by libcurl, or for it. */
+curl_socket_t http_socket_open(filch_http_client *client, const struct curl_sockaddr *addr);
+int http_socket_close(void *context, curl_socket_t fd);
+int http_on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *known);
+int http_on_timer(CURLM *multi, long ms, void *context);
+/* Return: were there any that are ready? */
+bool http_handle_sockets(filch_http_client *client);
+void http_handle_timer(filch_http_client *client);
+
+/* handle.c: in the client's task. */
+int http_handle_get(filch_http_client *client, struct http_handle **ret_handle);
+void http_handle_put(filch_http_client *client, struct http_handle *handle);
+void http_handle_free(struct http_handle *handle);
+/* Tells libcurl what is to be sent. */
+int http_handle_describe(struct http_handle *handle, const filch_http_request *request);
 
 /* transfer.c: in the client's task. */
+int http_transfer_set_calls(struct http_handle *handle);
 int http_transfer_begin(filch_http_response *response);
 void http_transfer_go_on(filch_http_response *response);
 /* libcurl is through with it, or it is taken away from it. */
@@ -128,7 +167,8 @@ int http_transfer_failure(CURLcode code, long os_error);
 bool http_request_is_repeatable(const filch_http_request *request);
 
 /* response.c: in the owner's task. */
-int http_response_new(filch_http_request *request, filch_http_response **ret_response);
+int http_response_new(filch_http_request *request, bool is_for_all,
+                      filch_http_response **ret_response);
 /* Waits for the head, feeding the reader to it. */
 int http_response_await(filch_http_response *response, filch_time until);
 /* Tells why. Return: @code. */

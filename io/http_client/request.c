@@ -138,11 +138,11 @@ static bool is_passing(int error)
            error == -EHOSTUNREACH || error == -ENETUNREACH;
 }
 
-static int send_once(filch_http_request *request, filch_http_response **ret_response,
-                     filch_error *ret_error, filch_time until)
+static int send_once(filch_http_request *request, bool is_for_all,
+                     filch_http_response **ret_response, filch_error *ret_error, filch_time until)
 {
     filch_http_response *response;
-    int r = http_response_new(request, &response);
+    int r = http_response_new(request, is_for_all, &response);
 
     if (r < 0)
         return http_tell(request, NULL, r, ret_error);
@@ -157,8 +157,10 @@ static int send_once(filch_http_request *request, filch_http_response **ret_resp
     return 0;
 }
 
-int filch_http_send(filch_http_request *request, filch_http_response **ret_response,
-                    filch_error *ret_error, filch_time until)
+/* @is_for_all: the body will be read at once. */
+static int send_request(filch_http_request *request, bool is_for_all,
+                        filch_http_response **ret_response, filch_error *ret_error,
+                        filch_time until)
 {
     filch_time pause = RETRY_NS;
     unsigned tries;
@@ -179,7 +181,8 @@ int filch_http_send(filch_http_request *request, filch_http_response **ret_respo
         request->has_type = true;
     }
     tries = http_request_is_repeatable(request) ? request->client->opts.retries : 0;
-    while ((r = send_once(request, ret_response, ret_error, until)) < 0 && tries && is_passing(r)) {
+    while ((r = send_once(request, is_for_all, ret_response, ret_error, until)) < 0 && tries &&
+           is_passing(r)) {
         filch_time next = filch_after(pause);
 
         if (next >= until || filch_sleep(next) < 0)
@@ -190,11 +193,17 @@ int filch_http_send(filch_http_request *request, filch_http_response **ret_respo
     return r;
 }
 
+int filch_http_send(filch_http_request *request, filch_http_response **ret_response,
+                    filch_error *ret_error, filch_time until)
+{
+    return send_request(request, false, ret_response, ret_error, until);
+}
+
 int filch_http_get(filch_http_client *client, const char *url, filch_http_response **ret_response,
                    filch_error *ret_error, filch_time until)
 {
     filch_http_request *request;
-    filch_http_response *response;
+    filch_http_response *response = NULL;
     int r;
 
     if (!ret_response)
@@ -202,7 +211,7 @@ int filch_http_get(filch_http_client *client, const char *url, filch_http_respon
     r = filch_http_request_new(client, "GET", url, &request);
     if (r < 0)
         return http_tell(NULL, NULL, r, ret_error);
-    r = filch_http_send(request, &response, ret_error, until);
+    r = send_request(request, true, &response, ret_error, until);
     if (r == 0) {
         r = filch_http_response_read_all(response, ret_error, until);
         if (r == 0)

@@ -11,17 +11,15 @@
 
 #include "io/http_client/client.h"
 
-int http_response_new(filch_http_request *request, filch_http_response **ret_response)
+int http_response_new(filch_http_request *request, bool is_for_all,
+                      filch_http_response **ret_response)
 {
     filch_http_response *response = calloc(1, sizeof(*response));
 
     if (!response)
         return -ENOMEM;
-    response->in.bytes = malloc(HTTP_BUFFER_BYTES);
     response->out.bytes = request->has_reader ? malloc(HTTP_BUFFER_BYTES) : NULL;
-    if (!response->in.bytes || (request->has_reader && !response->out.bytes)) {
-        free(response->in.bytes);
-        free(response->out.bytes);
+    if (request->has_reader && !response->out.bytes) {
         free(response);
         return -ENOMEM;
     }
@@ -29,6 +27,7 @@ int http_response_new(filch_http_request *request, filch_http_response **ret_res
     pthread_mutex_init(&response->lock, NULL);
     filch_notify_init(&response->changed);
     response->total = -1;
+    response->is_for_all = is_for_all;
     response->client = request->client;
     response->request = request;
     filch_fetch_add_relaxed(&request->refs, 1);

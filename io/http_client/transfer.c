@@ -19,6 +19,8 @@
 #include "io/http_client/client.h"
 
 #define FIELDS_MAX ((size_t)256 * 1024)
+/* Of a body's buffer, at first. */
+#define ROOM_MIN ((size_t)1024)
 
 static void set_phase(filch_http_response *response, enum filch_http_phase phase)
 {
@@ -29,26 +31,35 @@ static void set_phase(filch_http_response *response, enum filch_http_phase phase
 
 /* ---- what libcurl calls ---- */
 
+static filch_http_response *response_of(void *context)
+{
+    struct http_handle *handle = context;
+
+    return handle->response;
+}
+
 static int on_resolve(void *resolver, void *reserved, void *context)
 {
     (void)resolver;
     (void)reserved;
-    set_phase(context, FILCH_HTTP_RESOLVE);
+    set_phase(response_of(context), FILCH_HTTP_RESOLVE);
     return 0;
 }
 
 static curl_socket_t on_open(void *context, curlsocktype purpose, struct curl_sockaddr *addr)
 {
+    filch_http_response *response = response_of(context);
+
     (void)purpose;
-    set_phase(context, FILCH_HTTP_CONNECT);
-    return socket(addr->family, addr->socktype | SOCK_CLOEXEC, addr->protocol);
+    set_phase(response, FILCH_HTTP_CONNECT);
+    return http_socket_open(response->client, addr);
 }
 
 static CURLcode on_tls(CURL *easy, void *tls, void *context)
 {
     (void)easy;
     (void)tls;
-    set_phase(context, FILCH_HTTP_TLS);
+    set_phase(response_of(context), FILCH_HTTP_TLS);
     return CURLE_OK;
 }
 
@@ -56,7 +67,7 @@ static CURLcode on_tls(CURL *easy, void *tls, void *context)
  * connection that was used before ends without an answer; but it may have been done. */
 static int on_connected(void *context, char *ip, char *local_ip, int port, int local_port)
 {
-    filch_http_response *response = context;
+    filch_http_response *response = response_of(context);
 
     (void)ip;
     (void)local_ip;
@@ -71,7 +82,7 @@ static int on_connected(void *context, char *ip, char *local_ip, int port, int l
 
 static size_t on_upload(char *to, size_t size, size_t count, void *context)
 {
-    filch_http_response *response = context;
+    filch_http_response *response = response_of(context);
     const filch_http_request *request = response->request;
     struct http_buffer *out = &response->out;
     size_t n = size * count;
@@ -103,7 +114,7 @@ static size_t on_upload(char *to, size_t size, size_t count, void *context)
 /* A redirect, say, of a body that can be sent again. */
 static int on_rewind(void *context, curl_off_t offset, int origin)
 {
-    filch_http_response *response = context;
+    filch_http_response *response = response_of(context);
 
     if (response->request->has_reader || origin != SEEK_SET || offset < 0)
         return CURL_SEEKFUNC_CANTSEEK;
@@ -153,9 +164,9 @@ static void hand_over_head(filch_http_response *response)
 
     if (response->has_head)
         return;
-    curl_easy_getinfo(response->easy, CURLINFO_EFFECTIVE_URL, &url);
-    curl_easy_getinfo(response->easy, CURLINFO_HTTP_VERSION, &version);
-    curl_easy_getinfo(response->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &total);
+    curl_easy_getinfo(response->handle->easy, CURLINFO_EFFECTIVE_URL, &url);
+    curl_easy_getinfo(response->handle->easy, CURLINFO_HTTP_VERSION, &version);
+    curl_easy_getinfo(response->handle->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &total);
     response->url = strdup(url ? url : "");
     response->version = version == CURL_HTTP_VERSION_1_0   ? 10
                         : version == CURL_HTTP_VERSION_1_1 ? 11
@@ -164,12 +175,13 @@ static void hand_over_head(filch_http_response *response)
     response->total = total;
     response->has_head = true;
     pthread_mutex_unlock(&response->lock);
-    filch_notify_one(&response->changed);
+    if (!response->is_for_all)
+        filch_notify_one(&response->changed);
 }
 
 static size_t on_header(char *line, size_t size, size_t count, void *context)
 {
-    filch_http_response *response = context;
+    filch_http_response *response = response_of(context);
     size_t all = size * count, bytes = all, value;
     const char *colon;
 
@@ -184,7 +196,7 @@ static size_t on_header(char *line, size_t size, size_t count, void *context)
         return all;
     }
     if (!bytes) {
-        curl_easy_getinfo(response->easy, CURLINFO_RESPONSE_CODE, &response->status);
+        curl_easy_getinfo(response->handle->easy, CURLINFO_RESPONSE_CODE, &response->status);
         if (is_final(response))
             hand_over_head(response);
         return all;
@@ -196,27 +208,52 @@ static size_t on_header(char *line, size_t size, size_t count, void *context)
     while (value < bytes && (line[value] == ' ' || line[value] == '\t'))
         value++;
     if (!add_field(response, line, (size_t)(colon - line), line + value, bytes - value)) {
-        response->fields_failed = true;
+        response->no_memory = true;
         return 0; /* ends the transfer */
     }
     return all;
 }
 
+/* Return: false: no memory. */
+static bool make_room(struct http_buffer *in, size_t bytes)
+{
+    size_t needed = in->count + bytes, room = in->room ?: ROOM_MIN;
+    char *more;
+
+    if (needed <= in->room - in->first)
+        return true;
+    if (in->first) {
+        memmove(in->bytes, in->bytes + in->first, in->count);
+        in->first = 0;
+    }
+    if (needed <= in->room)
+        return true;
+    while (room < needed)
+        room *= 2;
+    more = realloc(in->bytes, room);
+    if (!more)
+        return false;
+    in->bytes = more;
+    in->room = room;
+    return true;
+}
+
 static size_t on_body(char *data, size_t size, size_t count, void *context)
 {
-    filch_http_response *response = context;
+    filch_http_response *response = response_of(context);
     struct http_buffer *in = &response->in;
     size_t bytes = size * count;
     bool fits, full;
 
     hand_over_head(response);
     pthread_mutex_lock(&response->lock);
-    fits = bytes <= HTTP_BUFFER_BYTES - in->count && in->bytes;
+    fits = bytes <= HTTP_BUFFER_BYTES - in->count;
+    if (fits && !make_room(in, bytes)) {
+        pthread_mutex_unlock(&response->lock);
+        response->no_memory = true;
+        return 0; /* ends the transfer */
+    }
     if (fits) {
-        if (bytes > HTTP_BUFFER_BYTES - in->first - in->count) {
-            memmove(in->bytes, in->bytes + in->first, in->count);
-            in->first = 0;
-        }
         memcpy(in->bytes + in->first + in->count, data, bytes);
         in->count += bytes;
         response->received += (int64_t)bytes;
@@ -224,150 +261,55 @@ static size_t on_body(char *data, size_t size, size_t count, void *context)
     full = HTTP_BUFFER_BYTES - in->count < CURL_MAX_WRITE_SIZE;
     in->paused = full;
     pthread_mutex_unlock(&response->lock);
-    if (fits)
+    if (fits && (full || !response->is_for_all))
         filch_notify_one(&response->changed);
     if (fits && full)
-        curl_easy_pause(response->easy, CURLPAUSE_RECV);
+        curl_easy_pause(response->handle->easy, CURLPAUSE_RECV);
     return fits ? bytes : CURL_WRITEFUNC_PAUSE;
 }
 
 /* ---- beginning ---- */
 
-#define SET(option, value)                                                                         \
-    do {                                                                                           \
-        if (curl_easy_setopt(easy, (option), (value)) != CURLE_OK)                                 \
-            return -EINVAL;                                                                        \
-    } while (0)
-
-static int set_calls(filch_http_response *response, CURL *easy)
+int http_transfer_set_calls(struct http_handle *handle)
 {
-    SET(CURLOPT_PRIVATE, response);
-    SET(CURLOPT_ERRORBUFFER, response->text);
-    SET(CURLOPT_RESOLVER_START_FUNCTION, on_resolve);
-    SET(CURLOPT_RESOLVER_START_DATA, response);
-    SET(CURLOPT_OPENSOCKETFUNCTION, on_open);
-    SET(CURLOPT_OPENSOCKETDATA, response);
-    SET(CURLOPT_SSL_CTX_FUNCTION, on_tls);
-    SET(CURLOPT_SSL_CTX_DATA, response);
-    SET(CURLOPT_PREREQFUNCTION, on_connected);
-    SET(CURLOPT_PREREQDATA, response);
-    SET(CURLOPT_READFUNCTION, on_upload);
-    SET(CURLOPT_READDATA, response);
-    SET(CURLOPT_SEEKFUNCTION, on_rewind);
-    SET(CURLOPT_SEEKDATA, response);
-    SET(CURLOPT_HEADERFUNCTION, on_header);
-    SET(CURLOPT_HEADERDATA, response);
-    SET(CURLOPT_WRITEFUNCTION, on_body);
-    SET(CURLOPT_WRITEDATA, response);
+    CURL *easy = handle->easy;
+
+    HTTP_SET(easy, CURLOPT_RESOLVER_START_FUNCTION, on_resolve);
+    HTTP_SET(easy, CURLOPT_RESOLVER_START_DATA, handle);
+    HTTP_SET(easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
+    HTTP_SET(easy, CURLOPT_OPENSOCKETDATA, handle);
+    HTTP_SET(easy, CURLOPT_SSL_CTX_FUNCTION, on_tls);
+    HTTP_SET(easy, CURLOPT_SSL_CTX_DATA, handle);
+    HTTP_SET(easy, CURLOPT_PREREQFUNCTION, on_connected);
+    HTTP_SET(easy, CURLOPT_PREREQDATA, handle);
+    HTTP_SET(easy, CURLOPT_READFUNCTION, on_upload);
+    HTTP_SET(easy, CURLOPT_READDATA, handle);
+    HTTP_SET(easy, CURLOPT_SEEKFUNCTION, on_rewind);
+    HTTP_SET(easy, CURLOPT_SEEKDATA, handle);
+    HTTP_SET(easy, CURLOPT_HEADERFUNCTION, on_header);
+    HTTP_SET(easy, CURLOPT_HEADERDATA, handle);
+    HTTP_SET(easy, CURLOPT_WRITEFUNCTION, on_body);
+    HTTP_SET(easy, CURLOPT_WRITEDATA, handle);
     return 0;
-}
-
-static int set_client(const filch_http_client *client, CURL *easy)
-{
-    const filch_http_client_opts *opts = &client->opts;
-
-    SET(CURLOPT_NOSIGNAL, 1L);
-    SET(CURLOPT_PROTOCOLS_STR, "http,https");
-    SET(CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
-    SET(CURLOPT_FOLLOWLOCATION, opts->no_redirects ? 0L : 1L);
-    SET(CURLOPT_MAXREDIRS, (long)opts->redirects_max);
-    SET(CURLOPT_CONNECTTIMEOUT_MS, (long)(opts->connect_ns / FILCH_MILLISECOND) ?: 1L);
-    SET(CURLOPT_LOW_SPEED_LIMIT, 1L);
-    SET(CURLOPT_LOW_SPEED_TIME, (long)(opts->stall_ns / FILCH_SECOND));
-    SET(CURLOPT_HTTP_VERSION, opts->http1   ? (long)CURL_HTTP_VERSION_1_1
-                              : opts->http2 ? (long)CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE
-                                            : (long)CURL_HTTP_VERSION_2TLS);
-    if (http_client_may_share())
-        SET(CURLOPT_PIPEWAIT, 1L); /* rather share a connection by HTTP/2 than make one more */
-    SET(CURLOPT_USERAGENT, opts->user_agent ? opts->user_agent : "filch/" FILCH_VERSION);
-    if (!opts->no_compression)
-        SET(CURLOPT_ACCEPT_ENCODING, "");
-    if (opts->proxy)
-        SET(CURLOPT_PROXY, opts->proxy);
-    if (opts->ca_file)
-        SET(CURLOPT_CAINFO, opts->ca_file);
-    if (opts->cert_file) {
-        SET(CURLOPT_SSLCERT, opts->cert_file);
-        SET(CURLOPT_SSLKEY, opts->key_file);
-    }
-    if (opts->insecure) {
-        SET(CURLOPT_SSL_VERIFYPEER, 0L);
-        SET(CURLOPT_SSL_VERIFYHOST, 0L);
-    }
-    if (client->cookies) {
-        SET(CURLOPT_COOKIEFILE, "");
-        SET(CURLOPT_SHARE, client->cookies);
-    }
-    return 0;
-}
-
-/* libcurl's own methods where it has them: a custom one would stay after a redirect that makes it
- * GET. */
-static int set_request(filch_http_request *request, CURL *easy)
-{
-    const char *method = request->method;
-    curl_off_t bytes = request->has_reader ? request->reader_bytes : (int64_t)request->body_bytes;
-    bool has_body = request->has_body || request->has_reader;
-
-    SET(CURLOPT_URL, request->url);
-    SET(CURLOPT_HTTPHEADER, request->fields);
-    if (strcmp(method, "POST") == 0) {
-        SET(CURLOPT_POST, 1L);
-        SET(CURLOPT_POSTFIELDSIZE_LARGE, bytes);
-    } else if (has_body) {
-        SET(CURLOPT_UPLOAD, 1L);
-        SET(CURLOPT_INFILESIZE_LARGE, bytes);
-        if (strcmp(method, "PUT") != 0)
-            SET(CURLOPT_CUSTOMREQUEST, method);
-    } else if (strcmp(method, "HEAD") == 0) {
-        SET(CURLOPT_NOBODY, 1L);
-    } else if (strcmp(method, "GET") != 0) {
-        SET(CURLOPT_CUSTOMREQUEST, method);
-    }
-    return 0;
-}
-
-static CURL *easy_get(filch_http_client *client)
-{
-    if (!client->spares)
-        return curl_easy_init();
-    return client->spare[--client->spares];
-}
-
-static void easy_put(filch_http_client *client, CURL *easy)
-{
-    /* libcurl loses the list that COOKIEFILE makes when a handle is reset. */
-    if (client->cookies || client->spares == sizeof(client->spare) / sizeof(*client->spare)) {
-        curl_easy_cleanup(easy);
-        return;
-    }
-    curl_easy_reset(easy);
-    client->spare[client->spares++] = easy;
 }
 
 int http_transfer_begin(filch_http_response *response)
 {
     filch_http_client *client = response->client;
-    CURL *easy = easy_get(client);
-    int r;
+    struct http_handle *handle;
+    int r = http_handle_get(client, &handle);
 
-    if (!easy)
-        return -ENOMEM;
-    r = set_calls(response, easy);
-    if (r == 0)
-        r = set_client(client, easy);
-    if (r == 0)
-        r = set_request(response->request, easy);
-    if (r == 0) {
-        response->easy = easy;
-        if (curl_multi_add_handle(client->multi, easy) != CURLM_OK)
-            r = -ENOMEM;
-    }
+    if (r < 0)
+        return r;
+    handle->response = response;
+    r = http_handle_describe(handle, response->request);
+    if (r == 0 && curl_multi_add_handle(client->multi, handle->easy) != CURLM_OK)
+        r = -ENOMEM;
     if (r < 0) {
-        response->easy = NULL;
-        easy_put(client, easy);
+        http_handle_free(handle);
         return r;
     }
+    response->handle = handle;
     filch_fetch_add_relaxed(&response->refs, 1);
     response->next = client->transfers;
     response->link = &client->transfers;
@@ -379,8 +321,8 @@ int http_transfer_begin(filch_http_response *response)
 
 void http_transfer_go_on(filch_http_response *response)
 {
-    if (response->easy)
-        curl_easy_pause(response->easy, CURLPAUSE_CONT);
+    if (response->handle)
+        curl_easy_pause(response->handle->easy, CURLPAUSE_CONT);
 }
 
 /* ---- ending ---- */
@@ -397,13 +339,17 @@ static void finish(filch_http_response *response, int result)
     filch_notify_one(&response->changed);
 }
 
-static void take_from_libcurl(filch_http_response *response)
+/* @clean: the transfer has come to a good end. */
+static void take_from_libcurl(filch_http_response *response, bool clean)
 {
     filch_http_client *client = response->client;
 
-    curl_multi_remove_handle(client->multi, response->easy);
-    easy_put(client, response->easy);
-    response->easy = NULL;
+    curl_multi_remove_handle(client->multi, response->handle->easy);
+    if (clean)
+        http_handle_put(client, response->handle);
+    else
+        http_handle_free(response->handle);
+    response->handle = NULL;
     *response->link = response->next;
     if (response->next)
         response->next->link = response->link;
@@ -460,7 +406,7 @@ int http_transfer_failure(CURLcode code, long os_error)
 static bool is_tls_failure(const filch_http_response *response, CURLcode code, long os_error)
 {
     return (code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR) && !os_error &&
-           strstr(response->text, "SSL routines");
+           strstr(response->handle->text, "SSL routines");
 }
 
 /* Likewise of a proxy that refuses to connect us: it has answered that. */
@@ -468,7 +414,7 @@ static bool is_proxys_refusal(const filch_http_response *response, CURLcode code
 {
     long status = 0;
 
-    curl_easy_getinfo(response->easy, CURLINFO_HTTP_CONNECTCODE, &status);
+    curl_easy_getinfo(response->handle->easy, CURLINFO_HTTP_CONNECTCODE, &status);
     return code == CURLE_RECV_ERROR && status >= 300;
 }
 
@@ -477,9 +423,9 @@ static int judge_failure(filch_http_response *response, CURLcode code)
 {
     long os_error = 0;
 
-    if (response->fields_failed)
+    if (response->no_memory)
         return -ENOMEM;
-    curl_easy_getinfo(response->easy, CURLINFO_OS_ERRNO, &os_error);
+    curl_easy_getinfo(response->handle->easy, CURLINFO_OS_ERRNO, &os_error);
     if (code == CURLE_SSL_CERTPROBLEM || code == CURLE_SSL_CACERT_BADFILE) { /* files of ours */
         set_phase(response, FILCH_HTTP_PREPARE);
         return -EINVAL;
@@ -502,8 +448,8 @@ static void say_why(filch_http_response *response, CURLcode code)
 
     if (code == CURLE_ABORTED_BY_CALLBACK)
         text = "the connection ended without an answer, and the request may have been done";
-    else if (*response->text)
-        return;
+    else if (*response->handle->text)
+        text = response->handle->text;
     pthread_mutex_lock(&response->lock);
     snprintf(response->text, sizeof(response->text), "%s", text);
     pthread_mutex_unlock(&response->lock);
@@ -514,18 +460,18 @@ void http_transfer_end(filch_http_response *response, CURLcode code)
     int result = judge_failure(response, code);
 
     if (result == 0) {
-        curl_easy_getinfo(response->easy, CURLINFO_RESPONSE_CODE, &response->status);
+        curl_easy_getinfo(response->handle->easy, CURLINFO_RESPONSE_CODE, &response->status);
         hand_over_head(response);
     } else {
         say_why(response, code);
     }
     finish(response, result);
-    take_from_libcurl(response);
+    take_from_libcurl(response, result == 0);
 }
 
 void http_transfer_abort(filch_http_response *response, int error)
 {
     finish(response, error);
-    if (response->easy)
-        take_from_libcurl(response);
+    if (response->handle)
+        take_from_libcurl(response, false);
 }

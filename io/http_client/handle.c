@@ -1,0 +1,158 @@
+/* libcurl's handles. One is set up for the client when it is made: that takes forty calls, most of
+ * which copy something. What differs between requests is set for each, and unset by the next; so a
+ * handle is never reset. It is used again when its transfer has come to a good end, else not: who
+ * knows what libcurl remembers of it. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/http_client/client.h"
+
+#define SPARES_MAX 64
+
+#define SET(option, value) HTTP_SET(easy, (option), (value))
+
+/* The proxy, and TLS. */
+static int set_security(const filch_http_client_opts *opts, CURL *easy)
+{
+    if (opts->proxy)
+        SET(CURLOPT_PROXY, opts->proxy);
+    if (opts->ca_file)
+        SET(CURLOPT_CAINFO, opts->ca_file);
+    if (opts->cert_file) {
+        SET(CURLOPT_SSLCERT, opts->cert_file);
+        SET(CURLOPT_SSLKEY, opts->key_file);
+    }
+    if (opts->insecure) {
+        SET(CURLOPT_SSL_VERIFYPEER, 0L);
+        SET(CURLOPT_SSL_VERIFYHOST, 0L);
+    }
+    return 0;
+}
+
+static int set_client(filch_http_client *client, CURL *easy)
+{
+    const filch_http_client_opts *opts = &client->opts;
+
+    SET(CURLOPT_CLOSESOCKETFUNCTION, http_socket_close);
+    SET(CURLOPT_CLOSESOCKETDATA, client);
+    SET(CURLOPT_NOSIGNAL, 1L);
+    SET(CURLOPT_PROTOCOLS_STR, "http,https");
+    SET(CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+    SET(CURLOPT_FOLLOWLOCATION, opts->no_redirects ? 0L : 1L);
+    SET(CURLOPT_MAXREDIRS, (long)opts->redirects_max);
+    SET(CURLOPT_CONNECTTIMEOUT_MS, (long)(opts->connect_ns / FILCH_MILLISECOND) ?: 1L);
+    SET(CURLOPT_LOW_SPEED_LIMIT, 1L);
+    SET(CURLOPT_LOW_SPEED_TIME, (long)(opts->stall_ns / FILCH_SECOND));
+    SET(CURLOPT_HTTP_VERSION, opts->http1   ? (long)CURL_HTTP_VERSION_1_1
+                              : opts->http2 ? (long)CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE
+                                            : (long)CURL_HTTP_VERSION_2TLS);
+    if (opts->http2 && !client->may_reuse_http2)
+        SET(CURLOPT_FORBID_REUSE, 1L);
+    if (client->may_share)
+        SET(CURLOPT_PIPEWAIT, 1L); /* rather share a connection by HTTP/2 than make one more */
+    SET(CURLOPT_USERAGENT, opts->user_agent ? opts->user_agent : "filch/" FILCH_VERSION);
+    if (!opts->no_compression)
+        SET(CURLOPT_ACCEPT_ENCODING, "");
+    if (client->cookies) {
+        SET(CURLOPT_COOKIEFILE, "");
+        SET(CURLOPT_SHARE, client->cookies);
+    }
+    return set_security(opts, easy);
+}
+
+static struct http_handle *handle_new(void)
+{
+    struct http_handle *handle = calloc(1, sizeof(*handle));
+
+    if (!handle)
+        return NULL;
+    handle->easy = curl_easy_init();
+    if (!handle->easy) {
+        free(handle);
+        return NULL;
+    }
+    return handle;
+}
+
+void http_handle_free(struct http_handle *handle)
+{
+    curl_easy_cleanup(handle->easy);
+    free(handle);
+}
+
+static int set_up(filch_http_client *client, struct http_handle *handle)
+{
+    CURL *easy = handle->easy;
+    int r;
+
+    SET(CURLOPT_PRIVATE, handle);
+    SET(CURLOPT_ERRORBUFFER, handle->text);
+    r = http_transfer_set_calls(handle);
+    return r < 0 ? r : set_client(client, easy);
+}
+
+int http_handle_get(filch_http_client *client, struct http_handle **ret_handle)
+{
+    struct http_handle *handle = client->spare;
+    int r;
+
+    if (handle) {
+        client->spare = handle->next;
+        client->spares--;
+        *ret_handle = handle;
+        return 0;
+    }
+    handle = handle_new();
+    if (!handle)
+        return -ENOMEM;
+    r = set_up(client, handle);
+    if (r < 0) {
+        http_handle_free(handle);
+        return r;
+    }
+    *ret_handle = handle;
+    return 0;
+}
+
+void http_handle_put(filch_http_client *client, struct http_handle *handle)
+{
+    if (client->spares == SPARES_MAX) {
+        http_handle_free(handle);
+        return;
+    }
+    handle->response = NULL;
+    *handle->text = '\0';
+    handle->next = client->spare;
+    client->spare = handle;
+    client->spares++;
+}
+
+/* libcurl's own methods where it has them: a custom one would stay after a redirect that makes it
+ * GET. */
+int http_handle_describe(struct http_handle *handle, const filch_http_request *request)
+{
+    CURL *easy = handle->easy;
+    const char *method = request->method;
+    curl_off_t bytes = request->has_reader ? request->reader_bytes : (int64_t)request->body_bytes;
+    bool has_body = request->has_body || request->has_reader;
+
+    SET(CURLOPT_URL, request->url);
+    SET(CURLOPT_HTTPHEADER, request->fields);
+    SET(CURLOPT_HTTPGET, 1L); /* unsets the others */
+    SET(CURLOPT_CUSTOMREQUEST, NULL);
+    if (strcmp(method, "POST") == 0) {
+        SET(CURLOPT_POST, 1L);
+        SET(CURLOPT_POSTFIELDSIZE_LARGE, bytes);
+    } else if (has_body) {
+        SET(CURLOPT_UPLOAD, 1L);
+        SET(CURLOPT_INFILESIZE_LARGE, bytes);
+        if (strcmp(method, "PUT") != 0)
+            SET(CURLOPT_CUSTOMREQUEST, method);
+    } else if (strcmp(method, "HEAD") == 0) {
+        SET(CURLOPT_NOBODY, 1L);
+    } else if (strcmp(method, "GET") != 0) {
+        SET(CURLOPT_CUSTOMREQUEST, method);
+    }
+    return 0;
+}
