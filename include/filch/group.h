@@ -12,8 +12,10 @@
  * Groups that have something to run share the CPU time of all workers together by their weights,
  * whichever worker their tasks are on; what a group does not use the others get. Tasks without a
  * group are one more group, with weight 100. A task spawned by one that is in a group is in the
- * same, unless it is told otherwise; so are forks (see fork.h) and futures. Pinned tasks and those
- * of the blocking pool are in none.
+ * same, unless it is told otherwise; so are forks (see fork.h) and futures. Jobs of the blocking
+ * pool are in none. Tasks that are pinned to a worker, or begin on one, take part in their group's
+ * turns on that worker; nobody fetches them from there, so where a group has no others its share
+ * holds only as far as that worker's time goes.
  *
  * Time is what the workers' threads have used of the CPU, so a worker that the kernel takes off it
  * charges nobody. The shares hold over some milliseconds, not from task to task: a worker stays

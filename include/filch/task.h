@@ -74,11 +74,10 @@ typedef struct filch_task_opts {
     bool pinned;
     /* On which worker the task begins: 1 to filch_stats.workers. 0: a pinned one on the next in
      * turn, others where there is room. One that is not pinned may go on elsewhere once it has
-     * begun; until then it waits for that worker, as pinned ones do. Tasks only; not with a group.
-     */
+     * begun; until then it waits for that worker, as pinned ones do. Tasks only. */
     unsigned worker;
     /* The group that the task is in, see <filch/group.h>. NULL: that of the task that spawns it, if
-     * any; FILCH_NO_GROUP: none. For tasks that are not pinned, and futures. */
+     * any; FILCH_NO_GROUP: none. For tasks and futures. */
     filch_group *group;
     /* The task is cancelled when this is; a reference is kept while it lives. NULL: none. See
      * <filch/cancel.h>. Not for futures. */

@@ -276,7 +276,7 @@ static struct filch__fork_stack *attach(struct filch__worker *worker)
         drop_spares(worker, stack);
     stack->task = task;
     stack->size_class = task->class_index;
-    stack->is_pinned = task->kind == FILCH_KIND_PINNED;
+    stack->is_pinned = task->kind == FILCH_KIND_PINNED || task->flags & FILCH_TASK_BOUND;
     stack->chaos = worker->rt->opts.chaos_forks;
     stack->random = 1 + (uint32_t)filch_load_relaxed(&worker->tick);
     stack->wake_look = 1;
@@ -360,10 +360,13 @@ static void init_task(struct filch__task *task, struct filch__worker *worker,
     task->name = parent->name;
     task->fork.home = stack;
     task->fork.deadline = filch__task_deadline(parent);
-    if (stack->is_pinned)
-        task->pinned_to = parent->pinned_to;
+    if (stack->is_pinned) {
+        task->kind = FILCH_KIND_PINNED;
+        task->pinned_to = worker;
+    }
     if (parent->kind == FILCH_KIND_GROUPED) {
-        task->kind = FILCH_KIND_STACKFUL;
+        if (!stack->is_pinned)
+            task->kind = FILCH_KIND_STACKFUL;
         filch__group_inherit(task, parent);
     }
     if (parent->flags & FILCH_TASK_SAVE_FP)

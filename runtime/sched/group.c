@@ -19,7 +19,8 @@
  * group it is stands where tasks in the run queue have their chunk. That is a place which a task of
  * a group never needs: it is never in a run queue. With a stack it is of kind GROUPED, so that each
  * place which treats ordinary tasks in a few instructions tells it from them by the look at its
- * kind that it has anyway.
+ * kind that it has anyway. One that is pinned, or begins on a given worker, waits there, apart from
+ * what others may take: group_bound.c.
  */
 #include "runtime/sched/group.h"
 
@@ -61,11 +62,23 @@ void filch__groups_end(struct filch_runtime *rt)
 
 static void enter(struct filch__task *task, struct filch__group *group)
 {
-    if (task->kind == FILCH_KIND_STACKFUL)
+    uint32_t bound_to = 0;
+
+    if (task->kind == FILCH_KIND_PINNED || task->kind == FILCH_KIND_PLACED)
+        bound_to = 1 + task->pinned_to->index;
+    if (task->kind == FILCH_KIND_PINNED)
+        task->flags |= FILCH_TASK_BOUND;
+    if (filch__task_has_stack(task))
         task->kind = FILCH_KIND_GROUPED;
     task->flags |= FILCH_TASK_GROUPED;
     task->extras |= FILCH_EXTRA_GROUPED;
-    task->group = group;
+    task->group = group->index;
+    task->bound_to = bound_to;
+}
+
+static bool may_be_in_one(const struct filch__task *task)
+{
+    return filch__task_has_stack(task) || task->kind == FILCH_KIND_FUTURE;
 }
 
 int filch__group_adopt(struct filch__task *task, struct filch_runtime *rt, filch_group *handle)
@@ -73,7 +86,7 @@ int filch__group_adopt(struct filch__task *task, struct filch_runtime *rt, filch
     struct filch__group *group = filch__handle_object(handle);
     bool is_ours = group > rt->groups.group && group < rt->groups.group + FILCH__GROUPS_MAX;
 
-    if (task->kind != FILCH_KIND_STACKFUL && task->kind != FILCH_KIND_FUTURE)
+    if (!may_be_in_one(task))
         return -EINVAL;
     if (!is_ours || !filch__group_enter(group, filch__handle_generation(handle)))
         return -EINVAL;
@@ -83,11 +96,13 @@ int filch__group_adopt(struct filch__task *task, struct filch_runtime *rt, filch
 
 void filch__group_inherit(struct filch__task *task, const struct filch__task *from)
 {
-    if (!from || !(from->flags & FILCH_TASK_GROUPED) ||
-        (task->kind != FILCH_KIND_STACKFUL && task->kind != FILCH_KIND_FUTURE))
+    struct filch__group *group;
+
+    if (!from || !(from->flags & FILCH_TASK_GROUPED) || !may_be_in_one(task))
         return;
-    filch_fetch_add_relaxed(&from->group->members, 1); /* the parent keeps it from being freed */
-    enter(task, from->group);
+    group = filch__task_group(from);
+    filch_fetch_add_relaxed(&group->members, 1); /* the parent keeps it from being freed */
+    enter(task, group);
 }
 
 /* ---- making and freeing ---- */
@@ -219,10 +234,12 @@ int filch_group_set_weight(filch_group *handle, unsigned weight)
 filch_group *filch_group_self(void)
 {
     struct filch__task *task = filch__task_current();
+    struct filch__group *group;
 
     if (!task || !(task->flags & FILCH_TASK_GROUPED))
         return NULL;
-    return filch__handle_make(task->group, filch_load_relaxed(&task->group->generation));
+    group = filch__task_group(task);
+    return filch__handle_make(group, filch_load_relaxed(&group->generation));
 }
 
 int filch_group_stats(const filch_group *handle, filch_group_numbers *ret_numbers)

@@ -1,5 +1,6 @@
 /* Scheduling groups. What they are: include/filch/group.h. Who is in one: group.c. Whose turn it
- * is: group_turn.c. Where their ready tasks are: group_set.h. The arithmetic: share.h. */
+ * is: group_turn.c. Where their ready tasks are: group_set.h; of those that are bound to a worker:
+ * group_bound.c. The arithmetic: share.h. */
 #ifndef FILCH_SCHED_GROUP_H
 #define FILCH_SCHED_GROUP_H
 
@@ -98,7 +99,8 @@ struct filch__stay {
     uint64_t cpu_seen;   /* the thread's CPU clock when it was last read */
     uint64_t counted_ns; /* charged since then without reading it */
     uint64_t runs, yields, delay_ns, delay_max_ns;
-    uint32_t seen; /* groups that had something to run at the last choice: a bit each */
+    bool bound_had_turn; /* of the group's tasks, one that is bound to the worker went last */
+    uint32_t seen;       /* groups that had something to run at the last choice: a bit each */
     /* For others: the group and 1, or 0: with none. A hint. */
     filch_atomic_u32 with;
     /* By others: the slice is over, or a group of kind LATENCY has something to run: look at what
@@ -135,8 +137,14 @@ void filch__group_rest(struct filch__worker *worker);
 /* Takes over what waits on @victim, which is stuck. */
 void filch__group_help(struct filch__worker *worker, struct filch__worker *victim);
 
-/* All that waits on a worker that sits out goes to others. */
+/* All that waits on a worker that sits out goes to others, but for what is bound to it; the next of
+ * that, or NULL. */
 void filch__group_hand_over(struct filch__worker *worker);
+struct filch__task *filch__group_next_bound(struct filch__worker *worker);
+
+/* group_bound.c: what is for one worker alone. */
+void filch__group_push_bound(struct filch__worker *self, struct filch__task *task, bool front);
+struct filch__task *filch__group_take_bound(struct filch__worker *worker, unsigned group);
 
 /* The running task is at a join: has it been asked to make room, and may it? Then it does. */
 bool filch__group_must_make_room(struct filch__worker *worker);

@@ -100,16 +100,16 @@ static bool is_with_batch(struct filch__worker *worker)
            filch_load_relaxed(&worker->rt->groups.group[with - 1].kind) == FILCH_GROUP_BATCH;
 }
 
-/* One that is with a group of kind BATCH is to choose anew. */
-static void ask_batch(struct filch_runtime *rt)
+/* One that is with a group of kind BATCH is to choose anew; @bound_to: that one, or 0. */
+static void ask_batch(struct filch_runtime *rt, uint32_t bound_to)
 {
     unsigned n = filch__runtime_seats(rt);
 
     for (unsigned i = 0; i < n; i++) {
         struct filch__worker *worker = &rt->worker[i];
 
-        if (!is_with_batch(worker) || filch_load_relaxed(&worker->parked) ||
-            filch_load_relaxed(&worker->stay.hurry))
+        if ((bound_to && i != bound_to - 1) || !is_with_batch(worker) ||
+            filch_load_relaxed(&worker->parked) || filch_load_relaxed(&worker->stay.hurry))
             continue;
         filch__group_ask(worker);
         return;
@@ -162,10 +162,17 @@ filch_time filch__group_tick(struct filch_runtime *rt, filch_time now)
 void filch__group_push(struct filch__worker *worker, struct filch__task *task, bool front)
 {
     struct filch_runtime *rt = filch_load_relaxed(&task->rt);
-    struct filch__group *group = task->group;
+    struct filch__group *group = filch__task_group(task);
     bool hurry = filch_load_relaxed(&group->kind) == FILCH_GROUP_LATENCY;
+    uint32_t bound_to = task->bound_to;
 
     task->ready_at = filch_now();
+    if (bound_to) {
+        filch__group_push_bound(worker, task, front);
+        if (hurry && (worker != &rt->worker[bound_to - 1] || worker->current))
+            ask_batch(rt, bound_to);
+        return;
+    }
     filch__group_set_push(worker ? &worker->set : &rt->groups.outside, group->index, task, front);
     /* It may have run and ended by now. */
     if (worker) {
@@ -176,12 +183,13 @@ void filch__group_push(struct filch__worker *worker, struct filch__task *task, b
         filch__runtime_notify(rt);
     }
     if (hurry && (!worker || worker->current))
-        ask_batch(rt);
+        ask_batch(rt, 0);
 }
 
 static uint32_t ready_here(struct filch__worker *worker)
 {
-    return filch__group_set_ready(&worker->set) | (filch__worker_has_plain(worker) ? NO_GROUP : 0);
+    return filch__group_set_ready(&worker->set) | filch__group_set_ready(&worker->bound) |
+           (filch__worker_has_plain(worker) ? NO_GROUP : 0);
 }
 
 static uint32_t ready_at(struct filch__worker *victim)
@@ -290,8 +298,10 @@ static bool is_active_elsewhere(struct filch__worker *worker, unsigned group)
     unsigned n = filch__runtime_seats(rt);
 
     for (unsigned i = 0; i < n; i++)
-        if (i != worker->index && (filch_load_relaxed(&rt->worker[i].stay.with) == group + 1 ||
-                                   ready_at(&rt->worker[i]) & bit(group)))
+        if (i != worker->index &&
+            (filch_load_relaxed(&rt->worker[i].stay.with) == group + 1 ||
+             (ready_at(&rt->worker[i]) | filch__group_set_ready(&rt->worker[i].bound)) &
+                 bit(group)))
             return true;
     return false;
 }
@@ -377,11 +387,21 @@ static struct filch__task *steal(struct filch__worker *worker, unsigned group, b
 
 static struct filch__task *take_here(struct filch__worker *worker, unsigned group)
 {
+    struct filch__stay *stay = &worker->stay;
+    struct filch__task *task;
+
     if (!group)
         return filch__worker_next_plain(worker);
+    /* Those that are bound to this worker and the others take turns. */
+    if (!stay->bound_had_turn && (task = filch__group_take_bound(worker, group))) {
+        stay->bound_had_turn = true;
+        return task;
+    }
+    stay->bound_had_turn = false;
     /* Behind what is here: neither keeps the other waiting. */
     (void)filch__group_set_move(&worker->rt->groups.outside, group, &worker->set);
-    return filch__group_set_take(&worker->set, group);
+    task = filch__group_set_take(&worker->set, group);
+    return task ? task : filch__group_take_bound(worker, group);
 }
 
 /* What is owed to a group elsewhere must be more than LAG, in the time of @best, which could run
@@ -451,7 +471,7 @@ struct filch__task *filch__group_stay(struct filch__worker *worker)
     if (!stay->open || worker->now - stay->since >= slice_of(worker->rt) ||
         filch_load_relaxed(&stay->hurry))
         return NULL;
-    ready = filch__group_set_ready(&worker->set);
+    ready = filch__group_set_ready(&worker->set) | filch__group_set_ready(&worker->bound);
     if ((ready | filch__group_set_ready(&groups->outside)) & filch_load_relaxed(&groups->latency) &
         ~bit(stay->group))
         return NULL;
@@ -502,4 +522,26 @@ void filch__group_hand_over(struct filch__worker *worker)
         while ((task = filch__group_set_take(&worker->set, (unsigned)__builtin_ctz(ready))))
             filch__group_push(NULL, task, false);
     }
+}
+
+struct filch__task *filch__group_next_bound(struct filch__worker *worker)
+{
+    uint32_t ready = filch__group_set_ready(&worker->bound);
+    uint64_t at[FILCH__GROUPS_MAX];
+    struct filch__task *task;
+    unsigned group;
+
+    worker->now = filch_now();
+    if (!ready) {
+        filch__group_rest(worker);
+        return NULL;
+    }
+    begin_era(worker);
+    read_times(worker, ready, at);
+    group = filch__share_least(at, ready);
+    task = filch__group_take_bound(worker, group);
+    if (!task)
+        return NULL;
+    turn_to(worker, group);
+    return picked(worker, task);
 }

@@ -45,11 +45,14 @@ static void sit(struct filch__worker *worker)
 
     hand_over(worker);
     task = filch__mailbox_take(&worker->mailbox);
+    if (!task)
+        task = filch__group_next_bound(worker);
     if (task) {
         run_pinned(worker, task);
         return;
     }
-    if (!filch__mailbox_is_empty(&worker->mailbox)) /* a sender is in the middle of it */
+    /* Perhaps a sender is in the middle of it. */
+    if (!filch__mailbox_is_empty(&worker->mailbox) || filch__group_set_length(&worker->bound))
         return;
     filch__worker_sleep(worker, FILCH_NEVER);
     worker->now = filch_now();

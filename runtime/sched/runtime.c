@@ -39,6 +39,7 @@ static void worker_init(struct filch_runtime *rt, unsigned index)
     worker->lane = filch__io_driver.lane(rt->driver, index);
     filch__run_queue_init(&worker->queue);
     filch_spinlock_init(&worker->set.lock);
+    filch_spinlock_init(&worker->bound.lock);
     filch__mailbox_init(&worker->mailbox);
     filch__timers_init(&worker->timers, worker->now);
 }

@@ -121,7 +121,8 @@ struct filch__worker {
     filch_atomic_u32 in_place;  /* the current task blocks: filch_block_in_place() */
     filch_atomic_u32 thread_id; /* the kernel's, from the thread's first moment */
     struct filch__run_queue queue;
-    struct filch__group_set set; /* what is ready in groups */
+    struct filch__group_set set;   /* what is ready in groups */
+    struct filch__group_set bound; /* the same, for this worker alone: group_bound.c */
     struct filch__stay stay;
     struct filch__mailbox mailbox;
     struct filch__timers timers;
@@ -189,6 +190,14 @@ struct filch_runtime {
     filch_atomic_u64 outside_spawned, outside_finished, outside_inject_wakes, outside_wakes_sent;
     struct filch_runtime *next; /* in the list of those that live, or of free blocks */
 };
+
+/* Of a task with GROUPED. */
+static inline struct filch__group *filch__task_group(const struct filch__task *task)
+{
+    struct filch_runtime *rt = filch_load_relaxed(&task->rt);
+
+    return &rt->groups.group[task->group];
+}
 
 #define FILCH__LIFO_USES 3
 #define FILCH__BUDGET 128

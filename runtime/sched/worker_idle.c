@@ -145,7 +145,8 @@ bool filch__worker_sees_work(struct filch__worker *worker)
 
 bool filch__worker_sees_any_work(struct filch__worker *worker)
 {
-    return filch__worker_sees_work(worker) || !filch__mailbox_is_empty(&worker->mailbox);
+    return filch__worker_sees_work(worker) || !filch__mailbox_is_empty(&worker->mailbox) ||
+           filch__group_set_length(&worker->bound); /* [bound-park] */
 }
 
 /* Helps one worker that is stuck in a task. Its pinned tasks are beyond help. Return: was there

@@ -151,7 +151,7 @@ static bool are_valid(const filch_task_opts *opts, const struct filch_runtime *r
         return false;
     if (!opts->pinned && !opts->worker)
         return true;
-    return kind == FILCH_KIND_STACKFUL && opts->worker <= rt->workers && !has_group(opts);
+    return kind == FILCH_KIND_STACKFUL && opts->worker <= rt->workers;
 }
 
 static void pin(struct filch__task *task, struct filch_runtime *rt, unsigned worker,
@@ -202,7 +202,7 @@ inherit_group(struct filch__task *task, struct filch__worker *worker, const filc
 static __attribute__((noinline)) void leave_group(struct filch__task *task)
 {
     if (task->flags & FILCH_TASK_GROUPED)
-        filch__group_leave(task->group);
+        filch__group_leave(filch__task_group(task));
 }
 
 /* In line in the spawns of this file. @worker: the caller's, if it is one of @rt. */

@@ -41,7 +41,8 @@ enum filch__task_flags {
     FILCH_TASK_SAVE_FP = 8,   /* `fn` is a wrapper */
     FILCH_TASK_FORK = 16,     /* a fork that was given away: `fork` says of whom */
     FILCH_TASK_SHIELDED = 32, /* with FORK: forked within a shield */
-    FILCH_TASK_GROUPED = 64,  /* in `group` */
+    FILCH_TASK_GROUPED = 64,  /* in a group */
+    FILCH_TASK_BOUND = 128,   /* with GROUPED: pinned to the worker `bound_to` */
 };
 
 /* What a task has gathered that its end must see to. */
@@ -99,8 +100,9 @@ struct filch__task {
         } chunk;
         struct filch__worker *pinned_to; /* of kind PINNED, which is never in a run queue */
         struct {                         /* with GROUPED, neither */
-            struct filch__group *group;
-            filch_time ready_at; /* when it was last made ready */
+            uint32_t group;              /* its place: filch__task_group() */
+            uint32_t bound_to;           /* 1 and the worker that it waits for; 0: any */
+            filch_time ready_at;         /* when it was last made ready */
         };
     };
     struct filch__locals *locals; /* with LOCALS; task/local.c */

@@ -299,10 +299,9 @@ static int inherits(void *arg)
                           &task));
     T_OK(join(task));
     T_CHECK(told == NULL);
-    told = group;
     T_OK(filch_task_spawn(tells_its_group, &told, &(filch_task_opts){.pinned = true}, &task));
     T_OK(join(task));
-    T_CHECK(told == NULL);
+    T_CHECK(told == group);
     T_OK(filch_future_spawn(&future, NULL, &task));
     T_IS(join(task), 1);
     T_OK(filch_future_spawn(&future, &(filch_task_opts){.group = FILCH_NO_GROUP}, &task));
