@@ -574,13 +574,17 @@ static void let_others_run(struct filch__fork_stack *stack)
 
     if (!worker || !is_to_let_others_run(worker))
         return;
-    /* Who asks for work meanwhile is not forgotten: filch__fork_return() asks for him. */
-    filch__ask_take(&stack->limit, limit_of(stack));
+    filch__ask_postpone(&stack->limit, limit_of(stack));
     filch__fork_keep();
     if (filch__group_must_make_room(worker))
         filch__worker_switch_to_loop(worker, FILCH_AFTER_ROOM);
     else
         filch__yield_late();
+    /* Whose request that was is not known: perhaps a worker's without work, which sees none yet and
+     * is about to sleep. [fork-postpone] */
+    worker = filch__worker_self();
+    if (!stack->is_pinned && filch__idle_wants(&worker->rt->idle))
+        filch__ask(&stack->limit);
 }
 
 /* A private entry whose join is to look at the clock. Until then the fork knows when it was marked.

@@ -139,6 +139,12 @@ bool filch__idle_sleeps(struct filch__idle *idle)
     return false;
 }
 
+bool filch__idle_wants(struct filch__idle *idle)
+{
+    /* Acquire: who searches no more because it parks has set its bit before. [fork-postpone] */
+    return searching_of(filch_load_acquire(&idle->counts)) || filch__idle_sleeps(idle);
+}
+
 unsigned filch__idle_running_now(struct filch__idle *idle)
 {
     return (unsigned)(filch_fetch_add_release(&idle->counts, 0) >> 32); /* [watch-sleep] */

@@ -74,6 +74,10 @@ void filch__idle_grow(struct filch__idle *idle);
  * Then it may sleep on as it is; one that comes later unparks its lane. */
 bool filch__idle_is_sleeper(struct filch__idle *idle, unsigned worker);
 
+/* Does anybody search, or sleep? A worker that has begun to search before what the caller has
+ * acquired, and has found nothing yet, is seen. [fork-postpone] */
+bool filch__idle_wants(struct filch__idle *idle);
+
 /* Is there a sleeper that could be woken? A hint. */
 bool filch__idle_sleeps(struct filch__idle *idle);
 

@@ -228,6 +228,24 @@ static void owner(void)
     filch_store_relaxed(&over, 1);
 }
 
+/* As let_others_run(): whose request it is that it takes away, it does not know. */
+static void owner_lets_others_run(void)
+{
+    filch__ask_postpone(&limit, &room);
+    if (filch__idle_wants(&idle))
+        filch__ask(&limit);
+    filch_store_relaxed(&over, 1);
+}
+
+/* As it did before. */
+static void owner_asks_for_sleepers(void)
+{
+    filch__ask_postpone(&limit, &room);
+    if (filch__idle_sleeps(&idle))
+        filch__ask(&limit);
+    filch_store_relaxed(&over, 1);
+}
+
 static bool is_unparked(void *arg)
 {
     (void)arg;
@@ -291,6 +309,20 @@ int main(int argc, char **argv)
          request_is_not_lost,
          2,
          false},
+        {"asking one that lets others run",
+         2,
+         {owner_lets_others_run, worker_without_work},
+         reset_ask,
+         request_is_not_lost,
+         2,
+         false},
+        {"asking one that looks for sleepers only",
+         2,
+         {owner_asks_for_sleepers, worker_without_work},
+         reset_ask,
+         request_is_not_lost,
+         2,
+         true},
     };
 #define IDLE "model_idle.c says why"
 #define STATE "nothing is handed over by this edge here; model_state.c is about those that do"
