@@ -197,7 +197,7 @@ static void watch(void)
 {
     if (filch_exchange_acquire(&word, WATCH_ASLEEP) == WATCH_POKED ||
         filch__idle_running_now(&idle)) {
-        filch_store_relaxed(&word, WATCH_AWAKE);
+        (void)filch_exchange_acquire(&word, WATCH_AWAKE);
         return;
     }
     watch_sleeps = true;
