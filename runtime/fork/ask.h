@@ -22,6 +22,8 @@
 #ifndef FILCH_FORK_ASK_H
 #define FILCH_FORK_ASK_H
 
+#include <stddef.h>
+
 #include "runtime/base/atomic.h"
 
 /* Any thread. */

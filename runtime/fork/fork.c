@@ -68,48 +68,10 @@
 
 #include <filch/cancel.h>
 
-#include "runtime/base/spinlock.h"
-#include "runtime/fork/ask.h"
-#include "runtime/fork/pace.h"
+#include "runtime/fork/fork_stack.h"
 
-#define ENTRIES 1000
-#define SPARES 32 /* put by at a time */
-#define WAKE_NS (50 * FILCH_MICROSECOND)
-#define WAKE_LOOK 64   /* forks between two looks at the clock, while a wake is due */
+#define SPARES 32      /* put by at a time */
 #define STACKS_KEPT 16 /* per worker */
-#define ASK_LOOKS 64   /* a fork is answered at once, or after something longer */
-
-struct filch__fork_stack {
-    /* As in struct filch__fork_head. [fork-ask] */
-    filch_atomic_ptr limit;
-    /* Owner only. */
-    struct filch__fork **near_top; /* where it was when somebody looked */
-    struct filch__fork **oldest;   /* private, or the top */
-    struct filch__fork **room;
-    struct filch__pace pace;
-    struct filch__task *task;
-    struct filch__task *spare; /* linked by `next` */
-    unsigned spares;
-    unsigned size_class; /* of the spares' credits */
-    unsigned wake_look;  /* forks until the next look */
-    bool is_pinned;
-    bool keeps; /* the next leaving is a yield that shares nothing */
-    bool chaos;
-    uint32_t random;
-    struct filch__fork_stack *next; /* while it is nobody's */
-    struct filch__fork_locals locals;
-    struct filch__fork *guard; /* NULL: below the first entry is nothing to pop */
-    struct filch__fork *entry[ENTRIES];
-};
-
-_Static_assert(sizeof(struct filch__fork_stack) <= FILCH__FORK_STACK_BYTES,
-               "the head is found by rounding down");
-_Static_assert(offsetof(struct filch__fork_stack, limit) ==
-                   offsetof(struct filch__fork_head, limit),
-               "programs see the head");
-_Static_assert(offsetof(struct filch__fork_stack, entry) ==
-                   offsetof(struct filch__fork_stack, guard) + sizeof(void *),
-               "the guard is entry[-1]");
 
 /* For who cannot wait: never written, always full. (As a constant it also keeps a large alignment
  * out of .bss, which would become a segment of its own: Valgrind 3.19 then finds no symbols.) */
@@ -127,26 +89,10 @@ static struct filch__fork_stack *stack_of(filch__fork_top top)
     return (struct filch__fork_stack *)(void *)filch__fork_head_of(top);
 }
 
-/* What a shared fork's entry holds. */
-static struct filch__fork *marked(struct filch__fork *fork)
-{
-    return (struct filch__fork *)((uintptr_t)fork | 1);
-}
-
 /* A private one whose join is to let others run. */
 static struct filch__fork *marked_late(struct filch__fork *fork)
 {
     return (struct filch__fork *)((uintptr_t)fork | 2);
-}
-
-static struct filch__fork *unmarked(struct filch__fork *entry)
-{
-    return (struct filch__fork *)((uintptr_t)entry & ~(uintptr_t)3);
-}
-
-static struct filch__fork_stack *mine(struct filch__worker *worker)
-{
-    return filch_load_relaxed(&worker->forks);
 }
 
 /* Who forks has the top in a register; others look where the entries end. */
@@ -230,37 +176,13 @@ void filch__fork_empty(struct filch__worker *worker)
         pool_give(worker, stack_take(worker));
 }
 
-/* What forks compare with, while nobody asks. */
-static struct filch__fork **limit_of(struct filch__fork_stack *stack)
-{
-    struct filch__fork **at = stack->pace.at;
-
-    return at && at < stack->room ? at : stack->room;
-}
-
-static void set_limit(struct filch__fork_stack *stack)
-{
-    filch__ask_set_room(&stack->limit, limit_of(stack));
-}
-
-/* The task goes on, in a slice that has begun, while there are groups. */
-static void set_pace(struct filch__worker *worker, struct filch__fork_stack *stack)
-{
-    if (filch_load_relaxed(&worker->rt->grouped)) {
-        filch__pace_start(&stack->pace, stack->entry);
-        stack->pace.end = filch__group_slice_end(worker);
-    } else {
-        stack->pace.at = NULL;
-    }
-}
-
 static void set_room(struct filch__fork_stack *stack)
 {
     struct filch__fork **end = stack->entry + ENTRIES - 1; /* so that top stays within the block */
 
     stack->room =
         stack->spares < (size_t)(end - stack->oldest) ? stack->oldest + stack->spares : end;
-    set_limit(stack);
+    filch__fork_set_limit(stack);
 }
 
 /* The current task forks for the first time. Return: `nobody`, if it cannot, or there is no memory.
@@ -284,12 +206,12 @@ static struct filch__fork_stack *attach(struct filch__worker *worker)
     filch_spinlock_init(&stack->locals.lock);
     stack->locals.any = task->extras & FILCH_EXTRA_LOCALS;
     stack->pace.at = NULL;
-    set_pace(worker, stack);
+    filch__fork_set_pace(worker, stack);
     set_room(stack);
     /* Somebody may be asleep, and cannot ask. */
     filch_store_relaxed(&stack->limit, filch__runtime_seats(worker->rt) > 1 || stack->chaos
                                            ? NULL
-                                           : (void *)limit_of(stack));
+                                           : (void *)filch__fork_room_of(stack));
     task->extras |= FILCH_EXTRA_FORKS;
     filch_store_release(&worker->forks, stack); /* [fork-stack] */
     return stack;
@@ -298,7 +220,7 @@ static struct filch__fork_stack *attach(struct filch__worker *worker)
 void filch__fork_end(struct filch__task *task)
 {
     struct filch__worker *worker = filch__worker_self();
-    struct filch__fork_stack *stack = mine(worker);
+    struct filch__fork_stack *stack = filch__fork_mine(worker);
 
     if (stack->entry[0])
         filch__throw("a task has ended without joining what it has forked");
@@ -312,7 +234,7 @@ void filch__fork_end(struct filch__task *task)
 filch__fork_top filch__fork_here(void)
 {
     struct filch__worker *worker = filch__worker_self();
-    struct filch__fork_stack *stack = worker ? mine(worker) : nobody;
+    struct filch__fork_stack *stack = worker ? filch__fork_mine(worker) : nobody;
 
     filch__fork_top top;
 
@@ -323,221 +245,9 @@ filch__fork_top filch__fork_here(void)
     top = top_of(stack);
     if (stack->pace.at && top == stack->oldest) { /* no join is near that would plan a look */
         filch__pace_start(&stack->pace, top);
-        set_limit(stack);
+        filch__fork_set_limit(stack);
     }
     return top;
-}
-
-/* ---- sharing ---- */
-
-static int shared_body(void *arg);
-
-static struct filch__task *take_spare(struct filch__fork_stack *stack)
-{
-    struct filch__task *task = stack->spare;
-
-    stack->spare = task->next;
-    stack->spares--;
-    return task;
-}
-
-/* As filch__task_new() does, but for what cannot fail or is the forker's. */
-static void init_task(struct filch__task *task, struct filch__worker *worker,
-                      struct filch__fork_stack *stack, struct filch__fork *fork)
-{
-    struct filch__task *parent = stack->task;
-
-    task->sp = (void *)(uintptr_t)fork->run;
-    task->stack = NULL;
-    task->fn = shared_body;
-    task->arg = fork;
-    filch_store_release(&task->rt, worker->rt);
-    task->kind = parent->kind;
-    task->flags = FILCH_TASK_FORK | (parent->flags & FILCH_TASK_NAMED);
-    task->class_index = (uint8_t)stack->size_class;
-    task->extras = 0;
-    task->waiting = FILCH_WAIT_NONE;
-    task->name = parent->name;
-    task->fork.home = stack;
-    task->fork.deadline = filch__task_deadline(parent);
-    if (stack->is_pinned) {
-        task->kind = FILCH_KIND_PINNED;
-        task->pinned_to = worker;
-    }
-    if (parent->kind == FILCH_KIND_GROUPED) {
-        if (!stack->is_pinned)
-            task->kind = FILCH_KIND_STACKFUL;
-        filch__group_inherit(task, parent);
-    }
-    if (parent->flags & FILCH_TASK_SAVE_FP)
-        filch__switch_state_save_fp(task);
-    if (filch_load_relaxed(&parent->state) & FILCH_TASK_SHIELD)
-        task->flags |= FILCH_TASK_SHIELDED;
-    filch__state_spawn(&task->state, true);
-}
-
-static void share_oldest(struct filch__worker *worker, struct filch__fork_stack *stack)
-{
-    struct filch__fork **at = stack->oldest++;
-    struct filch__fork *fork = unmarked(*at);
-    struct filch__task *task = take_spare(stack);
-
-    init_task(task, worker, stack, fork);
-    fork->shared = task;
-    *at = marked(fork);
-    filch_counter_add(&worker->stats.spawned, 1);
-    filch_counter_add(&worker->stats.forks_shared, 1);
-    if (task->kind == FILCH_KIND_STACKFUL || !filch__worker_push_apart(worker, task))
-        filch__worker_push_back(worker, task);
-}
-
-static void share_all(struct filch__worker *worker, struct filch__fork_stack *stack)
-{
-    while (*stack->oldest)
-        share_oldest(worker, stack);
-}
-
-static void call_for_help(struct filch__worker *worker)
-{
-    filch_store_seq_cst(&worker->behind, 1); /* [idle-park]: then the idle word, in notify */
-    filch__runtime_notify(worker->rt);
-}
-
-/* Waking costs the waker 8 us, so it is done once in a while; until then the request stays open,
- * and forks come here. */
-static bool may_wake(struct filch__worker *worker, struct filch__fork_stack *stack)
-{
-    filch_time now;
-
-    if (--stack->wake_look)
-        return false;
-    stack->wake_look = WAKE_LOOK;
-    now = filch_now();
-    if (now - worker->fork_woke < WAKE_NS)
-        return false;
-    worker->fork_woke = now;
-    stack->wake_look = 1;
-    return true;
-}
-
-/* Without another worker a request is the watch's, which came when the task was just about to yield
- * by itself. */
-static bool has_takers(struct filch__worker *worker, struct filch__fork_stack *stack)
-{
-    return !stack->is_pinned && (stack->chaos || filch__runtime_seats(worker->rt) > 1);
-}
-
-/* Somebody asks for work. */
-static void answer(struct filch__worker *worker, struct filch__fork_stack *stack)
-{
-    if (stack->chaos) {
-        share_all(worker, stack);
-        call_for_help(worker);
-        return;
-    }
-    if (!has_takers(worker, stack)) {
-        filch__ask_take(&stack->limit, limit_of(stack));
-        return;
-    }
-    if (filch__idle_would_wake(&worker->rt->idle) && !may_wake(worker, stack))
-        return;
-    filch__ask_take(&stack->limit, limit_of(stack));
-    share_oldest(worker, stack);
-    call_for_help(worker);
-}
-
-filch_atomic_ptr *filch__fork_limit(struct filch__fork_stack *stack)
-{
-    return &stack->limit;
-}
-
-bool filch__fork_ask(struct filch__worker *worker)
-{
-    struct filch_runtime *rt = worker->rt;
-    unsigned n = filch__runtime_seats(rt);
-    bool asked = false;
-
-    /* Those that were called in for others that are stuck are there to serve, and would only share
-     * the others' CPUs. */
-    if (worker->index >= rt->workers)
-        return false;
-    for (unsigned i = 0; i < n; i++) {
-        struct filch__fork_stack *stack;
-
-        if (i == worker->index)
-            continue;
-        stack = filch_load_acquire(&rt->worker[i].forks); /* [fork-stack] */
-        if (!stack)
-            continue;
-        filch__ask(&stack->limit);
-        asked = true;
-    }
-    for (int i = 0; asked && i < ASK_LOOKS; i++) {
-        if (filch__worker_sees_any_work(worker))
-            return true;
-        filch_cpu_relax();
-    }
-    return false;
-}
-
-void filch__fork_nudge(struct filch__worker *worker)
-{
-    struct filch__fork_stack *stack = filch_load_acquire(&worker->forks); /* [fork-stack] */
-
-    if (stack)
-        filch__ask(&stack->limit);
-}
-
-/* Somebody sleeps, who may not have asked. */
-static void ask_for_sleepers(struct filch_runtime *rt, struct filch__fork_stack *stack)
-{
-    if (filch__idle_sleeps(&rt->idle))
-        filch__ask(&stack->limit);
-}
-
-struct filch__fork_stack *filch__fork_leave(struct filch__worker *worker)
-{
-    struct filch__fork_stack *stack = mine(worker);
-
-    if (!stack)
-        return NULL;
-    if (stack->keeps) {
-        stack->keeps = false;
-    } else if (*stack->oldest) {
-        share_all(worker, stack); /* [no-private] */
-        if (filch__ask_is_open(&stack->limit) && !stack->is_pinned)
-            call_for_help(worker);
-    }
-    filch_store_relaxed(&worker->forks, NULL);
-    return stack;
-}
-
-void filch__fork_return(struct filch__fork_stack *stack)
-{
-    struct filch__worker *worker = filch__worker_self();
-
-    if (!stack)
-        return;
-    set_pace(worker, stack);
-    set_limit(stack);
-    filch_store_release(&worker->forks, stack); /* [fork-stack] */
-    ask_for_sleepers(worker->rt, stack);
-}
-
-void filch__fork_keep(void)
-{
-    struct filch__worker *worker = filch__worker_self();
-
-    if (mine(worker) && !mine(worker)->chaos)
-        mine(worker)->keeps = true;
-}
-
-void filch__fork_share_all(void)
-{
-    struct filch__worker *worker = filch__worker_self();
-
-    if (mine(worker))
-        share_all(worker, mine(worker));
 }
 
 /* ---- the slow paths of fork and join ---- */
@@ -574,7 +284,7 @@ static void let_others_run(struct filch__fork_stack *stack)
 
     if (!worker || !is_to_let_others_run(worker))
         return;
-    filch__ask_postpone(&stack->limit, limit_of(stack));
+    filch__ask_postpone(&stack->limit, filch__fork_room_of(stack));
     filch__fork_keep();
     if (filch__group_must_make_room(worker))
         filch__worker_switch_to_loop(worker, FILCH_AFTER_ROOM);
@@ -591,7 +301,7 @@ static void let_others_run(struct filch__fork_stack *stack)
  */
 static void mark_timed(filch__fork_top at, filch_time now)
 {
-    struct filch__fork *fork = unmarked(*at);
+    struct filch__fork *fork = filch__fork_unmarked(*at);
 
     fork->shared = (void *)(uintptr_t)now;
     *at = marked_late(fork);
@@ -602,7 +312,7 @@ static void look_at_clock(struct filch__worker *worker, struct filch__fork_stack
 {
     if (now >= stack->pace.end)
         filch__group_ask(worker);
-    set_limit(stack);
+    filch__fork_set_limit(stack);
 }
 
 static void look_at_fork(struct filch__worker *worker, struct filch__fork_stack *stack,
@@ -622,7 +332,7 @@ static void look_at_join(struct filch__worker *worker, struct filch__fork_stack 
     filch_time now = filch_now();
 
     filch__pace_join(&stack->pace, at, marked_at, now);
-    if (at > stack->oldest && at[-1] == unmarked(at[-1]))
+    if (at > stack->oldest && at[-1] == filch__fork_unmarked(at[-1]))
         mark_timed(at - 1, now);
     look_at_clock(worker, stack, now);
 }
@@ -644,7 +354,7 @@ filch__fork_top filch__fork_push_slow(filch__fork_top top, struct filch__fork *f
         if (is_to_let_others_run(worker))
             mark_timed(top, filch_now());
         else
-            answer(worker, stack);
+            filch__fork_answer(worker, stack);
     }
     return top + 1;
 }
@@ -673,22 +383,17 @@ enum filch__fork_look filch__fork_look_slow(filch__fork_top top)
         let_others_run(stack);
         return FILCH_FORK_QUIET;
     }
-    if (!*stack->oldest && has_takers(worker, stack))
+    if (!*stack->oldest && filch__fork_has_takers(worker, stack))
         return FILCH_FORK_ASKED;
     stack->wake_look = 1;
-    answer(worker, stack);
+    filch__fork_answer(worker, stack);
     return FILCH_FORK_QUIET;
-}
-
-static bool was_asked(const struct filch__task *task)
-{
-    return filch_load_relaxed(&task->state) & FILCH_TASK_ASKED;
 }
 
 /* A request to end that has reached the forker. Return: was there one? */
 static bool hand_on(struct filch__task *parent, struct filch__task *child)
 {
-    if (!was_asked(parent) || child->flags & FILCH_TASK_SHIELDED)
+    if (!filch__fork_was_asked(parent) || child->flags & FILCH_TASK_SHIELDED)
         return false;
     filch_task_cancel_cause(filch__task_handle(child), filch__task_cause(parent));
     return true;
@@ -735,7 +440,7 @@ struct filch__fork_popped filch__fork_pop_slow(filch__fork_top top, struct filch
         let_others_run(stack);
         return (struct filch__fork_popped){at, true};
     }
-    if (*at != marked(fork))
+    if (*at != filch__fork_marked(fork))
         filch__throw("a fork is joined that is not the newest one of its function, or twice");
     *at = NULL;
     stack->oldest = at; /* what is below a shared one is shared */
@@ -746,7 +451,7 @@ struct filch__fork_popped filch__fork_pop_slow(filch__fork_top top, struct filch
         struct filch__worker *worker = filch__worker_self();
 
         if (worker)
-            ask_for_sleepers(worker->rt, stack);
+            filch__fork_ask_for_sleepers(worker->rt, stack);
         return (struct filch__fork_popped){at, true};
     }
     wait_for(stack, task);
@@ -757,74 +462,6 @@ void filch__fork_refuse(void)
 {
     filch__throw(
         "a function made by FILCH_TASK1() and so on has a filch_fork() that is not joined");
-}
-
-/* ---- the fork's own task ---- */
-
-struct filch__task *filch__fork_parent(const struct filch__task *task)
-{
-    return task->fork.home->task;
-}
-
-bool filch__fork_is_asked(const struct filch__task *task)
-{
-    for (; task->flags & FILCH_TASK_FORK; task = filch__fork_parent(task))
-        if (was_asked(task))
-            return true;
-        else if (task->flags & FILCH_TASK_SHIELDED)
-            return false;
-    return was_asked(task);
-}
-
-struct filch__task *filch__fork_root(struct filch__task *task)
-{
-    while (task && task->flags & FILCH_TASK_FORK)
-        task = filch__fork_parent(task);
-    return task;
-}
-
-static void run_moved(struct filch__task *self, struct filch__fork *fork)
-{
-    bool has_deadline = self->fork.deadline != FILCH_NEVER;
-    filch_block block;
-
-    if (filch__fork_is_asked(self))
-        filch_task_cancel_cause(filch__task_handle(self), filch_cancel_cause());
-    if (has_deadline && filch_deadline_begin(&block, self->fork.deadline) < 0)
-        filch__throw("a task's first deadline cannot begin");
-    fork->run(fork, filch__fork_here());
-    if (has_deadline)
-        filch_block_end(&block);
-}
-
-static int shared_body(void *arg)
-{
-    struct filch__worker *worker = filch__worker_self();
-    struct filch__task *self = worker->current;
-
-    if (!filch__state_claim(&self->state))
-        return 0; /* and @arg may be gone */
-    filch_counter_add(&worker->stats.forks_moved, 1);
-    if (!self->fork.home->is_pinned && !filch__worker_queued(worker))
-        filch__ask(&self->fork.home->limit);
-    run_moved(self, arg);
-    return 0;
-}
-
-struct filch__fork_locals *filch__fork_locals(struct filch__task *root)
-{
-    struct filch__worker *worker = filch__worker_self();
-    struct filch__task *task = worker ? worker->current : NULL;
-    struct filch__fork_stack *stack;
-
-    if (task == root)
-        return task && mine(worker) ? &mine(worker)->locals : NULL;
-    for (; task && task->flags & FILCH_TASK_FORK; task = stack->task) {
-        stack = task->fork.home;
-        if (stack->task == root)
-            return &stack->locals;
-    }
-    return NULL;
 }
 
 /* ---- by function pointer ---- */
