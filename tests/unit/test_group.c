@@ -104,12 +104,13 @@ static bool has_share(const struct crowd *crowd, double want, double tolerance)
     return false;
 }
 
-/* A host that takes the CPU from a virtual machine for 30 ms spoils a race: to the guest that looks
- * as if whoever ran had used them. It does not spoil each. */
+/* Time that the kernel, or the host of a virtual machine, takes from a worker counts as used by the
+ * group whose turn it was: on a machine with other work that spoils every other race of 300 ms. It
+ * does not spoil all; a share that is wrong is wrong in each. */
 static void hold_in_a_race(bool (*race_is_fair)(unsigned workers), unsigned workers)
 {
     for (int races = 1; !race_is_fair(workers); races++)
-        T_CHECK(races < 4);
+        T_CHECK(races < 16);
 }
 
 /* Each crowd is large enough for all workers. */
@@ -196,11 +197,12 @@ Test(group, shares_hold_wherever_tasks_begin)
     hold_in_a_race(three_are_fair, 2);
 }
 
-Test(group, a_light_group_is_not_starved_by_the_heaviest)
+static bool lightest_runs_little(unsigned workers)
 {
-    filch_runtime *rt = start_runtime(2);
+    filch_runtime *rt = start_runtime(workers);
     filch_group *light = group_of(rt, 1, FILCH_GROUP_BATCH);
     filch_group *heavy = group_of(rt, FILCH_GROUP_WEIGHT_MAX, FILCH_GROUP_LATENCY);
+    bool little;
 
     start_race(5, ULONG_MAX);
     for (int i = 0; i < 4; i++)
@@ -208,11 +210,17 @@ Test(group, a_light_group_is_not_starved_by_the_heaviest)
     spawn_in(rt, light, runs_for_its_crowd, &race.crowd[0]);
     /* More than a slice of it, with which it may begin. */
     T_WAIT_UNTIL(atomic_load(&race.crowd[0].units) >= 30);
-    T_CHECK(atomic_load(&race.crowd[0].units) < atomic_load(&race.crowd[1].units) / 10);
+    little = atomic_load(&race.crowd[0].units) < atomic_load(&race.crowd[1].units) / 10;
     atomic_store(&race.over, true);
     free_group(light);
     free_group(heavy);
     stop_runtime(rt);
+    return little;
+}
+
+Test(group, a_light_group_is_not_starved_by_the_heaviest)
+{
+    hold_in_a_race(lightest_runs_little, 2);
 }
 
 Test(group, a_group_alone_has_all)

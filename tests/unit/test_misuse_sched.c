@@ -66,10 +66,7 @@ static int spawn_rows(void *arg)
     ROW(filch_runtime_blocking_spawn(rt, nop, NULL, &in_freed, NULL), -EINVAL);
     ROW(filch_runtime_blocking_spawn(rt, nop, NULL, &(filch_task_opts){.group = group}, NULL),
         -EINVAL);
-    ROW(filch_runtime_spawn(rt, nop, NULL, &(filch_task_opts){.group = group, .pinned = true},
-                            NULL),
-        -EINVAL);
-    ROW(filch_runtime_spawn(rt, nop, NULL, &(filch_task_opts){.group = group, .worker = 1}, NULL),
+    ROW(filch_runtime_spawn(rt, nop, NULL, &(filch_task_opts){.group = group, .worker = 257}, NULL),
         -EINVAL);
     ROW(filch_runtime_spawn(rt, nop, NULL, &(filch_task_opts){.worker = 257}, NULL), -EINVAL);
     ROW(filch_runtime_spawn(rt, nop, NULL,
