@@ -53,10 +53,11 @@ static struct h1 *h1_new(filch_http_server *server, filch_tcp *tcp, filch_io io,
     size_t copy = opts->target_bytes_max + 1;
     size_t in = opts->head_bytes_max + H1_BODY_BYTES;
     struct h1 *h = malloc(sizeof(*h) + fields + H1_OUT_BYTES + in + 2 * copy);
-    char *at = (char *)(h + 1);
+    char *at;
 
     if (!h)
         return NULL;
+    at = (char *)(h + 1);
     h->x.wire = &h1_wire;
     h->x.server = server;
     h->x.tcp = tcp;

@@ -231,7 +231,6 @@ task_new(struct filch_runtime *rt, struct filch__worker *worker, enum filch__kin
     task->stack = NULL;
     task->fn = fn;
     task->arg = arg;
-    filch_store_release(&task->rt, rt);
     task->kind = (uint8_t)kind;
     task->flags = 0;
     task->class_index = (uint8_t)size_class;
@@ -241,6 +240,8 @@ task_new(struct filch_runtime *rt, struct filch__worker *worker, enum filch__kin
         goto fail_block;
     if (__builtin_expect(filch_load_relaxed(&rt->grouped), 0))
         inherit_group(task, worker, opts);
+    /* The last of it: by this a look at all tasks knows a block that was never used before. */
+    filch_store_release(&task->rt, rt);
     filch__state_spawn(&task->state, with_handle);
     if (opts && opts->token && filch__token_bind(opts->token, task) < 0) {
         r = -ENOMEM;
