@@ -100,8 +100,8 @@ static ssize_t run_verb(struct filch__tls_step *step)
     return -EINVAL;
 }
 
-/* ThreadSanitizer sees what OpenSSL has libc read and free, and not its own counts of who uses it: a
- * session that several connections resume is read by one and freed by another, in that order. */
+/* ThreadSanitizer sees what OpenSSL has libc read and free, and not its own counts of who uses it:
+ * a session that several connections resume is read by one and freed by another, in that order. */
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)
 void AnnotateIgnoreReadsBegin(const char *file, int line);

@@ -199,10 +199,12 @@ inherit_group(struct filch__task *task, struct filch__worker *worker, const filc
         filch__group_inherit(task, worker->current);
 }
 
-static __attribute__((noinline)) void leave_group(struct filch__task *task)
+/* @task may not know @rt yet. */
+static __attribute__((noinline)) void leave_group(struct filch_runtime *rt,
+                                                  struct filch__task *task)
 {
     if (task->flags & FILCH_TASK_GROUPED)
-        filch__group_leave(filch__task_group(task));
+        filch__group_leave(&rt->groups.group[task->group]);
 }
 
 /* In line in the spawns of this file. @worker: the caller's, if it is one of @rt. */
@@ -257,7 +259,7 @@ fail_opts:
     if (task->flags & FILCH_TASK_COPIED)
         free(task->arg);
 fail_block:
-    leave_group(task);
+    leave_group(rt, task);
     block_release(task);
     if (kind == FILCH_KIND_STACKFUL)
         credit_give(worker, (unsigned)size_class);
@@ -435,7 +437,7 @@ void filch__task_extras_end(struct filch__task *task)
     if (task->extras & FILCH_EXTRA_BLOCKS)
         filch__throw("a task ended inside of a deadline or a shield that it had begun");
     if (task->extras & FILCH_EXTRA_GROUPED)
-        leave_group(task);
+        leave_group(filch_load_relaxed(&task->rt), task);
 }
 
 #if FILCH_ASSERTS >= 2
