@@ -280,6 +280,8 @@ Test(process, a_child_has_the_descriptors_that_are_named_and_no_others)
 static int signals_body(void *arg)
 {
     sighandler_t pipe_action = signal(SIGPIPE, SIG_IGN), usr1 = signal(SIGUSR1, SIG_IGN);
+    /* Ignored by what a shell starts in the background. */
+    sighandler_t interrupt = signal(SIGINT, SIG_DFL), quit = signal(SIGQUIT, SIG_DFL);
     sigset_t some, old;
 
     (void)arg;
@@ -291,6 +293,8 @@ static int signals_body(void *arg)
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     signal(SIGPIPE, pipe_action);
     signal(SIGUSR1, usr1);
+    signal(SIGINT, interrupt);
+    signal(SIGQUIT, quit);
     return 0;
 }
 
