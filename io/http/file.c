@@ -7,10 +7,9 @@
  *
  * in the order of RFC 9110, 13.2.2. A file's validator is its time of change to the nanosecond and
  * its size, so it is a strong one as far as a file system tells. Several ranges come as parts of
- * one body (multipart/byteranges), each with a head of its own:
+ * one body (multipart/byteranges), each with a head of its own and an end of line before the next:
  *
- *     --boundary CR LF Content-Type, Content-Range CR LF CR LF  bytes  CR LF  ... --boundary-- CR
- * LF
+ *     --boundary, Content-Type, Content-Range, empty line, bytes; ... --boundary--
  *
  * A file that shrinks while it is sent cuts the answer off.
  *
