@@ -6,48 +6,46 @@
 
 #include <stdio.h>
 
-struct job {
+struct fetch {
     filch_http_client *client;
     const char *url;
 };
 
 static int fetch(void *arg)
 {
-    struct job *job = arg;
-    filch_http_response *response;
+    struct fetch *f = arg; /* this task's copy */
+    filch_http_response *response = NULL;
     filch_error error;
-    int r =
-        filch_http_get(job->client, job->url, &response, &error, filch_after(10 * FILCH_SECOND));
+    int r = filch_http_get(f->client, f->url, &response, &error, filch_after(10 * FILCH_SECOND));
 
-    if (r < 0) {
+    if (r == 0)
+        printf("%s: %d\n", f->url, filch_http_response_status(response));
+    else
         printf("%s\n", error.text);
-        return r;
-    }
-    printf("%s: %d\n", job->url, filch_http_response_status(response));
     filch_http_response_free(response);
-    return 0;
+    return r;
+}
+
+static int fetch_all(filch_http_client *client, char **urls)
+{
+    const filch_task_opts by_copy = {.name = "fetch", .copy_bytes = sizeof(struct fetch)};
+    int r = 0;
+
+    FILCH_SCOPE(fetches);
+    for (; *urls && r == 0; urls++)
+        r = filch_scope_spawn_opts(&fetches, fetch, &(struct fetch){client, *urls}, &by_copy);
+    return r == 0 ? filch_scope_join(&fetches, FILCH_NEVER) : r;
 }
 
 static int http_client_main(void *arg)
 {
-    char **urls = arg;
-    struct job job;
     filch_time began = filch_now();
-    int r = filch_http_client_new(NULL, &job.client);
+    filch_http_client *client = NULL;
+    int r = filch_http_client_new(NULL, &client);
 
-    if (r < 0)
-        return r;
-    {
-        FILCH_SCOPE(fetches);
-        for (; *urls && r == 0; urls++) {
-            job.url = *urls;
-            r = filch_scope_spawn_opts(&fetches, fetch, &job,
-                                       &(filch_task_opts){.copy_bytes = sizeof(job)});
-        }
-        if (r == 0)
-            r = filch_scope_join(&fetches, FILCH_NEVER);
-    }
-    filch_http_client_close(job.client);
+    if (r == 0)
+        r = fetch_all(client, arg);
+    filch_http_client_close(client);
     printf("total: %.3f s\n", (double)(filch_now() - began) / (double)FILCH_SECOND);
     return r;
 }

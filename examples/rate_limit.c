@@ -1,5 +1,5 @@
-/* Twelve requests: at most 3 at a time (a semaphore), at most 50 per second (a rate limiter, 2 at
- * once), and a wait group that says when all have been served. */
+/* Twelve requests: at most 3 at a time (a semaphore), and at most 50 per second, of which 2 may
+ * come at once (a rate limiter). */
 #include <filch/filch.h>
 
 #include <stdatomic.h>
@@ -11,62 +11,43 @@
 #define AT_ONCE 2
 
 static filch_semaphore slots = FILCH_SEMAPHORE_INIT(AT_A_TIME);
-static filch_waitgroup under_way = FILCH_WAITGROUP_INIT(0);
-static filch_limiter rate;
-static atomic_int running, most, served;
-
-static int serve(void)
-{
-    int now, before = atomic_load(&most);
-    int r;
-
-    FILCH_PERMIT(slot, &slots, 1, FILCH_NEVER);
-    if (slot.result < 0)
-        return slot.result;
-    r = filch_limiter_acquire(&rate, 1, FILCH_NEVER);
-    if (r < 0)
-        return r;
-    now = atomic_fetch_add(&running, 1) + 1;
-    while (before < now && !atomic_compare_exchange_weak(&most, &before, now))
-        ;
-    r = filch_sleep(filch_after(30 * FILCH_MILLISECOND)); /* the work */
-    atomic_fetch_sub(&running, 1);
-    if (r == 0)
-        atomic_fetch_add(&served, 1);
-    return r; /* the slot is given back here */
-}
+static atomic_int running, served;
+static atomic_bool crowded;
 
 static int request(void *arg)
 {
-    int r = serve();
+    FILCH_PERMIT(slot, &slots, 1, FILCH_NEVER); /* given back where this function ends */
+    int r = slot.result < 0 ? slot.result : filch_limiter_acquire(arg, 1, FILCH_NEVER);
 
-    (void)arg;
-    filch_waitgroup_done(&under_way);
+    if (r < 0)
+        return r;
+    if (atomic_fetch_add(&running, 1) >= AT_A_TIME)
+        atomic_store(&crowded, true);
+    r = filch_sleep(filch_after(30 * FILCH_MILLISECOND)); /* the work */
+    atomic_fetch_sub(&running, 1);
+    atomic_fetch_add(&served, r == 0);
     return r;
 }
 
 static int rate_limit_main(void *arg)
 {
-    filch_time start = filch_now(), soonest;
+    const filch_time least = (REQUESTS - AT_ONCE) * (FILCH_SECOND / PER_SECOND);
+    filch_time start = filch_now();
+    filch_limiter rate;
     int r = filch_limiter_init(&rate, PER_SECOND, FILCH_SECOND, AT_ONCE);
 
     (void)arg;
-    for (int i = 0; r == 0 && i < REQUESTS; i++) {
-        r = filch_waitgroup_add(&under_way, 1);
-        if (r < 0)
-            break;
-        r = filch_spawn(request, NULL);
-        if (r < 0)
-            filch_waitgroup_done(&under_way);
-    }
-    if (filch_waitgroup_wait(&under_way, FILCH_NEVER) < 0 || r < 0)
+    FILCH_SCOPE(requests);
+    for (int i = 0; r == 0 && i < REQUESTS; i++)
+        r = filch_scope_spawn(&requests, request, &rate);
+    if (r == 0)
+        r = filch_scope_join(&requests, FILCH_NEVER);
+    if (r < 0)
         return r;
-    soonest = (REQUESTS - AT_ONCE) * (FILCH_SECOND / PER_SECOND);
     printf("served: %d\n", atomic_load(&served));
-    printf("more than %d at a time: %s\n", AT_A_TIME,
-           atomic_load(&most) > AT_A_TIME ? "yes" : "no");
+    printf("more than %d at a time: %s\n", AT_A_TIME, atomic_load(&crowded) ? "yes" : "no");
     printf("faster than %d per second: %s\n", PER_SECOND,
-           filch_now() - start < soonest ? "yes" : "no");
+           filch_now() - start < least ? "yes" : "no");
     filch_limiter_fini(&rate);
     return 0;
 }

@@ -1,66 +1,60 @@
-/* A task that waits for messages, for a heartbeat, and for being told to stop, whatever comes
- * first; messages that are there come before the stop. What has not won has taken nothing. */
+/* A task that waits for messages, for being told to stop, and no longer than a second, whatever
+ * comes first; messages that are there come before the stop. What has not won has taken nothing. */
 #include <filch/filch.h>
 
 #include <errno.h>
 #include <stdio.h>
 
-struct listener {
+struct room {
     filch_chan *messages;
     filch_token *stop;
 };
 
-static int listen_main(void *arg)
+static int listen_to(void *arg)
 {
-    const struct listener *l = arg;
-    const filch_time pulse = FILCH_SECOND;
-    int message;
+    struct room *room = arg;
+    int message, first;
 
-    for (;;) {
-        switch (FILCH_SELECT_FIRST(FILCH_NEVER, filch_case_recv(l->messages, &message),
-                                   filch_case_token(l->stop), filch_case_at(filch_after(pulse)))) {
-        case 0:
+    do {
+        first =
+            FILCH_SELECT_FIRST(filch_after(FILCH_SECOND), filch_case_recv(room->messages, &message),
+                               filch_case_token(room->stop));
+        if (first == 0)
             printf("message %d\n", message);
-            break;
-        case 1:
+        else if (first == 1)
             printf("stopped\n");
-            return 0;
-        case 2:
+        else if (first == -ETIMEDOUT)
             printf("nothing for a second\n");
-            break;
-        default: /* this task itself was cancelled */
-            return -1;
-        }
-    }
+    } while (first == 0 || first == -ETIMEDOUT);
+    return first < 0 ? first : 0; /* negative: this task itself was cancelled */
 }
 
-static int talk(const struct listener *l)
+static int talk(void *arg)
 {
-    filch_task *task;
-    int r = filch_task_spawn(listen_main, (void *)l, NULL, &task);
+    struct room *room = arg;
+    int r = 0;
 
     for (int i = 1; r == 0 && i <= 3; i++)
-        r = filch_chan_send(l->messages, &i, FILCH_NEVER);
-    filch_token_cancel(l->stop, -ECANCELED, "no more messages");
-    return r < 0 ? r : filch_task_join(task, NULL, FILCH_NEVER);
+        r = filch_chan_send(room->messages, &i, FILCH_NEVER);
+    filch_token_cancel(room->stop, -ECANCELED, "no more messages");
+    return r;
 }
 
 static int select_main(void *arg)
 {
-    struct listener l = {0};
-    int r = filch_chan_new(sizeof(int), 4, &l.messages);
+    struct room *room = arg;
+    int r = filch_chan_new(sizeof(int), 4, &room->messages);
 
-    (void)arg;
     if (r == 0)
-        r = filch_token_new(&l.stop);
+        r = filch_token_new(&room->stop);
     if (r == 0)
-        r = talk(&l);
-    filch_token_unref(l.stop);
-    filch_chan_unref(l.messages);
+        r = FILCH_TRY_JOIN({listen_to, room}, {talk, room});
+    filch_token_unref(room->stop);
+    filch_chan_unref(room->messages);
     return r;
 }
 
 int main(void)
 {
-    return filch_main(select_main, NULL, NULL) < 0;
+    return filch_main(select_main, &(struct room){0}, NULL) < 0;
 }
