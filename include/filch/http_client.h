@@ -150,6 +150,19 @@ FILCH_API FILCH_MUST_CHECK int filch_http_request_reader(filch_http_request *req
                                                          filch_reader reader, int64_t bytes);
 
 /**
+ * filch_http_request_set_trailer() - add a field to be sent behind the body
+ *
+ * For what is known only when the body was read: by the reader before it says the end, or earlier.
+ * Of a request with a reader of unknown length; its names are announced before, by
+ * filch_http_request_set(request, "Trailer", "Name, Name"). Such a request goes by HTTP/1.1
+ * (libcurl sends no trailers by HTTP/2). Suspends: no. Return: 0; -EPROTO (there is no such
+ * reader); -ENOENT (the name was not announced); -EINVAL (NULL, not a name, control characters, a
+ * name that may not come there: see http_server.h); -ENOMEM.
+ */
+FILCH_API FILCH_MUST_CHECK int filch_http_request_set_trailer(filch_http_request *request,
+                                                              const char *name, const char *value);
+
+/**
  * filch_http_send() - send a request, and wait for the head of the answer
  * @request:      borrowed; may be sent again afterwards
  * @ret_response: ended by filch_http_response_free()
@@ -191,6 +204,17 @@ FILCH_API const char *filch_http_response_header(filch_http_response *response, 
  * -EINVAL. */
 FILCH_API int filch_http_response_header_at(filch_http_response *response, unsigned index,
                                             const char **ret_name, const char **ret_value);
+
+/** filch_http_response_trailer() - the first field of a name behind the body, in any case, once
+ * filch_http_response_read() has returned 0. Servers send them to who asks for them:
+ * filch_http_request_set(request, "TE", "trailers"). Those that may not come there are left out.
+ * Return: its value, valid until the response is freed; NULL if there is none. */
+FILCH_API const char *filch_http_response_trailer(filch_http_response *response, const char *name);
+
+/** filch_http_response_trailer_at() - the same in their order, from 0 on. Return: 0; -ENOENT;
+ * -EINVAL. */
+FILCH_API int filch_http_response_trailer_at(filch_http_response *response, unsigned index,
+                                             const char **ret_name, const char **ret_value);
 
 /** filch_http_response_progress() - bytes of the body that have come, packed, and that will; -1:
  * not known. Both may be NULL. Return: 0; -EINVAL. */

@@ -24,7 +24,13 @@
  * connection: two lengths, a length and chunks, other transfer codings than chunked (501), numbers
  * that are not plain digits, line ends other than CR LF, folded lines, spaces around names, NUL and
  * other control characters, no Host or two of them. Limits have answers of their own: 408 (too
- * slow), 413 (body), 414 (target), 431 (head), 503 (connections).
+ * slow), 413 (body), 414 (target), 431 (head, trailers), 503 (connections).
+ *
+ * Trailers are fields behind a body: of HTTP/1.1 in chunks, and of HTTP/2. They are kept apart from
+ * the fields of the head. Of those that may not come there (RFC 9110, 6.5.1: about lengths,
+ * codings, routing, conditions, who asks) Content-Length, Transfer-Encoding and Host make a request
+ * wrong, the others are ignored. All together they may have 8 KiB (HTTP/2: head_bytes_max), and
+ * with the fields of the head count for fields_max.
  *
  * Who is slow. A head has to be there `head_ns` after its first byte; a body has to keep up a rate;
  * a peer that takes nothing of its answer for `stall_ns` loses the connection.
@@ -287,9 +293,10 @@ FILCH_API int64_t filch_exchange_body_bytes(filch_exchange *x);
  *
  * The first call tells a peer that waits for it (Expect: 100-continue) to send. What a handler does
  * not read is dropped, up to 256 KiB; with more left the connection ends. Suspends: yes.
- * Cancellation point: yes; no byte was taken. Return: bytes; 0 (the end); -EPROTO (chunks that are
- * none); -EMSGSIZE (more than body_bytes_max); -EPIPE (cut off); -ETIMEDOUT (also: it is too slow,
- * and the connection ends); -ECANCELED; what else its io says; -EINVAL.
+ * Cancellation point: yes; no byte was taken. Return: bytes; 0 (the end); -EPROTO (chunks or
+ * trailers that are none); -EMSGSIZE (more than body_bytes_max); -E2BIG (trailers, likewise);
+ * -EPIPE (cut off); -ETIMEDOUT (also: it is too slow, and the connection ends); -ECANCELED; what
+ * else its io says; -EINVAL.
  */
 FILCH_API FILCH_MUST_CHECK ssize_t filch_exchange_read(filch_exchange *x, void *buf, size_t bytes,
                                                        filch_time until);
@@ -309,6 +316,16 @@ FILCH_API FILCH_MUST_CHECK int filch_exchange_read_all(filch_exchange *x, size_t
 
 /** filch_exchange_reader() - a reader of the body. */
 FILCH_API filch_reader filch_exchange_reader(filch_exchange *x);
+
+/** filch_exchange_trailer() - the first field of a name behind the body, in any case, once
+ * filch_exchange_read() has returned 0, or filch_exchange_read_all(). Return: its value; NULL if
+ * there is none. */
+FILCH_API const char *filch_exchange_trailer(filch_exchange *x, const char *name);
+
+/** filch_exchange_trailer_at() - the same in their order, from 0 on. Return: 0; -ENOENT (no more);
+ * -EINVAL. */
+FILCH_API int filch_exchange_trailer_at(filch_exchange *x, unsigned index, const char **ret_name,
+                                        const char **ret_value);
 
 /* ---- the answer ---- */
 
@@ -366,6 +383,22 @@ FILCH_API FILCH_MUST_CHECK ssize_t filch_exchange_write(filch_exchange *x, const
 FILCH_API FILCH_MUST_CHECK int filch_exchange_write_all(filch_exchange *x, const void *data,
                                                         size_t bytes, size_t *ret_done,
                                                         filch_time until);
+
+/**
+ * filch_exchange_set_trailer() - add a field behind the body of the answer
+ *
+ * For what is known only when the body was written: a sum, a result. For an answer of unknown
+ * length (filch_exchange_begin() with -1) that has begun; its names are announced before, by
+ * filch_exchange_set(x, "Trailer", "Name, Name"). Trailers may be lost on the way, so a peer gets
+ * them only if it says that it takes them (field "TE: trailers"). They leave when the handler
+ * returns 0; for HEAD they are left out. Suspends: no. Return: 0; -EOPNOTSUPP (the peer does not
+ * take them, or speaks HTTP/1.0: nothing was added, and the answer goes on); -EPROTO (the answer
+ * has not begun, is over, or its length is known); -ENOENT (the name was not announced); -ENOBUFS
+ * (more than 4 KiB, with the fields); -EINVAL (NULL, not a name, a value with control characters, a
+ * name that may not come there).
+ */
+FILCH_API FILCH_MUST_CHECK int filch_exchange_set_trailer(filch_exchange *x, const char *name,
+                                                          const char *value);
 
 /** filch_exchange_flush() - send what is buffered. Suspends: yes. Cancellation point: yes; what was
  * not sent stays buffered. Return: 0; else as filch_exchange_write(). */

@@ -1,13 +1,13 @@
 /* Chunked bodies of requests (RFC 9112, 7.1): where data begins and ends, strictly.
  *
  *     SIZE --n--> DATA --> DATA_END --> SIZE ...
- *     SIZE --0--> TRAILER --> END
+ *     SIZE --0--> TRAILERS
  *
  * Sizes are hexadecimal digits only, 15 at most, so that they do not overflow; every line ends in
- * CR LF. Extensions and trailers are dropped, as nobody may need them to understand a body, and
- * together they are short: a peer cannot have us read for ever without a byte of data. What else
- * stands in a line of sizes must not be a control character, as a proxy in front may have taken it
- * for the end of the line. Pure: no I/O. */
+ * CR LF. Extensions are dropped, as nobody may need them to understand a body, and together they
+ * are short: a peer cannot have us read for ever without a byte of data. What else stands in a line
+ * of sizes must not be a control character, as a proxy in front may have taken it for the end of
+ * the line. Pure: no I/O. */
 #include "io/http/chunks.h"
 
 #include <stdbool.h>
@@ -61,41 +61,23 @@ static bool take_size(struct http_chunks *chunks, const char *line, size_t bytes
         return false;
     chunks->extra_bytes += bytes - digits;
     chunks->left = size;
-    chunks->at = size ? CHUNKS_DATA : CHUNKS_TRAILER;
+    chunks->at = size ? CHUNKS_DATA : CHUNKS_TRAILERS;
     return true;
-}
-
-static bool take_trailer(struct http_chunks *chunks, const char *line, size_t bytes)
-{
-    const char *colon = memchr(line, ':', bytes);
-
-    if (!bytes) {
-        chunks->at = CHUNKS_END;
-        return true;
-    }
-    chunks->extra_bytes += bytes;
-    return colon && http_is_token(line, (size_t)(colon - line)) &&
-           http_is_value(colon, bytes - (size_t)(colon - line));
 }
 
 static bool take_line(struct http_chunks *chunks, const char *line, size_t bytes)
 {
-    switch (chunks->at) {
-    case CHUNKS_SIZE:
+    if (chunks->at == CHUNKS_SIZE)
         return take_size(chunks, line, bytes);
-    case CHUNKS_DATA_END:
-        chunks->at = CHUNKS_SIZE;
-        return bytes == 0;
-    default:
-        return take_trailer(chunks, line, bytes);
-    }
+    chunks->at = CHUNKS_SIZE;
+    return bytes == 0;
 }
 
 ssize_t http_chunks_frame(struct http_chunks *chunks, const char *text, size_t bytes)
 {
     size_t taken = 0;
 
-    while (chunks->at != CHUNKS_DATA && chunks->at != CHUNKS_END && taken < bytes) {
+    while (chunks->at != CHUNKS_DATA && chunks->at != CHUNKS_TRAILERS && taken < bytes) {
         ssize_t line = line_bytes(text + taken, bytes - taken);
 
         if (line == 0 && chunks->at == CHUNKS_DATA_END && text[taken] != '\r')

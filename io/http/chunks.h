@@ -12,14 +12,13 @@ struct http_chunks {
         CHUNKS_SIZE = 0, /* a line with a size comes */
         CHUNKS_DATA,     /* @left bytes of data come */
         CHUNKS_DATA_END, /* the line end behind data comes */
-        CHUNKS_TRAILER,  /* fields, and the empty line */
-        CHUNKS_END,
+        CHUNKS_TRAILERS, /* fields, and the empty line: see trailers.c */
     } at;
     uint64_t left;
-    size_t extra_bytes; /* of extensions and trailers so far */
+    size_t extra_bytes; /* of extensions so far */
 };
 
-/* Takes what is not data from the front of what was received: up to data, the end, or a line that
+/* Takes what is not data from the front of what was received: up to data, trailers, or a line that
  * is not there as a whole. Return: bytes taken; -1 (no chunks). */
 ssize_t http_chunks_frame(struct http_chunks *chunks, const char *text, size_t bytes);
 

@@ -35,6 +35,8 @@ void http_exchange_init(filch_exchange *x)
 {
     x->match.route = x->match.allowed = NULL;
     x->read_error = 0;
+    x->trailers = NULL;
+    x->trailer_count = 0;
     x->began = 0;
     x->stage = HTTP_UNANSWERED;
     x->status = 0;
@@ -42,7 +44,7 @@ void http_exchange_init(filch_exchange *x)
     x->bodiless = false;
     x->taken = 0;
     x->broken = false;
-    x->set_bytes = 0;
+    x->set_bytes = x->trailer_bytes = 0;
 }
 
 /* "/path?query", or "http://host/path?query", or "*". */
@@ -145,6 +147,8 @@ static int status_of_error(const filch_exchange *x)
         return 413;
     case -ETIMEDOUT:
         return 408;
+    case -E2BIG:
+        return 431;
     default:
         return 400;
     }
@@ -407,27 +411,37 @@ static bool is_servers(const char *name)
     return false;
 }
 
-int filch_exchange_set(filch_exchange *x, const char *name, const char *value)
+int http_exchange_put_line(filch_exchange *x, size_t at, const char *name, const char *value)
 {
-    size_t name_bytes, value_bytes;
-    char *to;
+    size_t name_bytes = strlen(name), value_bytes;
+    char *to = x->set + at;
 
-    if (!x || !name || !value)
-        return -EINVAL;
-    name_bytes = strlen(name);
+    value += strspn(value, " \t"); /* HTTP/2 has no spaces around values */
     value_bytes = strlen(value);
-    if (!http_is_token(name, name_bytes) || !http_is_value(value, value_bytes) || is_servers(name))
-        return -EINVAL;
-    if (x->stage != HTTP_UNANSWERED)
-        return -EALREADY;
-    if (name_bytes + value_bytes + 4 > sizeof(x->set) - x->set_bytes)
+    while (value_bytes && strchr(" \t", value[value_bytes - 1]))
+        value_bytes--;
+    if (name_bytes + value_bytes + 4 > sizeof(x->set) - at)
         return -ENOBUFS;
-    to = x->set + x->set_bytes;
     memcpy(to, name, name_bytes);
     memcpy(to + name_bytes, ": ", 2);
     memcpy(to + name_bytes + 2, value, value_bytes);
     memcpy(to + name_bytes + 2 + value_bytes, "\r\n", 2);
-    x->set_bytes += name_bytes + value_bytes + 4;
+    return (int)(name_bytes + value_bytes + 4);
+}
+
+int filch_exchange_set(filch_exchange *x, const char *name, const char *value)
+{
+    int bytes;
+
+    if (!x || !name || !value || !http_is_token(name, strlen(name)) ||
+        !http_is_value(value, strlen(value)) || is_servers(name))
+        return -EINVAL;
+    if (x->stage != HTTP_UNANSWERED)
+        return -EALREADY;
+    bytes = http_exchange_put_line(x, x->set_bytes, name, value);
+    if (bytes < 0)
+        return bytes;
+    x->set_bytes += (size_t)bytes;
     return 0;
 }
 

@@ -8,7 +8,7 @@
 #include "io/http/parse.h"
 #include "io/http/route.h"
 
-/* Fields that a handler may add to an answer. */
+/* Fields and trailers that a handler may add to an answer. */
 #define HTTP_SET_BYTES 4096
 
 /* How a version of HTTP moves bodies and answers. What an exchange says is checked before these are
@@ -45,8 +45,10 @@ struct filch_exchange {
     struct http_head head;
     char *path, *query, *host; /* of the target; query: NULL if there is none */
     struct http_match match;
-    char *scratch;    /* for the match: room for a target */
-    int read_error;   /* the first error of its body that is the peer's */
+    char *scratch;               /* for the match: room for a target */
+    int read_error;              /* the first error of its body that is the peer's */
+    struct http_field *trailers; /* once its body was read to the end */
+    unsigned trailer_count;
     filch_time began; /* if there is somebody to be told of the time */
     /* the answer */
     enum http_stage stage;
@@ -55,8 +57,8 @@ struct filch_exchange {
     bool bodiless;  /* whatever is written, none is sent: HEAD, 204, 304 */
     uint64_t taken; /* bytes of the body */
     bool broken;    /* it cannot be ended properly */
-    size_t set_bytes;
-    char set[HTTP_SET_BYTES]; /* "Name: value\r\n" */
+    size_t set_bytes, trailer_bytes;
+    char set[HTTP_SET_BYTES]; /* "Name: value\r\n"; trailers behind the fields */
 };
 
 /* Begins an exchange whose head was read. */
@@ -70,6 +72,14 @@ int http_exchange_match(filch_exchange *x);
 
 /* Tells the access log, if there is one. @complete: the answer went out whole. */
 void http_exchange_tell(const filch_exchange *x, bool complete);
+
+/* Puts "Name: value\r\n" at an offset of x->set. Return: its bytes; -ENOBUFS. */
+int http_exchange_put_line(filch_exchange *x, size_t at, const char *name, const char *value);
+
+/* trailers.c: reads what follows the last chunk, which http_head_find() has found: lines, and an
+ * empty one. Puts zeroes behind texts. @max: of @fields. Return: 0; 400; 431 (too many). */
+int http_trailers_parse(char *text, size_t bytes, struct http_field *fields, unsigned max,
+                        unsigned *ret_count);
 
 /* Answers with a status and its name. */
 int http_exchange_status(filch_exchange *x, int status, filch_time until);

@@ -11,6 +11,8 @@
 
 /* Beyond the largest head there is room for so much of what follows it. */
 #define H1_BODY_BYTES 8192
+/* Trailers are read where they were received, as a whole. */
+#define H1_TRAILER_BYTES H1_BODY_BYTES
 /* What is buffered of answers; more than a head can have. */
 #define H1_OUT_BYTES 16384
 
@@ -22,6 +24,7 @@ struct h1_body {
     } kind;
     uint64_t left; /* of H1_LENGTH */
     struct http_chunks chunks;
+    struct http_scan trailers; /* how far their end was looked for */
     uint64_t taken;
     bool awaited;     /* the peer waits for "100 Continue" */
     filch_time began; /* the first read; 0: none yet */

@@ -6,7 +6,7 @@
  * A head is read where it was received, so its texts stay there until its exchange ends; then what
  * has come behind it moves to the front. Behind the largest head there is room for more, so that
  * the framing of chunks can be looked at. Data of bodies go to the reader's buffer directly once
- * nothing is buffered.
+ * nothing is buffered. Trailers stay there, too: they become a part of the head.
  *
  * Before anything waits, what is buffered for the peer is sent: it may be what the peer waits for.
  *
@@ -111,6 +111,7 @@ static void begin_body(struct h1 *h)
     h->body.kind = head->length < 0 ? H1_CHUNKS : head->length ? H1_LENGTH : H1_NO_BODY;
     h->body.left = head->length > 0 ? (uint64_t)head->length : 0;
     h->body.chunks = (struct http_chunks){0};
+    h->body.trailers = (struct http_scan){0};
     h->body.taken = 0;
     h->body.awaited = head->continues;
     h->body.began = 0;
@@ -265,6 +266,31 @@ static void make_room(struct h1 *h)
     }
 }
 
+/* What follows the last chunk. Return: 1: it is there, and the body has ended; 0: not as a whole;
+ * an error. */
+static ssize_t take_trailers(struct h1 *h)
+{
+    struct filch_exchange *x = &h->x;
+    char *text = h->in + h->rd;
+    ssize_t bytes = http_head_find(text, h->wr - h->rd, &h->body.trailers);
+    int status;
+
+    if (bytes == 0 && h->wr - h->rd < H1_TRAILER_BYTES)
+        return 0;
+    if (bytes == 0 || bytes > H1_TRAILER_BYTES)
+        return fail_body(h, -E2BIG);
+    if (bytes < 0)
+        return fail_body(h, -EPROTO);
+    x->trailers = x->head.fields + x->head.count;
+    status = http_trailers_parse(text, (size_t)bytes, x->trailers, x->head.max - x->head.count,
+                                 &x->trailer_count);
+    if (status)
+        return fail_body(h, status == 431 ? -E2BIG : -EPROTO);
+    h->rd += (size_t)bytes;
+    h->head_end = h->rd;
+    return 1;
+}
+
 /* Goes on to data. Return: bytes of data that may be taken; 0: the end; an error. */
 static ssize_t next_data(struct h1 *h, size_t most, filch_time until)
 {
@@ -278,10 +304,10 @@ static ssize_t next_data(struct h1 *h, size_t most, filch_time until)
         if (n < 0)
             return fail_body(h, -EPROTO);
         h->rd += (size_t)n;
-        if (chunks->at == CHUNKS_END)
-            return 0;
         if (chunks->at == CHUNKS_DATA)
             break;
+        if (chunks->at == CHUNKS_TRAILERS && (n = take_trailers(h)) != 0)
+            return n < 0 ? n : 0;
         make_room(h);
         n = await_body(h, NULL, 0, until);
         if (n < 0)

@@ -25,7 +25,8 @@
 
 #define CHUNK_LINE "0000\r\n"
 #define CHUNK_LINE_BYTES 6
-#define LAST_CHUNK "0\r\n\r\n"
+#define LAST_CHUNK "0\r\n"
+#define END_BYTES 8 /* of a body in chunks, besides trailers */
 /* A chunk with less room than this is not begun. */
 #define CHUNK_ROOM 64
 /* The most that a head has besides the handler's fields: the first line, Date, Server, type,
@@ -312,13 +313,15 @@ static int finish(filch_exchange *x, filch_time until)
     if (x->length >= 0 || x->bodiless || x->head.version < 11)
         return 0;
     close_chunk(h);
-    if (sizeof(LAST_CHUNK) > H1_OUT_BYTES - h->out_bytes) {
+    if (END_BYTES + x->trailer_bytes > H1_OUT_BYTES - h->out_bytes) {
         int r = h1_flush(h, until);
 
         if (r < 0)
             return r;
     }
     PUT(h, LAST_CHUNK);
+    put(h, x->set + x->set_bytes, x->trailer_bytes);
+    PUT(h, "\r\n");
     return 0;
 }
 

@@ -52,6 +52,8 @@ struct h2_stream {
     /* The request's body. */
     struct h2_buffer in;
     bool in_ended;
+    struct http_field *trailers; /* an allocation, with their texts; NULL: none */
+    unsigned trailer_count;
     bool awaited;   /* the peer waits for "100 Continue" */
     int in_error;   /* what is wrong with it */
     uint64_t came;  /* bytes */
@@ -151,6 +153,8 @@ filch_time h2_deadline(struct h2 *h);
 /* Makes a stream of what was collected, and starts its task. Under the lock. Return: 0; an error,
  * with which there is none. */
 int h2_stream_start(struct h2 *h, int32_t id, bool ended);
+/* What was collected comes behind its body. Under the lock. */
+void h2_stream_trailers(struct h2_stream *s);
 /* nghttp2 lets go of it. Under the lock. */
 void h2_stream_closed(struct h2_stream *s, bool by_error);
 /* Input that nobody will read. Under the lock. */

@@ -21,6 +21,7 @@
 
 #include "io/http/h1.h"
 #include "io/http/h2.h"
+#include "io/http/trailer_names.h"
 
 #define PATIENCE 1000u
 /* That much of it grows back in a second. */
@@ -47,7 +48,7 @@ static void spend(struct h2 *h)
         h2_refuse(h, NGHTTP2_ENHANCE_YOUR_CALM);
 }
 
-/* ---- heads ---- */
+/* ---- heads, and trailers, which are the same behind a body ---- */
 
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
@@ -121,6 +122,21 @@ static int keep_field(struct h2 *h, const uint8_t *name, size_t name_bytes, cons
     return 0;
 }
 
+/* Return: 0; the status for it. */
+static int keep_trailer(struct h2 *h, const uint8_t *name, size_t name_bytes, const uint8_t *value,
+                        size_t value_bytes)
+{
+    switch (http_trailer_rule((const char *)name, name_bytes)) {
+    case HTTP_TRAILER_REFUSE:
+        return 400;
+    case HTTP_TRAILER_DROP:
+        return 0;
+    case HTTP_TRAILER_KEEP:
+        break;
+    }
+    return keep_field(h, name, name_bytes, value, value_bytes);
+}
+
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
                      size_t name_bytes, const uint8_t *value, size_t value_bytes, uint8_t flags,
                      void *arg)
@@ -136,10 +152,14 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
         h2_refuse(h, NGHTTP2_ENHANCE_YOUR_CALM);
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     }
-    if (frame->headers.cat != NGHTTP2_HCAT_REQUEST || head->status)
-        return 0; /* trailers are dropped */
-    head->status =
-        head->list_bytes > most ? 431 : keep_field(h, name, name_bytes, value, value_bytes);
+    if (head->status)
+        return 0;
+    if (head->list_bytes > most)
+        head->status = 431;
+    else if (frame->headers.cat == NGHTTP2_HCAT_REQUEST)
+        head->status = keep_field(h, name, name_bytes, value, value_bytes);
+    else
+        head->status = keep_trailer(h, name, name_bytes, value, value_bytes);
     return 0;
 }
 
@@ -195,6 +215,9 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
             begin_request(h, frame);
             break;
         }
+        s = stream_of(h, frame->hd.stream_id);
+        if (s)
+            h2_stream_trailers(s);
         /* fall through */
     case NGHTTP2_DATA:
         s = stream_of(h, frame->hd.stream_id);

@@ -8,7 +8,7 @@
  *     `out` is the task's    |  `out` is under the lock; nghttp2 takes from it (give_data)
  *
  * nghttp2 asks for data when it may send some; it is told to come back when there is none
- * (`deferred`). */
+ * (`deferred`). Trailers are given to it when the last data are. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -127,6 +127,25 @@ static void add_head(struct h2_stream *s, struct fields *fields, char *status, c
 
 /* ---- data ---- */
 
+/* The last data are taken: what comes behind them ends the stream. Return: false: it cannot. */
+static bool give_trailers(struct h2_stream *s)
+{
+    struct filch_exchange *x = &s->x;
+    char *lines = x->set + x->set_bytes;
+    nghttp2_nv few[FIELDS];
+    struct fields fields = {.nv = few};
+    size_t count = count_lines(lines, x->trailer_bytes);
+    int r;
+
+    if (count > FIELDS && !(fields.nv = malloc(count * sizeof(*fields.nv))))
+        return false;
+    add_set(&fields, lines, x->trailer_bytes);
+    r = nghttp2_submit_trailer(s->h->session, s->id, fields.nv, fields.count);
+    if (fields.nv != few)
+        free(fields.nv);
+    return r == 0;
+}
+
 /* nghttp2 may send some. */
 static ssize_t give_data(nghttp2_session *session, int32_t id, uint8_t *to, size_t room,
                          uint32_t *flags, nghttp2_data_source *source, void *arg)
@@ -149,8 +168,14 @@ static ssize_t give_data(nghttp2_session *session, int32_t id, uint8_t *to, size
     s->out.begin += bytes;
     if (h2_buffered(&s->out) <= H2_BODY_BYTES / 2)
         (void)filch_cond_signal(&s->changed);
-    if (s->out_ended && !h2_buffered(&s->out))
+    if (s->out_ended && !h2_buffered(&s->out)) {
         *flags |= NGHTTP2_DATA_FLAG_EOF;
+        if (s->x.trailer_bytes) {
+            *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+            if (!give_trailers(s))
+                return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+        }
+    }
     return (ssize_t)bytes;
 }
 
@@ -160,7 +185,7 @@ static int submit(struct h2_stream *s)
     struct filch_exchange *x = &s->x;
     size_t most = OWN_FIELDS + count_lines(x->set, x->set_bytes);
     nghttp2_data_provider provider = {.read_callback = give_data};
-    bool bodiless = x->bodiless || (s->out_ended && !h2_buffered(&s->out));
+    bool bodiless = x->bodiless || (s->out_ended && !h2_buffered(&s->out) && !x->trailer_bytes);
     nghttp2_nv few[FIELDS];
     struct fields fields = {.nv = few};
     char status[8], length[24];
@@ -340,7 +365,10 @@ static ssize_t read_body(filch_exchange *x, void *buf, size_t bytes, filch_time 
     ready = h2_buffered(&s->in);
     if (n == 0 && s->in_error)
         n = x->read_error = s->in_error;
-    if (n == 0 && ready) {
+    if (n == 0 && !ready) { /* the end */
+        x->trailers = s->trailers;
+        x->trailer_count = s->trailer_count;
+    } else if (n == 0) {
         n = (ssize_t)(bytes < ready ? bytes : ready);
         memcpy(buf, s->in.bytes + s->in.begin, (size_t)n);
         s->in.begin += (size_t)n;

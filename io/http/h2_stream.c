@@ -55,9 +55,37 @@ static void stream_free(struct h2_stream *s)
         s->next->link = s->link;
     filch_cond_fini(&s->changed);
     free(s->in.bytes);
+    free(s->trailers);
     if (s->out.bytes != s->small)
         free(s->out.bytes);
     free(s);
+}
+
+void h2_stream_trailers(struct h2_stream *s)
+{
+    const struct h2_collector *from = &s->h->head;
+    size_t fields = from->count * sizeof(*from->fields);
+    char *texts;
+
+    if (s->in_error || s->trailers || !s->running)
+        return;
+    if (from->status)
+        s->in_error = from->status == 431 ? -E2BIG : -EPROTO;
+    if (from->status || !from->count)
+        return;
+    s->trailers = malloc(fields + from->bytes);
+    if (!s->trailers) {
+        s->in_error = -ENOMEM;
+        return;
+    }
+    texts = (char *)s->trailers + fields;
+    memcpy(s->trailers, from->fields, fields);
+    memcpy(texts, from->text, from->bytes);
+    for (unsigned i = 0; i < from->count; i++) {
+        s->trailers[i].name = texts + (s->trailers[i].name - from->text);
+        s->trailers[i].value = texts + (s->trailers[i].value - from->text);
+    }
+    s->trailer_count = from->count;
 }
 
 void h2_stream_closed(struct h2_stream *s, bool by_error)
@@ -284,6 +312,8 @@ static struct h2_stream *stream_new(struct h2 *h, int32_t id, bool ended)
     filch_cond_init(&s->changed);
     s->in = (struct h2_buffer){0};
     s->in_ended = ended;
+    s->trailers = NULL;
+    s->trailer_count = 0;
     s->in_error = 0;
     s->came = s->taken = 0;
     s->began = 0;

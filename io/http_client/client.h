@@ -52,10 +52,12 @@ struct filch_http_request {
     filch_http_client *client;
     char *method, *url;
     struct curl_slist *fields;
+    struct curl_slist *trailers; /* its owner's, until the reader has said the end */
     char *body;
     size_t body_bytes;
     bool has_body;
-    bool has_type; /* a field Content-Type */
+    bool has_type;     /* a field Content-Type */
+    bool has_trailers; /* a field Trailer: some are announced */
     bool has_reader;
     bool reader_used;
     filch_reader reader;
@@ -87,6 +89,8 @@ struct filch_http_response {
     char *url;
     char *fields; /* "Name\0value\0" ... */
     size_t fields_bytes, fields_room;
+    char *trailers; /* likewise; the task's until it is done */
+    size_t trailers_bytes, trailers_room;
     bool no_memory; /* for them, or for the body */
     /* The client's task only. */
     struct http_handle *handle;
@@ -165,6 +169,8 @@ int http_transfer_failure(CURLcode code, long os_error);
 
 /* May it be done twice, as far as the server is concerned? */
 bool http_request_is_repeatable(const filch_http_request *request);
+/* Copies what is to be sent behind the body. Return: false: no memory. */
+bool http_request_copy_trailers(const filch_http_request *request, struct curl_slist **ret_list);
 
 /* response.c: in the owner's task. */
 int http_response_new(filch_http_request *request, bool is_for_all,

@@ -44,9 +44,6 @@ static int set_client(filch_http_client *client, CURL *easy)
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)(opts->connect_ns / FILCH_MILLISECOND) ?: 1L);
     SET(CURLOPT_LOW_SPEED_LIMIT, 1L);
     SET(CURLOPT_LOW_SPEED_TIME, (long)(opts->stall_ns / FILCH_SECOND));
-    SET(CURLOPT_HTTP_VERSION, opts->http1   ? (long)CURL_HTTP_VERSION_1_1
-                              : opts->http2 ? (long)CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE
-                                            : (long)CURL_HTTP_VERSION_2TLS);
     if (opts->http2 && !client->may_reuse_http2)
         SET(CURLOPT_FORBID_REUSE, 1L);
     if (client->may_share)
@@ -128,6 +125,16 @@ void http_handle_put(filch_http_client *client, struct http_handle *handle)
     client->spares++;
 }
 
+/* libcurl sends trailers behind chunks only, which HTTP/2 does not have. */
+static long version_of(const filch_http_request *request)
+{
+    const filch_http_client_opts *opts = &request->client->opts;
+
+    return opts->http1 || request->has_trailers ? CURL_HTTP_VERSION_1_1
+           : opts->http2                        ? CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE
+                                                : CURL_HTTP_VERSION_2TLS;
+}
+
 /* libcurl's own methods where it has them: a custom one would stay after a redirect that makes it
  * GET. */
 int http_handle_describe(struct http_handle *handle, const filch_http_request *request)
@@ -139,6 +146,7 @@ int http_handle_describe(struct http_handle *handle, const filch_http_request *r
 
     SET(CURLOPT_URL, request->url);
     SET(CURLOPT_HTTPHEADER, request->fields);
+    SET(CURLOPT_HTTP_VERSION, version_of(request));
     SET(CURLOPT_HTTPGET, 1L); /* unsets the others */
     SET(CURLOPT_CUSTOMREQUEST, NULL);
     if (strcmp(method, "POST") == 0) {

@@ -8,6 +8,7 @@
 
 #include <filch/time.h>
 
+#include "io/http/trailer_names.h"
 #include "io/http_client/client.h"
 
 #define RETRY_NS (50 * FILCH_MILLISECOND)
@@ -58,6 +59,7 @@ void http_request_unref(filch_http_request *request)
     if (filch_fetch_sub_acq_rel(&request->refs, 1) != 1)
         return;
     curl_slist_free_all(request->fields);
+    curl_slist_free_all(request->trailers);
     http_client_unref(request->client);
     free(request->method);
     free(request->url);
@@ -71,28 +73,95 @@ void filch_http_request_free(filch_http_request *request)
         http_request_unref(request);
 }
 
+/* Adds a line to a list, as @format says. */
+static int add_line(struct curl_slist **list, const char *format, const char *name,
+                    const char *value)
+{
+    size_t bytes = strlen(name) + strlen(value) + 3;
+    char *line = malloc(bytes);
+    struct curl_slist *longer;
+
+    if (!line)
+        return -ENOMEM;
+    snprintf(line, bytes, format, name, value);
+    longer = curl_slist_append(*list, line);
+    free(line);
+    if (!longer)
+        return -ENOMEM;
+    *list = longer;
+    return 0;
+}
+
 int filch_http_request_set(filch_http_request *request, const char *name, const char *value)
 {
-    struct curl_slist *fields;
-    char *line;
-    size_t bytes;
+    int r = 0;
 
     if (!request || !name || !value || !is_token(name) || !is_value(value) ||
         strcasecmp(name, "Content-Length") == 0 || strcasecmp(name, "Transfer-Encoding") == 0)
         return -EINVAL;
-    bytes = strlen(name) + strlen(value) + 3;
-    line = malloc(bytes);
-    if (!line)
-        return -ENOMEM;
+    if (strcasecmp(name, "TE") == 0) /* it is for the next on the way only */
+        r = add_line(&request->fields, "%s: %s", "Connection", "TE");
     /* libcurl takes "Name;" for a field without a value, and "Name:" for leaving it out. */
-    snprintf(line, bytes, *value ? "%s: %s" : "%s;%s", name, value);
-    fields = curl_slist_append(request->fields, line);
-    free(line);
-    if (!fields)
-        return -ENOMEM;
-    request->fields = fields;
+    if (r == 0)
+        r = add_line(&request->fields, *value ? "%s: %s" : "%s;%s", name, value);
+    if (r < 0)
+        return r;
     request->has_type |= strcasecmp(name, "Content-Type") == 0;
+    request->has_trailers |= strcasecmp(name, "Trailer") == 0;
     return 0;
+}
+
+/* Does a field Trailer have this name in its list? */
+static bool is_announced(const filch_http_request *request, const char *name)
+{
+    static const char field[] = "Trailer:";
+    size_t bytes = strlen(name);
+
+    for (const struct curl_slist *line = request->fields; line; line = line->next) {
+        const char *at = line->data + sizeof(field) - 1;
+
+        if (strncasecmp(line->data, field, sizeof(field) - 1) != 0)
+            continue;
+        while (*at) {
+            size_t length;
+
+            at += strspn(at, " \t,");
+            length = strcspn(at, " \t,");
+            if (length == bytes && strncasecmp(at, name, bytes) == 0)
+                return true;
+            at += length;
+        }
+    }
+    return false;
+}
+
+int filch_http_request_set_trailer(filch_http_request *request, const char *name, const char *value)
+{
+    if (!request || !name || !value || !is_token(name) || !is_value(value) ||
+        http_trailer_rule(name, strlen(name)) != HTTP_TRAILER_KEEP)
+        return -EINVAL;
+    if (!request->has_reader || request->reader_bytes >= 0)
+        return -EPROTO;
+    if (!is_announced(request, name))
+        return -ENOENT;
+    return add_line(&request->trailers, "%s: %s", name, value);
+}
+
+bool http_request_copy_trailers(const filch_http_request *request, struct curl_slist **ret_list)
+{
+    struct curl_slist *list = NULL;
+
+    for (const struct curl_slist *line = request->trailers; line; line = line->next) {
+        struct curl_slist *longer = curl_slist_append(list, line->data);
+
+        if (!longer) {
+            curl_slist_free_all(list);
+            return false;
+        }
+        list = longer;
+    }
+    *ret_list = list;
+    return true;
 }
 
 int filch_http_request_body(filch_http_request *request, const void *data, size_t bytes)

@@ -46,6 +46,7 @@ void http_response_unref(filch_http_response *response)
     free(response->out.bytes);
     free(response->url);
     free(response->fields);
+    free(response->trailers);
     free(response->body);
     http_request_unref(response->request);
     free(response);
@@ -207,22 +208,54 @@ const char *filch_http_response_url(filch_http_response *response)
     return response && response->url ? response->url : "";
 }
 
-int filch_http_response_header_at(filch_http_response *response, unsigned index,
-                                  const char **ret_name, const char **ret_value)
+/* Of "Name\0value\0" ... */
+static int field_at(const char *fields, size_t bytes, unsigned index, const char **ret_name,
+                    const char **ret_value)
 {
-    if (!response || !ret_name || !ret_value)
-        return -EINVAL;
-    for (size_t at = 0; at < response->fields_bytes; index--) {
-        const char *name = response->fields + at, *value = name + strlen(name) + 1;
+    for (size_t at = 0; at < bytes; index--) {
+        const char *name = fields + at, *value = name + strlen(name) + 1;
 
         if (index == 0) {
             *ret_name = name;
             *ret_value = value;
             return 0;
         }
-        at = (size_t)(value + strlen(value) + 1 - response->fields);
+        at = (size_t)(value + strlen(value) + 1 - fields);
     }
     return -ENOENT;
+}
+
+int filch_http_response_header_at(filch_http_response *response, unsigned index,
+                                  const char **ret_name, const char **ret_value)
+{
+    if (!response || !ret_name || !ret_value)
+        return -EINVAL;
+    return field_at(response->fields, response->fields_bytes, index, ret_name, ret_value);
+}
+
+int filch_http_response_trailer_at(filch_http_response *response, unsigned index,
+                                   const char **ret_name, const char **ret_value)
+{
+    bool done;
+
+    if (!response || !ret_name || !ret_value)
+        return -EINVAL;
+    pthread_mutex_lock(&response->lock);
+    done = response->done;
+    pthread_mutex_unlock(&response->lock);
+    return done ? field_at(response->trailers, response->trailers_bytes, index, ret_name, ret_value)
+                : -ENOENT;
+}
+
+const char *filch_http_response_trailer(filch_http_response *response, const char *name)
+{
+    const char *found, *value;
+
+    for (unsigned i = 0; name && filch_http_response_trailer_at(response, i, &found, &value) == 0;
+         i++)
+        if (strcasecmp(found, name) == 0)
+            return value;
+    return NULL;
 }
 
 const char *filch_http_response_header(filch_http_response *response, const char *name)

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/http/trailer_names.h"
 #include "io/http_client/client.h"
 
 #define FIELDS_MAX ((size_t)256 * 1024)
@@ -122,28 +123,61 @@ static int on_rewind(void *context, curl_off_t offset, int origin)
     return CURL_SEEKFUNC_OK;
 }
 
-static bool add_field(filch_http_response *response, const char *name, size_t name_bytes,
-                      const char *value, size_t value_bytes)
+/* What is sent behind the body: libcurl asks for it when the body has ended, and frees it. */
+static int on_trailers(struct curl_slist **list, void *context)
 {
-    size_t bytes = name_bytes + value_bytes + 2;
+    filch_http_response *response = response_of(context);
+
+    if (http_request_copy_trailers(response->request, list))
+        return CURL_TRAILERFUNC_OK;
+    response->no_memory = true;
+    return CURL_TRAILERFUNC_ABORT;
+}
+
+/* Splits a line into a name and a value, which go behind those in @fields. Return: false: no
+ * memory. A line without a colon is left out. */
+static bool add_field(const char *line, size_t line_bytes, char **fields, size_t *bytes,
+                      size_t *room)
+{
+    const char *colon = memchr(line, ':', line_bytes), *value, *end = line + line_bytes;
+    size_t name_bytes, more_bytes;
     char *to;
 
-    if (bytes > response->fields_room - response->fields_bytes) {
-        size_t room = response->fields_room * 2 + bytes + 512;
-        char *more = room <= FIELDS_MAX ? realloc(response->fields, room) : NULL;
+    if (!colon)
+        return true;
+    name_bytes = (size_t)(colon - line);
+    for (value = colon + 1; value < end && (*value == ' ' || *value == '\t'); value++)
+        ;
+    while (end > value && (end[-1] == ' ' || end[-1] == '\t'))
+        end--;
+    more_bytes = name_bytes + (size_t)(end - value) + 2;
+    if (more_bytes > *room - *bytes) {
+        size_t larger = *room * 2 + more_bytes + 512;
+        char *more = larger <= FIELDS_MAX ? realloc(*fields, larger) : NULL;
 
         if (!more)
             return false;
-        response->fields = more;
-        response->fields_room = room;
+        *fields = more;
+        *room = larger;
     }
-    to = response->fields + response->fields_bytes;
-    memcpy(to, name, name_bytes);
+    to = *fields + *bytes;
+    memcpy(to, line, name_bytes);
     to[name_bytes] = '\0';
-    memcpy(to + name_bytes + 1, value, value_bytes);
-    to[bytes - 1] = '\0';
-    response->fields_bytes += bytes;
+    memcpy(to + name_bytes + 1, value, (size_t)(end - value));
+    to[more_bytes - 1] = '\0';
+    *bytes += more_bytes;
     return true;
+}
+
+/* A line behind the body. */
+static bool add_trailer(filch_http_response *response, const char *line, size_t bytes)
+{
+    const char *colon = memchr(line, ':', bytes);
+
+    if (!colon || http_trailer_rule(line, (size_t)(colon - line)) != HTTP_TRAILER_KEEP)
+        return true;
+    return add_field(line, bytes, &response->trailers, &response->trailers_bytes,
+                     &response->trailers_room);
 }
 
 /* Is the head that is complete now the one that the owner waits for? */
@@ -182,32 +216,27 @@ static void hand_over_head(filch_http_response *response)
 static size_t on_header(char *line, size_t size, size_t count, void *context)
 {
     filch_http_response *response = response_of(context);
-    size_t all = size * count, bytes = all, value;
-    const char *colon;
+    size_t all = size * count, bytes = all;
+    bool added;
 
     while (bytes && (line[bytes - 1] == '\r' || line[bytes - 1] == '\n'))
         bytes--;
-    if (response->has_head) /* a trailer */
-        return all;
-    if (bytes > 5 && memcmp(line, "HTTP/", 5) == 0) {
+    if (!response->has_head && bytes > 5 && memcmp(line, "HTTP/", 5) == 0) {
         response->fields_bytes = 0;
         response->is_sent = false; /* and answered */
         set_phase(response, FILCH_HTTP_RECEIVE);
         return all;
     }
-    if (!bytes) {
+    if (!response->has_head && !bytes) {
         curl_easy_getinfo(response->handle->easy, CURLINFO_RESPONSE_CODE, &response->status);
         if (is_final(response))
             hand_over_head(response);
         return all;
     }
-    colon = memchr(line, ':', bytes);
-    if (!colon)
-        return all;
-    value = (size_t)(colon - line) + 1;
-    while (value < bytes && (line[value] == ' ' || line[value] == '\t'))
-        value++;
-    if (!add_field(response, line, (size_t)(colon - line), line + value, bytes - value)) {
+    added = response->has_head ? add_trailer(response, line, bytes)
+                               : add_field(line, bytes, &response->fields, &response->fields_bytes,
+                                           &response->fields_room);
+    if (!added) {
         response->no_memory = true;
         return 0; /* ends the transfer */
     }
@@ -293,6 +322,14 @@ int http_transfer_set_calls(struct http_handle *handle)
     return 0;
 }
 
+/* Only for requests that have some: such a handle is not used again. */
+static int set_trailers(struct http_handle *handle)
+{
+    HTTP_SET(handle->easy, CURLOPT_TRAILERFUNCTION, on_trailers);
+    HTTP_SET(handle->easy, CURLOPT_TRAILERDATA, handle);
+    return 0;
+}
+
 int http_transfer_begin(filch_http_response *response)
 {
     filch_http_client *client = response->client;
@@ -303,6 +340,8 @@ int http_transfer_begin(filch_http_response *response)
         return r;
     handle->response = response;
     r = http_handle_describe(handle, response->request);
+    if (r == 0 && response->request->has_trailers)
+        r = set_trailers(handle);
     if (r == 0 && curl_multi_add_handle(client->multi, handle->easy) != CURLM_OK)
         r = -ENOMEM;
     if (r < 0) {
@@ -345,7 +384,9 @@ static void take_from_libcurl(filch_http_response *response, bool clean)
     filch_http_client *client = response->client;
 
     curl_multi_remove_handle(client->multi, response->handle->easy);
-    if (clean)
+    /* libcurl (7.88, at least) writes the next chunks that a handle sends after trailers in front
+     * of its buffer. */
+    if (clean && !response->request->has_trailers)
         http_handle_put(client, response->handle);
     else
         http_handle_free(response->handle);

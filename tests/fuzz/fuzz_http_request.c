@@ -7,6 +7,30 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
+/* Sends the trailers of the request back, as far as they may be sent. Return: bytes of them. */
+static size_t turn_trailers(filch_exchange *x)
+{
+    const char *name, *value;
+    size_t bytes = 0;
+
+    for (unsigned i = 0; filch_exchange_trailer_at(x, i, &name, &value) == 0; i++) {
+        int r = filch_exchange_set_trailer(x, name, value);
+
+        T_CHECK(r == 0 || r == -EPROTO || r == -ENOENT || r == -EOPNOTSUPP || r == -ENOBUFS);
+        bytes += strlen(name) + strlen(value);
+    }
+    return bytes;
+}
+
+/* What was answered. */
+static struct told {
+    unsigned answers;
+    int last_status;
+    uint64_t bytes;
+    size_t trailers; /* bytes of them, of requests */
+    bool cut_off;    /* how much had left then depends on the pieces */
+} told;
+
 static int answer(filch_exchange *x, void *context)
 {
     char buf[64];
@@ -16,9 +40,11 @@ static int answer(filch_exchange *x, void *context)
     (void)context;
     if (filch_exchange_query(x))
         (void)!filch_exchange_query_param(x, "a", buf, sizeof(buf));
+    (void)!filch_exchange_set(x, "Trailer", filch_exchange_header(x, "Trailer") ?: "A");
     r = filch_exchange_begin(x, 200, NULL, filch_exchange_body_bytes(x), FILCH_NEVER);
     while (r == 0 && (n = filch_exchange_read(x, buf, sizeof(buf), FILCH_NEVER)) != 0)
         r = n < 0 ? (int)n : filch_exchange_write_all(x, buf, (size_t)n, NULL, FILCH_NEVER);
+    told.trailers += turn_trailers(x);
     return r;
 }
 
@@ -41,14 +67,6 @@ static int ignore(filch_exchange *x, void *context)
     (void)context;
     return filch_exchange_param(x, "id") ? 404 : 0;
 }
-
-/* What was answered. */
-static struct told {
-    unsigned answers;
-    int last_status;
-    uint64_t bytes;
-    bool cut_off; /* how much had left then depends on the pieces */
-} told;
 
 static void note(void *context, const filch_http_access *access)
 {
@@ -101,6 +119,7 @@ static int serve_input(void *arg)
 
     T_IS(pieces.answers, whole.answers);
     T_IS(pieces.last_status, whole.last_status);
+    T_IS(pieces.trailers, whole.trailers);
     T_IS(pieces.cut_off, whole.cut_off);
     if (!whole.cut_off)
         T_IS(pieces.bytes, whole.bytes);

@@ -77,6 +77,21 @@ static int count(filch_exchange *x, void *context)
     return filch_exchange_reply(x, 200, NULL, text, (size_t)n, FILCH_NEVER);
 }
 
+/* Answers with what came behind the body. */
+static int tell_trailer(filch_exchange *x, void *context)
+{
+    char buf[100];
+    ssize_t n;
+
+    (void)context;
+    while ((n = filch_exchange_read(x, buf, sizeof(buf), FILCH_NEVER)) > 0)
+        ;
+    if (n < 0)
+        return (int)n;
+    n = filch_exchange_trailer(x, "X-Check") ? atoi(filch_exchange_trailer(x, "X-Check")) : 204;
+    return filch_exchange_reply(x, (int)n, NULL, NULL, 0, FILCH_NEVER);
+}
+
 static int sleep_long(void *arg)
 {
     (void)arg;
@@ -170,6 +185,7 @@ static void site_open(struct site *site, const filch_http_server_opts *opts)
     T_OK(filch_http_route(site->server, NULL, "/head", echo_head, NULL));
     T_OK(filch_http_route(site->server, "POST", "/turn", turn, NULL));
     T_OK(filch_http_route(site->server, "POST", "/count", count, NULL));
+    T_OK(filch_http_route(site->server, "POST", "/trailer", tell_trailer, NULL));
     T_OK(filch_http_route(site->server, NULL, "/wait", wait_in_scope, site));
     T_OK(filch_http_route(site->server, NULL, "/go", wait_for_go, site));
     T_OK(filch_http_route(site->server, "GET", "/pour", pour, site));
@@ -572,6 +588,57 @@ static int exceed(void *arg)
 Test(http2, what_is_too_long_is_refused)
 {
     T_OK(run_in_runtime(0, exceed, NULL));
+}
+
+/* Sends a body, and behind it fields of a name. Return: the status. */
+static int send_trailers(struct peer *peer, int32_t id, const char *name, const char *value,
+                         unsigned count)
+{
+    uint8_t fields[8192];
+    size_t bytes = 0;
+
+    for (unsigned i = 0; i < count; i++)
+        bytes += put_field(fields + bytes, name, value);
+    ask(peer, id, "POST", "/trailer", NGHTTP2_FLAG_END_HEADERS);
+    frame_send(peer, NGHTTP2_DATA, 0, id, "hello", 5);
+    frame_send(peer, NGHTTP2_HEADERS, END_ALL, id, fields, bytes);
+    return read_status(peer, id);
+}
+
+static int send_wrong_trailers(void *arg)
+{
+    const filch_http_server_opts opts = {.head_bytes_max = 4096, .fields_max = 20};
+    struct site site;
+    struct peer peer;
+    char value[100];
+
+    (void)arg;
+    memset(value, '2', sizeof(value) - 1);
+    value[sizeof(value) - 1] = '\0';
+    site_open(&site, &opts);
+    peer_open(&peer, &site);
+    T_IS(send_trailers(&peer, 1, "x-check", "222", 1), 222);
+    T_IS(send_trailers(&peer, 3, "x-check", "233", 20), 233);
+    T_IS(send_trailers(&peer, 5, "x-check", "222", 21), 431);    /* fields */
+    T_IS(send_trailers(&peer, 7, "x-check", value, 40), 431);    /* bytes */
+    T_IS(send_trailers(&peer, 9, "cookie", "x-check", 20), 204); /* not minded */
+    T_IS(send_trailers(&peer, 11, "host", "x", 1), 400);
+    T_IS(send_trailers(&peer, 13, "content-length", "5", 1), 400);
+    T_IS(send_trailers(&peer, 15, "connection", "close", 1), 0); /* resets: nghttp2 */
+    T_IS(send_trailers(&peer, 17, ":path", "/", 1), 0);
+    T_IS(send_trailers(&peer, 19, "X-Check", "222", 1), 0);
+    ask(&peer, 21, "POST", "/trailer", NGHTTP2_FLAG_END_HEADERS); /* they do not end it */
+    frame_send(&peer, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, 21, value, 0);
+    T_IS(read_status(&peer, 21), 0);
+    T_IS(send_trailers(&peer, 23, "x-check", "222", 1), 222);
+    peer_close(&peer);
+    site_close(&site);
+    return 0;
+}
+
+Test(http2, trailers_are_read_and_have_limits)
+{
+    T_OK(run_in_runtime(0, send_wrong_trailers, NULL));
 }
 
 static int refuse_streams(void *arg)

@@ -12,11 +12,12 @@ TestSuite(http_request, .timeout = 120);
 static filch_http_server *server;
 static struct memory_io m;
 
-/* Tells what was asked: "METHOD path?query host [body]". */
+/* Tells what was asked: "METHOD path?query host [body]", and "{name=value}" for each trailer. */
 static int tell(filch_exchange *x, void *context)
 {
     char text[4096];
     size_t bytes = 0;
+    const char *name, *value;
     void *body;
     int n, r = filch_exchange_read_all(x, 0, &body, &bytes, T_LIMIT);
 
@@ -27,6 +28,8 @@ static int tell(filch_exchange *x, void *context)
                  filch_exchange_path(x), filch_exchange_query(x) ?: "-", filch_exchange_host(x),
                  (int)bytes, (char *)body);
     free(body);
+    for (unsigned i = 0; filch_exchange_trailer_at(x, i, &name, &value) == 0; i++)
+        n += snprintf(text + n, sizeof(text) - (size_t)n, "{%s=%s}", name, value);
     return filch_exchange_reply(x, 200, NULL, text, (size_t)n, T_LIMIT);
 }
 
@@ -53,6 +56,9 @@ static void make_server(void)
 #define CHUNKED POST "Transfer-Encoding: chunked\r\n\r\n"
 #define TEN "aaaaaaaaaa"
 #define HUNDRED TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
+#define THOUSAND HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED
+#define SIX "a:\r\na:\r\na:\r\na:\r\na:\r\na:\r\n"
+#define LAST CHUNKED "1\r\na\r\n0\r\n"
 
 /* A literal may have a NUL in it. */
 #define REQUEST(status, text)                                                                      \
@@ -175,14 +181,37 @@ static const struct {
                      HUNDRED HUNDRED HUNDRED "\r\nhello\r\n0\r\n\r\n"),
     REQUEST(400, CHUNKED "10000000000000005\r\nhello\r\n0\r\n\r\n"),
     REQUEST(400, CHUNKED "fffffffffffffffff\r\nhello\r\n0\r\n\r\n"),
-    REQUEST(400, CHUNKED "0\r\nTrailer\r\n\r\n"),
-    REQUEST(400, CHUNKED "0\r\nA : b\r\n\r\n"),
-    REQUEST(400, CHUNKED "0\r\nA: b\n\r\n"),
     REQUEST(413, CHUNKED "41\r\n"),
     REQUEST(413, CHUNKED "fffffffffffffff\r\n"),
     REQUEST(413, CHUNKED "20\r\n" TEN TEN TEN "aa\r\n21\r\n"),
     REQUEST(400, CHUNKED "5\r\nhel"), /* cut off */
     REQUEST(400, POST "Content-Length: 5\r\n\r\nhel"),
+    /* trailers */
+    REQUEST(400, LAST "Trailer\r\n\r\n"),
+    REQUEST(400, LAST "A : b\r\n\r\n"),
+    REQUEST(400, LAST "A b: c\r\n\r\n"),
+    REQUEST(400, LAST ": b\r\n\r\n"),
+    REQUEST(400, LAST "A(: b\r\n\r\n"),
+    REQUEST(400, LAST "A: b\n\r\n"),
+    REQUEST(400, LAST "A: b\r\n\n"),
+    REQUEST(400, LAST "A: b\rC: d\r\n\r\n"),
+    REQUEST(400, LAST "A: b\r\r\n\r\n"),
+    REQUEST(400, LAST "A: b\r\n c\r\n\r\n"),
+    REQUEST(400, LAST " A: b\r\n\r\n"),
+    REQUEST(400, LAST "\tA: b\r\n\r\n"),
+    REQUEST(400, LAST "\n"),
+    REQUEST(400, LAST "A: \0\r\n\r\n"),
+    REQUEST(400, LAST "A\0: b\r\n\r\n"),
+    REQUEST(400, LAST "A: \x01\r\n\r\n"),
+    REQUEST(400, LAST "A: \x7f\r\n\r\n"),
+    REQUEST(400, LAST "Content-Length: 5\r\n\r\n"),
+    REQUEST(400, LAST "A: b\r\ntransfer-encoding: chunked\r\n\r\n"),
+    REQUEST(400, LAST "Host: x\r\n\r\n"),
+    REQUEST(400, LAST "A: b\r\n"), /* cut off */
+    REQUEST(400, LAST "A: b\r\n\r"),
+    REQUEST(431, LAST SIX SIX SIX "a:\r\n\r\n"), /* and two in the head */
+    REQUEST(431, LAST "A: " THOUSAND THOUSAND THOUSAND THOUSAND THOUSAND THOUSAND THOUSAND THOUSAND
+                     HUNDRED HUNDRED "\r\n\r\n"),
     /* limits of the head, other expectations */
     REQUEST(431, "GET / HTTP/1.1\r\n" H "A: " HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED
                      HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED
@@ -211,7 +240,7 @@ static void check_refused(const char *text, size_t bytes, int status, unsigned a
 
 static int refuse_malformed(void *arg)
 {
-    static char text[8192];
+    static char text[16384];
 
     (void)arg;
     make_server();
@@ -257,6 +286,12 @@ static const struct {
     {"POST /?- x [hello, world]",
      CHUNKED "5\r\nhello\r\n0007;ext=\"1\";b\r\n, world\r\n0\r\nTrailer: x\r\n\r\n"},
     {"POST /?- x [0123456789abcdef]", CHUNKED "A \t;x\r\n0123456789\r\n6\r\nabcdef\r\n000\r\n\r\n"},
+    {"POST /?- x [hello]{A=b c}{x-y=}{B=d}",
+     CHUNKED "5\r\nhello\r\n0\r\nA:b c\t\r\nCookie: x\r\nx-y: \r\nTE: x\r\nB:\t d\r\n\r\n"},
+    {"POST /?- x []{a=}{a=}{a=}{a=}{a=}{a=}{a=}{a=}{a=}{a=}{a=}{a=}{a=}{a=}{a=}{a=}{a=}{a=}",
+     CHUNKED "0\r\n" SIX SIX SIX "\r\n"},
+    {"ignored", "POST /ignore HTTP/1.1\r\n" H
+                "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nA: b\r\nC: d\r\n\r\n"},
     {"ignored", "POST /ignore HTTP/1.1\r\n" H "Content-Length: 30\r\n\r\n" TEN TEN TEN},
     {"ignored", "POST /ignore HTTP/1.1\r\n" H
                 "Transfer-Encoding: Chunked\r\n\r\n1\r\na\r\n2\r\nbb\r\n0\r\n\r\n"},

@@ -32,6 +32,9 @@ static int wrong_exchange(filch_exchange *x, void *context)
     ROW(filch_exchange_header_at(x, 2, &name, &value), -ENOENT);
     ROW(filch_exchange_header_at(x, 0, NULL, &value), -EINVAL);
     ROW(filch_exchange_header(x, NULL) != NULL, false);
+    ROW(filch_exchange_trailer_at(x, 0, &name, &value), -ENOENT);
+    ROW(filch_exchange_trailer_at(x, 0, NULL, &value), -EINVAL);
+    ROW(filch_exchange_trailer(x, NULL) != NULL, false);
     ROW(filch_exchange_param(x, NULL) != NULL, false);
     ROW(filch_exchange_param(x, "none") != NULL, false);
     ROW(filch_exchange_query_param(x, "a", text, 0), -EINVAL);
@@ -50,6 +53,10 @@ static int wrong_exchange(filch_exchange *x, void *context)
     ROW(filch_exchange_set(x, "Transfer-Encoding", "chunked"), -EINVAL);
     ROW(filch_exchange_set(x, "connection", "close"), -EINVAL);
     ROW(filch_exchange_set(x, "a", long_name), -ENOBUFS);
+    ROW(filch_exchange_set_trailer(x, NULL, "b"), -EINVAL);
+    ROW(filch_exchange_set_trailer(x, "a", NULL), -EINVAL);
+    ROW(filch_exchange_set_trailer(x, "a", "b\r\nc: d"), -EINVAL);
+    ROW(filch_exchange_set_trailer(x, "a", "b"), -EPROTO);
     ROW(filch_exchange_write(x, "a", 1, FILCH_NOW), -EPROTO);
     ROW(filch_exchange_flush(x, FILCH_NOW), -EPROTO);
     ROW(filch_exchange_begin(x, 99, NULL, 0, FILCH_NOW), -EINVAL);
@@ -109,6 +116,9 @@ static void wrong_everywhere(void)
     ROW(*filch_exchange_host(NULL), 0);
     ROW(filch_exchange_header(NULL, "a") != NULL, false);
     ROW(filch_exchange_header_at(NULL, 0, &name, &name), -EINVAL);
+    ROW(filch_exchange_trailer_at(NULL, 0, &name, &name), -EINVAL);
+    ROW(filch_exchange_trailer(NULL, "a") != NULL, false);
+    ROW(filch_exchange_set_trailer(NULL, "a", "b"), -EINVAL);
     ROW(filch_exchange_param(NULL, "a") != NULL, false);
     ROW(filch_exchange_query_param(NULL, "a", text, 8), -EINVAL);
     ROW(filch_exchange_conn(NULL) != NULL, false);

@@ -34,6 +34,7 @@ static void wrong_everywhere(void)
     ROW(filch_http_request_new(NULL, "GET", "http://x/", &request), -EINVAL);
     ROW_VOID(filch_http_request_free(NULL));
     ROW(filch_http_request_set(NULL, "a", "b"), -EINVAL);
+    ROW(filch_http_request_set_trailer(NULL, "a", "b"), -EINVAL);
     ROW(filch_http_request_body(NULL, "a", 1), -EINVAL);
     ROW(filch_http_request_reader(NULL, (filch_reader){0}, 0), -EINVAL);
     ROW(filch_http_send(NULL, &response, NULL, FILCH_NOW), -EINVAL);
@@ -43,6 +44,8 @@ static void wrong_everywhere(void)
     ROW(*filch_http_response_url(NULL), 0);
     ROW(filch_http_response_header(NULL, "a") != NULL, false);
     ROW(filch_http_response_header_at(NULL, 0, &name, &name), -EINVAL);
+    ROW(filch_http_response_trailer(NULL, "a") != NULL, false);
+    ROW(filch_http_response_trailer_at(NULL, 0, &name, &name), -EINVAL);
     ROW(filch_http_response_progress(NULL, NULL, NULL), -EINVAL);
     ROW(filch_http_response_read(NULL, &byte, 1, NULL, FILCH_NOW), -EINVAL);
     ROW(filch_http_response_read_all(NULL, NULL, FILCH_NOW), -EINVAL);
@@ -75,6 +78,12 @@ static int wrong_in_task(void *arg)
     ROW(filch_http_request_set(request, "a", "b\r\nc: d"), -EINVAL);
     ROW(filch_http_request_set(request, "content-length", "1"), -EINVAL);
     ROW(filch_http_request_set(request, "Transfer-Encoding", "chunked"), -EINVAL);
+    ROW(filch_http_request_set_trailer(request, NULL, "b"), -EINVAL);
+    ROW(filch_http_request_set_trailer(request, "a", NULL), -EINVAL);
+    ROW(filch_http_request_set_trailer(request, "a:", "b"), -EINVAL);
+    ROW(filch_http_request_set_trailer(request, "a", "b\r\nc: d"), -EINVAL);
+    ROW(filch_http_request_set_trailer(request, "content-length", "1"), -EINVAL);
+    ROW(filch_http_request_set_trailer(request, "a", "b"), -EPROTO);
     ROW(filch_http_request_body(request, NULL, 1), -EINVAL);
     ROW(filch_http_request_reader(request, reader, 1), -EINVAL);
     ROW(filch_http_request_body(request, "a", 1), 0);
