@@ -8,11 +8,9 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <linux/membarrier.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -247,7 +245,6 @@ int filch__uring_driver_open(const filch_runtime_opts *opts, unsigned lanes, uns
         filch__uring_driver_close(&driver->base);
         return r;
     }
-    syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
     *ret_driver = &driver->base;
     return 0;
 }

@@ -23,14 +23,12 @@
 #include "io/uring/lane.h"
 
 #include <errno.h>
-#include <linux/membarrier.h>
 #include <poll.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -38,6 +36,7 @@
 
 #include "io/uring/ring.h"
 #include "runtime/base/assert.h"
+#include "runtime/base/fence.h"
 #include "runtime/task/switch.h"
 #include "runtime/task/task.h"
 
@@ -432,7 +431,7 @@ unsigned filch__uring_rescue(struct filch__uring_lane *lane)
     /* Runs the owner's pending task work: it posts the completions that the kernel holds back for a
      * thread in user space. */
     if (wants_enter(lane))
-        syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+        (void)filch_fence_heavy();
     if (!has_completions(lane) || !filch_spinlock_try(&lane->reap))
         return 0;
     n = reap_batch_unlock(lane, REAP_OTHER, false);

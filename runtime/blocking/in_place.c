@@ -14,9 +14,7 @@
 
 static void offer_queue(struct filch__worker *worker)
 {
-    struct filch__task *lifo = filch_load_relaxed(&worker->lifo)
-                                   ? filch_exchange_acq_rel(&worker->lifo, NULL) /* [lifo-slot] */
-                                   : NULL;
+    struct filch__task *lifo = filch__lifo_take(&worker->lifo);
 
     if (lifo)
         filch__run_queue_push(&worker->queue, lifo);

@@ -22,8 +22,7 @@ static void hand_over(struct filch__worker *worker)
     worker->handoff = NULL;
     if (task)
         hand_over_one(worker, task);
-    if (filch_load_relaxed(&worker->lifo) &&
-        (task = filch_exchange_acq_rel(&worker->lifo, NULL))) /* [lifo-slot] */
+    if ((task = filch__lifo_take(&worker->lifo)))
         hand_over_one(worker, task);
     while ((task = filch__run_queue_pop(&worker->queue)))
         hand_over_one(worker, task);

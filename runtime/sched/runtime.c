@@ -40,6 +40,7 @@ static void worker_init(struct filch_runtime *rt, unsigned index)
     filch__run_queue_init(&worker->queue);
     filch_spinlock_init(&worker->set.lock);
     filch_spinlock_init(&worker->bound.lock);
+    filch__lifo_init(&worker->lifo);
     filch__mailbox_init(&worker->mailbox);
     filch__timers_init(&worker->timers, worker->now);
 }
@@ -269,6 +270,7 @@ int filch_runtime_start(const filch_runtime_opts *opts, filch_runtime **ret_rt)
     if (!ret_rt || (opts && (opts->workers > FILCH__WORKERS_MAX ||
                              (opts->current_thread && opts->workers > 1))))
         return -EINVAL;
+    filch__fence_init();
     rt = runtime_new(opts);
     if (!rt)
         return -ENOMEM;

@@ -147,21 +147,10 @@ void filch__worker_push_front(struct filch__worker *worker, struct filch__task *
         return;
     }
     filch__prefetch_stack(task);
-    /* Only the owner puts: an empty slot stays empty, and a store will do. */
-    if (!filch_load_relaxed(&worker->lifo)) {
-        filch_store_release(&worker->lifo, task); /* [lifo-slot] */
-        return;
-    }
-    old = filch_exchange_acq_rel(&worker->lifo, task); /* [lifo-slot] */
+    old = filch__lifo_take(&worker->lifo);
+    filch__lifo_put(&worker->lifo, task);
     if (old)
         filch__worker_push_back(worker, old);
-}
-
-static struct filch__task *take_lifo(struct filch__worker *worker)
-{
-    if (!filch_load_relaxed(&worker->lifo))
-        return NULL;
-    return filch_exchange_acq_rel(&worker->lifo, NULL); /* [lifo-slot] */
 }
 
 /* With many tasks, each one's block and stack have left the first-level cache when its turn comes:
@@ -182,7 +171,7 @@ static struct filch__task *next_local(struct filch__worker *worker)
     struct filch__task *task;
 
     if (worker->lifo_uses < FILCH__LIFO_USES) {
-        task = take_lifo(worker);
+        task = filch__lifo_take(&worker->lifo);
         if (task) {
             worker->lifo_uses++;
             return task;
@@ -191,7 +180,7 @@ static struct filch__task *next_local(struct filch__worker *worker)
     worker->lifo_uses = 0;
     task = filch__run_queue_pop(&worker->queue);
     if (!task)
-        return take_lifo(worker);
+        return filch__lifo_take(&worker->lifo);
     prefetch_queue(worker);
     return task;
 }
@@ -474,7 +463,7 @@ static struct filch__task *next_pinned(struct filch__worker *worker)
 
 bool filch__worker_has_plain(struct filch__worker *worker)
 {
-    return filch_load_relaxed(&worker->lifo) || !filch__run_queue_is_empty(&worker->queue) ||
+    return !filch__lifo_is_empty(&worker->lifo) || !filch__run_queue_is_empty(&worker->queue) ||
            !filch__mailbox_is_empty(&worker->mailbox) ||
            !filch__inject_is_empty(&worker->rt->inject);
 }

@@ -17,6 +17,7 @@
 #include "runtime/sched/group.h"
 #include "runtime/sched/idle.h"
 #include "runtime/sched/inject.h"
+#include "runtime/sched/lifo.h"
 #include "runtime/sched/mailbox.h"
 #include "runtime/sched/overrun.h"
 #include "runtime/sched/run_queue.h"
@@ -49,12 +50,9 @@ struct filch__worker_stats {
 /* Owner only, unless said otherwise. */
 struct filch__worker {
     struct filch__task *current;
-    /* A woken task that runs next, before the queue: what it needs is still in the cache. Written
-     * by the owner; the monitor may take it from a stuck one. [lifo-slot] release in put -> acquire
-     * in take: the task's `next` and queue position change hands. */
-    filch_atomic_ptr lifo;
-    unsigned lifo_uses;   /* in a row; at FILCH__LIFO_USES the queue has its turn */
-    unsigned pinned_uses; /* the same for the mailbox */
+    struct filch__lifo lifo; /* a woken task that runs next, before the queue */
+    unsigned lifo_uses;      /* in a row; at FILCH__LIFO_USES the queue has its turn */
+    unsigned pinned_uses;    /* the same for the mailbox */
     /* A switch goes from task to task unless tick & turn_mask is 0: then the loop has the word. 0
      * while there are groups. */
     unsigned turn_mask;

@@ -138,7 +138,7 @@ static bool others_are_behind(struct filch__worker *worker)
 
 bool filch__worker_sees_work(struct filch__worker *worker)
 {
-    return !filch__inject_is_empty(&worker->rt->inject) || filch_load_relaxed(&worker->lifo) ||
+    return !filch__inject_is_empty(&worker->rt->inject) || !filch__lifo_is_empty(&worker->lifo) ||
            filch__worker_queued(worker) || filch__group_set_length(&worker->rt->groups.outside) ||
            others_are_behind(worker) || filch_load_relaxed(&worker->rt->exiting);
 }
@@ -154,14 +154,14 @@ bool filch__worker_sees_any_work(struct filch__worker *worker)
 static bool help(struct filch__worker *worker, struct filch__worker *victim)
 {
     uint64_t before = filch__worker_queued(worker);
-    struct filch__task *lifo = filch_load_relaxed(&victim->lifo);
+    struct filch__task *lifo = filch__lifo_steal(&victim->lifo);
     unsigned moved = filch__run_queue_move(&victim->queue, &worker->queue, HELP_TASKS);
 
     if (moved) {
         filch_counter_add(&worker->stats.steals, 1);
         filch_counter_add(&worker->stats.stolen, moved);
     }
-    if (lifo && (lifo = filch_exchange_acq_rel(&victim->lifo, NULL))) /* [lifo-slot] */
+    if (lifo)
         filch__run_queue_push(&worker->queue, lifo);
     if (filch__group_set_length(&victim->set))
         filch__group_help(worker, victim);
