@@ -97,6 +97,9 @@ typedef struct filch_tls_opts {
     /* OpenSSL's lists of ciphers, for TLS 1.2 and for 1.3; NULL: its defaults. */
     const char *ciphers, *ciphersuites;
     bool no_resumption;
+    /* Servers: sessions that a handshake leaves with the client, at most 16; each is good for one
+     * connection, which brings the next. They cost the server a tenth of a handshake each. 0: 1 */
+    unsigned sessions;
     /* Servers: handshakes are computed by jobs of this class; NULL: by the task itself. The class
      * must live as long as the context. */
     filch_blocking_class *handshake_class;

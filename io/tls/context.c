@@ -13,6 +13,9 @@
 
 #include "io/tls/tls.h"
 
+/* Of a handshake. */
+#define SESSIONS_MAX 16
+
 /* ---- from options to OpenSSL ---- */
 
 static int wrong(filch_error *error, const char *why)
@@ -278,7 +281,8 @@ static int use_sessions(struct filch__tls_setup *setup, const filch_tls_opts *op
     if (server) {
         /* Tickets: the clients keep them, and nothing here grows. */
         SSL_CTX_set_session_cache_mode(setup->ctx, SSL_SESS_CACHE_OFF);
-        if (SSL_CTX_set_session_id_context(setup->ctx, id, sizeof id - 1) != 1)
+        if (SSL_CTX_set_num_tickets(setup->ctx, opts->sessions ?: 1) != 1 ||
+            SSL_CTX_set_session_id_context(setup->ctx, id, sizeof id - 1) != 1)
             return filch_error_set(error, -ENOMEM, NULL);
     } else {
         SSL_CTX_set_session_cache_mode(setup->ctx,
@@ -345,6 +349,8 @@ static int setup_new(const filch_tls_opts *opts, bool server, struct filch__tls_
         r = wrong(error, "there is no such way to ask for certificates");
     else if (server && !opts->cert_file && !opts->cert.text)
         r = wrong(error, "a server needs a certificate");
+    else if (opts->sessions > SESSIONS_MAX)
+        r = wrong(error, "a handshake leaves 16 sessions at most");
     else
         r = fill_setup(setup, opts, server, error);
     if (r < 0) {

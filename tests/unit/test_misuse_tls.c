@@ -27,6 +27,7 @@ Test(misuse_tls, wrong_calls_are_refused)
     ROW(filch_tls_client_new(&(filch_tls_opts){.ca_file = "/nowhere"}, &client, &error), -ENOENT);
     ROW(strstr(error.text, "/nowhere") != NULL, true);
     ROW(filch_tls_client_new(&(filch_tls_opts){.version_min = 9}, &client, &error), -EINVAL);
+    ROW(filch_tls_client_new(&(filch_tls_opts){.sessions = 17}, &client, &error), -EINVAL);
     ROW(filch_tls_client_new(NULL, &client, &error), 0);
     ROW(filch_tls_context_reload(NULL, NULL, &error), -EINVAL);
     ROW(filch_tls_context_reload(client, &(filch_tls_opts){.ca_file = "/nowhere"}, NULL), -ENOENT);

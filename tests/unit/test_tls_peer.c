@@ -132,6 +132,37 @@ static void serve_program(struct files *files, const char *version, const char *
     filch_tls_context_unref(context);
 }
 
+/* How many sessions a handshake leaves with the client. */
+static void count_sessions(struct files *files, unsigned asked, int wanted)
+{
+    filch_tls_context *context = new_context(
+        true,
+        &(filch_tls_opts){.cert_file = files->cert, .key_file = files->key, .sessions = asked});
+    struct tcp_pair pair;
+    struct program program;
+    filch_tls *tls = NULL;
+    size_t bytes = 0;
+    ssize_t n;
+    int sessions = 0;
+
+    listen_any(&pair);
+    program_start(&program, ARGV("openssl", "s_client", "-tls1_3", "-connect", pair.addr));
+    T_OK(filch_listener_accept(pair.listener, &pair.server, T_LIMIT));
+    T_OK(filch_tls_accept(context, filch_tcp_io(pair.server), &tls, NULL, T_LIMIT));
+    T_OK(filch_tls_finish(tls, T_LIMIT));
+    while ((n = filch_file_read(program.out, heard + bytes, BYTES - 1 - bytes, T_LIMIT)) > 0)
+        bytes += (size_t)n;
+    T_IS(n, 0);
+    heard[bytes] = '\0';
+    for (const char *at = heard; (at = strstr(at, "New Session Ticket arrived")); at++)
+        sessions++;
+    T_IS(sessions, wanted);
+    T_IS(program_end(&program, 0), 0);
+    filch_tls_free(tls);
+    close_pair(&pair);
+    filch_tls_context_unref(context);
+}
+
 static void refuse_program(struct files *files)
 {
     filch_tls_context *context = new_context(true, &(filch_tls_opts){.cert_file = files->cert,
@@ -190,6 +221,8 @@ static int their_client(void *arg)
     files_make(&files);
     serve_program(&files, "-tls1_3", "TLSv1.3");
     serve_program(&files, "-tls1_2", "TLSv1.2");
+    count_sessions(&files, 0, 1);
+    count_sessions(&files, 3, 3);
     refuse_program(&files);
     refuse_renegotiation(&files);
     temp_dir_remove(&files.dir);

@@ -159,6 +159,8 @@ def version_of(impl, source, out):
         return _match(r"curl ([\d.]+)", _output("curl", "--version"))
     if impl == "redis":
         return _match(r"v=([\d.]+)", _output("redis-server", "--version"))
+    if impl.startswith("openssl"):
+        return _match(r"OpenSSL ([\w.]+)", _output("openssl", "version"))
     if impl == "nginx":
         return _match(r"nginx/([\d.]+)", _output(find_nginx() or "nginx", "-v"))
     return "linux " + platform.release().split("-")[0]

@@ -39,6 +39,8 @@ ALLOCATORS = {
     "redis": "jemalloc",
     "curl": "glibc",
     "raw-splice": "none",
+    "openssl-loop": "glibc",
+    "openssl-speed": "glibc",
 }
 
 
@@ -222,6 +224,7 @@ class HttpBench:
     what: str
     tls: bool = False
     load: str = "wrk"  # the client; h2load, s_time
+    key: str = "P-256"  # of the server's certificate
 
 
 HTTP_BENCHES = [
@@ -231,6 +234,7 @@ HTTP_BENCHES = [
     HttpBench("h2_plain", 4, "HTTP/2 hello without TLS, h2load -t1 -c4 -m100", load="h2load"),
     HttpBench("h2_tls", 4, "the same over TLS 1.3", tls=True, load="h2load"),
     HttpBench("tls_handshake", 1, "full handshakes of TLS 1.3 (P-256), openssl s_time -new", tls=True, load="s_time"),
+    HttpBench("tls_handshake_rsa", 1, "the same with a key of RSA, 2,048 bits", tls=True, load="s_time", key="RSA-2048"),
 ]
 
 
@@ -344,6 +348,12 @@ HTTP_METRICS = {
 HTTP_RATE_METRICS = {
     "req_s": ("req/s", True),
     "server_cpu_us": ("CPU us/req", False),
+}
+# The rate is what one client's core, or for the limits the server's, allows.
+HANDSHAKE_METRICS = {
+    "server_cpu_us": ("CPU us/handshake", False),
+    "client_cpu_us": ("CPU us/handshake", False),
+    "req_s": ("handshakes/s", True),
 }
 CLIENT_METRICS = {
     "req_s": ("req/s", True),

@@ -155,13 +155,15 @@ def _h2load(port, conns, seconds, cpu, scheme):
 
 
 def _s_time(port, seconds, cpu):
-    begun = time.monotonic()
+    before, begun = os.times(), time.monotonic()
     text = _run(pinned(["openssl", "s_time", "-new", "-tls1_3", "-connect", f"127.0.0.1:{port}",
                         "-time", str(max(1, round(seconds)))], cpu), seconds + 30)
     made = int(re.search(r"(\d+) connections in \d+ real seconds", text).group(1))
     if not made:
         raise RunError(f"no handshake was made:\n{text}")
-    return {"requests": made, "req_s": made / (time.monotonic() - begun)}
+    seconds, after = time.monotonic() - begun, os.times()
+    cpu_s = after.children_user + after.children_system - before.children_user - before.children_system
+    return {"requests": made, "req_s": made / seconds, "client_cpu_us": cpu_s * 1e6 / made}
 
 
 def _ask(bench, port, seconds, cpu):
@@ -175,7 +177,7 @@ def _ask(bench, port, seconds, cpu):
 
 @contextlib.contextmanager
 def _serving(plan, impl, command, bench, layout, cpu):
-    with certificate() if bench.tls else contextlib.nullcontext() as identity:
+    with certificate(bench.key) if bench.tls else contextlib.nullcontext() as identity:
         if impl == "nginx":
             listen = ("ssl " if bench.tls else "") + ("http2" if bench.load == "h2load" else "")
             started = nginx(plan.source / "bench/peers/nginx.conf.in", layout.workers, cpu, listen, identity)
@@ -198,6 +200,31 @@ def run_http(plan, impl, command, bench, layout):
             raise RunError("not one answer in the time")
         result["server_cpu_us"] = (cpu_ns(pid) - before) / 1e3 / result.pop("requests")
     return result
+
+
+def run_tls_loop(plan, program, bench):
+    """OpenSSL over memory, both ends in one thread: what its own work takes."""
+    server_cpu, _ = _cpus_of(catalog.LAYOUTS[0])
+    with certificate(bench.key) as files:
+        text = _run(pinned([str(program), *map(str, files), str(plan.seconds)], server_cpu), plan.seconds * 2 + 30)
+    results = [_fields(line) for line in text.splitlines() if line.startswith("result ")]
+    sample = {result["metric"]: float(result["value"]) for result in results}
+    return {"server_cpu_us": sample["server_cpu_us"], "client_cpu_us": sample["client_cpu_us"],
+            "req_s": 1e6 / sample["server_cpu_us"]}
+
+
+def run_openssl_speed(plan, bench):
+    """The arithmetic of the server's side: a signature, and two multiplications on X25519, for its share of the key
+    and for the secret."""
+    server_cpu, _ = _cpus_of(catalog.LAYOUTS[0])
+    sign = {"P-256": "ecdsap256", "RSA-2048": "rsa2048"}[bench.key]
+    text = _run(pinned(["openssl", "speed", "-seconds", str(max(1, round(plan.seconds))), "-mr", sign, "ecdhx25519"],
+                       server_cpu), 60)
+    # +F2:...:bits:signs/s:verifies/s (RSA), +F4 likewise (ECDSA), +F5:...:bits:op/s:s/op (ECDH)
+    lines = {line[:3]: line.split(":") for line in text.splitlines() if line.startswith("+F")}
+    signs, multiplications = float(lines["+F2" if "rsa" in sign else "+F4"][3]), float(lines["+F5"][3])
+    server_s = 1 / signs + 2 / multiplications
+    return {"server_cpu_us": server_s * 1e6, "req_s": 1 / server_s}
 
 
 def run_http_client(plan, template, bench, layout):
@@ -332,7 +359,8 @@ def echo_case(plan, bench, layout):
 def http_case(plan, bench):
     layout = catalog.LAYOUTS[0]
     plain = not bench.tls and bench.load == "wrk"
-    metrics = catalog.HTTP_METRICS if bench.load == "wrk" else catalog.HTTP_RATE_METRICS
+    metrics = {"wrk": catalog.HTTP_METRICS, "h2load": catalog.HTTP_RATE_METRICS,
+               "s_time": catalog.HANDSHAKE_METRICS}[bench.load]
     case = Case(bench.name, "http", layout.workers, metrics)
     for client in {"openssl" if bench.load == "s_time" else bench.load, "openssl" if bench.tls else bench.load}:
         if not shutil.which(client):
@@ -343,6 +371,10 @@ def http_case(plan, bench):
         command = _fill(template, plan, layout.workers)
         _add_impl(case, impl, find_nginx() if impl == "nginx" else command[0],
                   lambda impl=impl, command=command: run_http(plan, impl, command, bench, layout))
+    if bench.load == "s_time":
+        program = plan.filch / "bench/limits/tls_limit"
+        _add_impl(case, "openssl-loop", program, lambda: run_tls_loop(plan, program, bench))
+        _add_impl(case, "openssl-speed", shutil.which("openssl"), lambda: run_openssl_speed(plan, bench))
     return case
 
 

@@ -88,12 +88,13 @@ def _answers(port):
 
 
 @contextlib.contextmanager
-def certificate():
+def certificate(key_kind):
     """A certificate that signs itself, for localhost; gives (its file, the file of its key)."""
+    kinds = {"P-256": ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"], "RSA-2048": ["rsa:2048"]}
     with tempfile.TemporaryDirectory(prefix="filch-bench-") as folder:
         cert, key = Path(folder, "cert.pem"), Path(folder, "key.pem")
-        made = subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                               "-days", "1", "-subj", "/CN=localhost", "-keyout", key, "-out", cert],
+        made = subprocess.run(["openssl", "req", "-x509", "-newkey", *kinds[key_kind], "-nodes", "-days", "1",
+                               "-subj", "/CN=localhost", "-keyout", key, "-out", cert],
                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
         if made.returncode != 0:
             raise RunError(f"openssl makes no certificate: {made.stderr[-300:]}")
