@@ -8,6 +8,11 @@
  * LATE_CROWDED looks, and else not before it was late LATE_WITH_ROOM times in a row: tasks that are
  * taken over stay where they are, as their operations complete there, so a call lasts. A look costs
  * 5 us, so there is a longer pause after one that found no CPU idle, or has called.
+ *
+ * Yields: four tasks that compute and yield each 5 us are never late, and would share one CPU for
+ * ever. Who yields says that it has more to do, so where such tasks fill a worker for 200 us, and
+ * it serves no I/O, another one is called. (Yields that an operation makes because the budget is
+ * used up do not count: tasks that lock, send and receive wake each other, and are faster on one.)
  */
 #include "runtime/sched/overrun.h"
 
@@ -22,6 +27,7 @@
 #define PATIENCE_NS (50 * FILCH_MICROSECOND)
 #define PATIENCE_SERVING_NS (250 * FILCH_MICROSECOND)
 #define PATIENCE_CROWDED_NS (2 * FILCH_MILLISECOND)
+#define PATIENCE_YIELDERS_NS (200 * FILCH_MICROSECOND)
 #define SERVES_TICKS 256 /* after a look that found completions, or operations staged */
 #define SLICE_LONG_NS (30 * FILCH_MICROSECOND)
 /* One long look may be an accident. */
@@ -104,6 +110,23 @@ bool filch__lateness_note(struct filch__lateness *lateness, filch_time now, bool
     return call;
 }
 
+bool filch__yielders_note(struct filch__yielders *yielders, uint64_t tick, filch_time now,
+                          bool queued)
+{
+    uint64_t ran = tick - yielders->tick;
+    bool call;
+
+    if (ran == 0)
+        return false;
+    yielders->many = queued && 2 * (yielders->yields - yielders->counted) > ran;
+    yielders->counted = yielders->yields;
+    yielders->tick = tick;
+    call = yielders->many && now - yielders->since > PATIENCE_YIELDERS_NS;
+    if (call || !yielders->many)
+        yielders->since = now;
+    return call;
+}
+
 bool filch__load_is_full(const char *text, unsigned cpus)
 {
     unsigned running;
@@ -143,6 +166,13 @@ static bool is_late(struct filch__worker *worker)
                                 filch__cpus_are_busy(worker->rt->cpus));
 }
 
+static void call_help(struct filch__worker *worker)
+{
+    filch_store_seq_cst(&worker->behind, 1); /* [idle-park]: then the idle word, in notify */
+    worker->behind_since = worker->now;
+    filch__runtime_notify(worker->rt);
+}
+
 /* The queue is measured by its delay, not its length: what was queued at behind_since must have
  * been run when patience ends. */
 void filch__worker_check_behind(struct filch__worker *worker)
@@ -158,16 +188,17 @@ void filch__worker_check_behind(struct filch__worker *worker)
         worker->behind_completions = worker->completions;
         worker->serves_until = tick + SERVES_TICKS;
     }
-    if (length == 0 || tick >= worker->behind_mark) {
-        if (filch_load_relaxed(&worker->behind))
+    if (filch__yielders_note(&worker->yielders, tick, worker->now, length > 0) &&
+        tick >= worker->serves_until) {
+        call_help(worker);
+    } else if (length == 0 || tick >= worker->behind_mark) {
+        if (filch_load_relaxed(&worker->behind) && !worker->yielders.many)
             filch_store_relaxed(&worker->behind, 0);
         worker->behind_mark = length ? tick + length : 0;
         worker->behind_since = worker->now;
         worker->lateness.crowded = 0;
     } else if (is_late(worker)) {
-        filch_store_seq_cst(&worker->behind, 1); /* [idle-park]: then the idle word, in notify */
-        worker->behind_since = worker->now;
-        filch__runtime_notify(worker->rt);
+        call_help(worker);
     }
 }
 

@@ -52,6 +52,20 @@ filch_time filch__lateness_patience(const struct filch__lateness *lateness, filc
 /* It is late once more. @crowded: no CPU of the machine is idle. Return: call help? */
 bool filch__lateness_note(struct filch__lateness *lateness, filch_time now, bool crowded);
 
+/* Tasks that yield have work of their own to go on with, as much as there are CPUs for; that they
+ * wait for a short time only, as they yield often, says nothing. */
+struct filch__yielders {
+    uint64_t yields;  /* so far */
+    uint64_t counted; /* at the last look, as the next two */
+    uint64_t tick;
+    bool many;        /* most of what ran yielded, and something is queued */
+    filch_time since; /* since then they were many at each look, or since help was called */
+};
+
+/* @queued: is anything? Return: call help? */
+bool filch__yielders_note(struct filch__yielders *yielders, uint64_t tick, filch_time now,
+                          bool queued);
+
 /* Do as many threads of the machine want to run as it has CPUs (@cpus), or more? False where /proc
  * does not say. Costs three system calls. */
 bool filch__cpus_are_busy(unsigned cpus);

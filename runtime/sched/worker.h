@@ -107,6 +107,7 @@ struct filch__worker {
     uint64_t trim_tick; /* at the last look */
     struct filch__slices slices;
     struct filch__lateness lateness;
+    struct filch__yielders yielders;
     uint64_t tick_seen;            /* by the last visit of the monitor; whoever has the duty */
     struct filch__watched watched; /* the watch's */
 

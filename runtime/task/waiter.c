@@ -332,6 +332,8 @@ void filch_task_yield(void)
 {
     struct filch__worker *worker = filch__worker_self();
 
+    if (worker)
+        worker->yielders.yields++;
     if (!worker || !worker->current ||
         !yield(worker, worker->current, filch__worker_is_late(worker)))
         sched_yield();

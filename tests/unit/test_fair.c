@@ -6,6 +6,7 @@
 
 #include <criterion/criterion.h>
 
+#include "runtime/sched/worker.h"
 #include "tests/runner/run.h"
 
 TestSuite(fair, .timeout = 120);
@@ -237,4 +238,59 @@ Test(fair, a_pair_that_wakes_each_other_does_not_starve_a_third)
     cr_assert_gt(pair.all, 0); /* the pair was not starved either */
     filch_chan_unref(pair.there);
     filch_chan_unref(pair.back);
+}
+
+static atomic_uint inside;
+
+/* Computes for some microseconds at a time, and yields, until two do so at once. */
+static int computes_in_turns(void *arg)
+{
+    filch_time limit = T_LIMIT;
+
+    (void)arg;
+    while (!atomic_load(&seen)) {
+        if (atomic_fetch_add(&inside, 1) > 0)
+            atomic_store(&seen, true);
+        for (unsigned i = 0; i < 2000 && atomic_load_explicit(&inside, memory_order_relaxed); i++)
+            ;
+        atomic_fetch_sub(&inside, 1);
+        filch_task_yield();
+        T_CHECK(filch_now() < limit);
+    }
+    return 0;
+}
+
+static int four_that_compute(void *arg)
+{
+    FILCH_SCOPE(scope);
+
+    (void)arg;
+    for (int i = 0; i < 4; i++)
+        T_OK(filch_scope_spawn(&scope, computes_in_turns, NULL));
+    return filch_scope_join(&scope, T_LIMIT);
+}
+
+/* Each of them waits for a few microseconds only, so that nobody is late. */
+Test(fair, tasks_that_compute_and_yield_get_a_worker_each)
+{
+    atomic_store(&seen, false);
+    T_OK(run_in_runtime(2, four_that_compute, NULL));
+    T_CHECK(atomic_load(&seen));
+}
+
+static int counts_its_yields(void *arg)
+{
+    struct filch__worker *worker = filch__worker_self();
+    uint64_t before = worker->yielders.yields;
+
+    (void)arg;
+    for (int i = 0; i < 100; i++)
+        filch_task_yield();
+    T_IS(worker->yielders.yields - before, 100);
+    return 0;
+}
+
+Test(fair, yields_are_counted_where_they_are_made)
+{
+    T_OK(run_in_runtime(1, counts_its_yields, NULL));
 }

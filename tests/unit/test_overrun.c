@@ -136,6 +136,51 @@ Test(overrun, what_was_late_long_ago_does_not_count)
     T_IS(looks(&lateness, FILCH_SECOND, true), 0);
 }
 
+/* A look after 64 ticks of @us each, @yields of which ended in one. */
+static bool look_at_yields(struct filch__yielders *yielders, unsigned us, unsigned yields,
+                           bool queued)
+{
+    static filch_time now = FILCH_SECOND;
+
+    now += 64 * us * FILCH_MICROSECOND;
+    yielders->yields += yields;
+    return filch__yielders_note(yielders, yielders->tick + 64, now, queued);
+}
+
+Test(overrun, tasks_that_yield_all_the_time_call_for_help)
+{
+    struct filch__yielders yielders = {0};
+
+    (void)look_at_yields(&yielders, 1, 0, true); /* a first look has no past */
+    T_CHECK(!look_at_yields(&yielders, 1, 64, true));
+    T_CHECK(!look_at_yields(&yielders, 1, 64, true));
+    T_CHECK(!look_at_yields(&yielders, 1, 64, true)); /* 192 us so far */
+    T_CHECK(look_at_yields(&yielders, 1, 64, true));
+    T_CHECK(!look_at_yields(&yielders, 1, 64, true)); /* not at once again */
+    T_CHECK(look_at_yields(&yielders, 5, 33, true));
+}
+
+Test(overrun, one_task_that_yields_and_many_that_wait_call_nobody)
+{
+    struct filch__yielders yielders = {0};
+
+    (void)look_at_yields(&yielders, 1, 0, true);
+    for (int i = 0; i < 100; i++) {
+        T_CHECK(!look_at_yields(&yielders, 5, 64, false)); /* nobody waits behind it */
+        T_CHECK(!look_at_yields(&yielders, 5, 32, true));  /* half of what ran has parked */
+    }
+}
+
+Test(overrun, a_look_without_ticks_leaves_the_count_of_yields)
+{
+    struct filch__yielders yielders = {0};
+
+    (void)look_at_yields(&yielders, 1, 0, true);
+    (void)look_at_yields(&yielders, 1, 64, true);
+    T_CHECK(!filch__yielders_note(&yielders, yielders.tick, FILCH_NEVER, false));
+    T_CHECK(yielders.many);
+}
+
 Test(overrun, a_cpu_is_idle_while_fewer_threads_want_to_run_than_there_are)
 {
     T_CHECK(!filch__load_is_full("0.20 0.18 0.12 1/80 11206\n", 2));
