@@ -1,5 +1,5 @@
 /* When a task that forks looks at the clock, while others wait for their share of its worker
- * (sched/group_turn.c). Neither fork nor join has the time for that: together they cost less than
+ * (sched/group_room.c). Neither fork nor join has the time for that: together they cost less than
  * the look. But a fork compares its place in the fork stack with a limit anyway, and a join its
  * entry with what it expects. So looks are planned: the limit is lowered to a place, and who forks
  * there looks and marks its entry; the join of a marked entry looks, and plans the next ones.

@@ -1,6 +1,6 @@
 /* Scheduling groups. What they are: include/filch/group.h. Who is in one: group.c. Whose turn it
- * is: group_turn.c. Where their ready tasks are: group_set.h; of those that are bound to a worker:
- * group_bound.c. The arithmetic: share.h. */
+ * is: group_turn.c; who is asked to make room: group_room.c. Where their ready tasks are:
+ * group_set.h; of those that are bound to a worker: group_bound.c. The arithmetic: share.h. */
 #ifndef FILCH_SCHED_GROUP_H
 #define FILCH_SCHED_GROUP_H
 

@@ -1,9 +1,9 @@
 /* Whose turn it is on a worker, while its runtime has groups.
  *
- * A worker stays with one group for a slice, or until that has nothing to run here. Then it charges
- * the group for what it has used, and chooses anew: of all groups that have something to run, the
- * one with the least virtual time, which is shared by all workers (share.h). So the shares hold
- * over the whole runtime, not on each worker by itself.
+ * A worker stays with one group for a slice (group_room.h), or until that has nothing to run here.
+ * Then it charges the group for what it has used, and chooses anew: of all groups that have
+ * something to run, the one with the least virtual time, which is shared by all workers (share.h).
+ * So the shares hold over the whole runtime, not on each worker by itself.
  *
  *     loop:  stay with the group?  --yes-->  next task of its queue here
  *              | no: slice over, queue empty, or a LATENCY group has something
@@ -22,33 +22,21 @@
  * is active on other workers has a claim to what it is owed; but it, too, is owed 20 ms at most, as
  * it may have had too few tasks to use what it was offered.
  *
- * Asking for room. Nothing interrupts a task. One that is asked finds its budget used up, and the
- * limit of its fork stack taken away, which makes its next fork look (fork.c). Tasks that fork see
- * by themselves that their slice is over (fork/pace.h). The watch asks the others, and those that
- * do not come to it (filch__group_tick()): a wake-up on the CPU of who is asked costs 5 us, in a
- * virtual machine 40, and is late while the kernel keeps that busy. And whoever makes a task of a
- * LATENCY group ready, while he has something else to do, asks a worker that is with a BATCH group.
- * Who was asked too late, or for nothing, has lost a fraction of a microsecond.
- *
  * The clock: a stretch of less than SHORT is charged by the wall clock, a longer one by the CPU
  * clock, since the thread may have been off the CPU.
  */
 #include <time.h>
 
-#include "runtime/fork/ask.h"
-#include "runtime/fork/fork.h"
 #include "runtime/sched/group.h"
+#include "runtime/sched/group_room.h"
 #include "runtime/sched/share.h"
 #include "runtime/sched/worker.h"
 
-#define SLICE_NS (200 * FILCH_MICROSECOND)
-#define SLICE_LATENCY_NS (100 * FILCH_MICROSECOND) /* while there is a group of that kind */
 #define LAG_NS (500 * FILCH_MICROSECOND)
 #define CREDIT_NS FILCH_MILLISECOND
 #define CREDIT_LATENCY_NS (5 * FILCH_MILLISECOND)
 #define CREDIT_ACTIVE_NS (20 * FILCH_MILLISECOND)
 #define SHORT_NS (30 * FILCH_MICROSECOND)
-#define TICK_MAX_NS (2 * FILCH_MILLISECOND)
 
 #define NO_GROUP 1u /* the bit of the tasks in none */
 
@@ -70,93 +58,6 @@ static uint64_t cpu_clock(void)
     return (uint64_t)ts.tv_sec * FILCH_SECOND + (uint64_t)ts.tv_nsec;
 }
 
-static filch_time slice_of(struct filch_runtime *rt)
-{
-    return filch_load_relaxed(&rt->groups.latency) ? SLICE_LATENCY_NS : SLICE_NS;
-}
-
-/* ---- asking for room ---- */
-
-filch_time filch__group_slice_end(struct filch__worker *worker)
-{
-    return filch_load_relaxed(&worker->stay.run_since) + slice_of(worker->rt);
-}
-
-void filch__group_ask(struct filch__worker *worker)
-{
-    struct filch__fork_stack *forks = filch_load_acquire(&worker->forks); /* [fork-stack] */
-
-    filch_store_relaxed(&worker->stay.hurry, 1);
-    filch_store_relaxed(&worker->budget, 0);
-    if (forks)
-        filch__ask(filch__fork_limit(forks));
-}
-
-static bool is_with_batch(struct filch__worker *worker)
-{
-    uint32_t with = filch_load_relaxed(&worker->stay.with);
-
-    return with &&
-           filch_load_relaxed(&worker->rt->groups.group[with - 1].kind) == FILCH_GROUP_BATCH;
-}
-
-/* One that is with a group of kind BATCH is to choose anew; @bound_to: that one, or 0. */
-static void ask_batch(struct filch_runtime *rt, uint32_t bound_to)
-{
-    unsigned n = filch__runtime_seats(rt);
-
-    for (unsigned i = 0; i < n; i++) {
-        struct filch__worker *worker = &rt->worker[i];
-
-        if ((bound_to && i != bound_to - 1) || !is_with_batch(worker) ||
-            filch_load_relaxed(&worker->parked) || filch_load_relaxed(&worker->stay.hurry))
-            continue;
-        filch__group_ask(worker);
-        return;
-    }
-}
-
-bool filch__group_must_make_room(struct filch__worker *worker)
-{
-    struct filch__task *task = worker->current;
-
-    if (!task || task->kind != FILCH_KIND_GROUPED || filch_load_relaxed(&worker->budget) ||
-        filch_load_relaxed(&worker->in_place) || filch__rcu_nesting())
-        return false;
-    worker->stay.yields++;
-    return true;
-}
-
-/* From when on the watch asks: a task that forks looks at the clock itself (fork/pace.h), so the
- * watch is there for the one that does not come to it. */
-static filch_time patience(struct filch__worker *worker, filch_time slice)
-{
-    return filch_load_relaxed(&worker->forks) ? slice + slice / 2 : slice - slice / 4;
-}
-
-filch_time filch__group_tick(struct filch_runtime *rt, filch_time now)
-{
-    unsigned n = filch__runtime_seats(rt);
-    filch_time slice = slice_of(rt);
-    bool any = false;
-
-    if (!filch_load_relaxed(&rt->grouped) || !filch__idle_running(&rt->idle))
-        return FILCH_NEVER;
-    for (unsigned i = 0; i < n; i++) {
-        struct filch__worker *worker = &rt->worker[i];
-        filch_time since = filch_load_relaxed(&worker->stay.run_since);
-
-        if (filch_load_relaxed(&worker->parked) || now < since + patience(worker, slice))
-            continue;
-        filch__group_ask(worker);
-        any = true;
-    }
-    rt->watch.tick_ns = any || rt->watch.tick_ns < slice ? slice : rt->watch.tick_ns * 2;
-    if (rt->watch.tick_ns > TICK_MAX_NS)
-        rt->watch.tick_ns = TICK_MAX_NS;
-    return now + rt->watch.tick_ns;
-}
-
 /* ---- ready ---- */
 
 void filch__group_push(struct filch__worker *worker, struct filch__task *task, bool front)
@@ -170,7 +71,7 @@ void filch__group_push(struct filch__worker *worker, struct filch__task *task, b
     if (bound_to) {
         filch__group_push_bound(worker, task, front);
         if (hurry && (worker != &rt->worker[bound_to - 1] || worker->current))
-            ask_batch(rt, bound_to);
+            filch__group_ask_batch(rt, bound_to);
         return;
     }
     filch__group_set_push(worker ? &worker->set : &rt->groups.outside, group->index, task, front);
@@ -183,7 +84,7 @@ void filch__group_push(struct filch__worker *worker, struct filch__task *task, b
         filch__runtime_notify(rt);
     }
     if (hurry && (!worker || worker->current))
-        ask_batch(rt, 0);
+        filch__group_ask_batch(rt, 0);
 }
 
 static uint32_t ready_here(struct filch__worker *worker)
@@ -277,7 +178,8 @@ static void turn_to(struct filch__worker *worker, unsigned group)
     struct filch__stay *stay = &worker->stay;
     uint64_t at;
 
-    if (stay->open && stay->group == group && worker->now - stay->since < slice_of(worker->rt))
+    if (stay->open && stay->group == group &&
+        worker->now - stay->since < filch__group_slice(worker->rt))
         return;
     charge(worker);
     stay->open = true;
@@ -468,7 +370,7 @@ struct filch__task *filch__group_stay(struct filch__worker *worker)
     uint32_t ready;
 
     begin_era(worker);
-    if (!stay->open || worker->now - stay->since >= slice_of(worker->rt) ||
+    if (!stay->open || worker->now - stay->since >= filch__group_slice(worker->rt) ||
         filch_load_relaxed(&stay->hurry))
         return NULL;
     ready = filch__group_set_ready(&worker->set) | filch__group_set_ready(&worker->bound);

@@ -2,7 +2,7 @@
  *
  * Blocks are type-stable, as the tasks' are (base/pool.h), for the same reason: somebody may follow
  * an old pointer. A waker counts itself in the runtime of the task that it wakes before it knows
- * that the task still lives (task/task.c, [foreign-wake]), and a thread that spawns may come just
+ * that the task still lives (task/wake.c, [foreign-wake]), and a thread that spawns may come just
  * after shutdown: it finds `stopping`, not freed memory.
  *
  * Fork. The child has a copy of the memory and one thread, the caller's. Workers, and whoever held

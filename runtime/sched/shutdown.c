@@ -22,7 +22,7 @@
  * returns at once. Only the first end after a look makes a system call. (An end that does not see
  * yet that there is a shutdown, as its look at `stopping` may pass its count, sets nothing: it is
  * found by the next look, at most LOOK_MAX later. To order the two would cost each end a fence.)
- *   [foreign-wake] See task/task.c: threads of others that woke one of our tasks may still be in
+ *   [foreign-wake] See task/wake.c: threads of others that woke one of our tasks may still be in
  * here when it has ended. They are waited for last.
  *
  * One thread at a time has `closing`. Once it is over it stays so, until the block is taken again.

@@ -69,7 +69,7 @@
 #define LOOK_NS (10 * FILCH_MILLISECOND)
 #define HOG_CPU_NS (5 * FILCH_MILLISECOND)
 #define QUIET_NS (100 * FILCH_MILLISECOND) /* nobody runs: sleep */
-#define SLACK_NS 5000L /* a slice is short (group_turn.c), and the default is 50 us */
+#define SLACK_NS 5000L /* a slice is short (group_room.h), and the default is 50 us */
 /* Whoever looks whether others compute too long must not wait until the kernel's own time slice is
  * over, 4 ms and more, on the CPU of just those. */
 #define SLICE_NS (100 * FILCH_MICROSECOND)

@@ -29,7 +29,7 @@ struct filch__watch {
     filch_time quota_at;     /* next look at the CPU quota */
     struct filch__throttle throttle;
     unsigned target;    /* workers that should get on */
-    filch_time tick_ns; /* present pause between looks for groups: group_turn.c */
+    filch_time tick_ns; /* present pause between looks for groups: group_room.c */
 };
 
 /* What the watch knows of a worker. Only it reads and writes this. */

@@ -77,7 +77,7 @@ struct filch__worker {
     struct filch__cxx_state *cxx_state;
     struct filch__stack_cache stacks[FILCH__STACK_CLASSES];
     struct filch__overflow_stack *overflow_stack; /* for signals: the task's own may be used up */
-    struct filch__task *free_tasks;               /* see block_take() */
+    struct filch__task *free_tasks;               /* see task_cache.h */
     struct filch__task *free_magazine;
     unsigned free_count;
     struct filch__fork_stack *fork_stacks; /* for forks to come */

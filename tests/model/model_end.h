@@ -36,6 +36,7 @@ static void filch__futex_wake(filch_atomic_u32 *word, int threads);
 #include "runtime/sched/idle.c"
 
 #include "tests/model/explore.h"
+#include "tests/model/model_end_others.h"
 
 enum { SHUTDOWN, WATCH, FIRST, SECOND, WORKERS = 2 }; /* threads */
 enum { STUCK, OTHER, PINNED, TASKS };                 /* STUCK ends when OTHER has run */
@@ -167,160 +168,16 @@ static void filch__futex_wake(filch_atomic_u32 *word, int threads)
     filch_spinlock_unlock(&bucket);
 }
 
-/* ---- what the sources ask of the others ---- */
-
-filch_time filch_now(void)
-{
-    return 1;
-}
-
-filch_time filch_after(filch_time span)
-{
-    return 1 + span;
-}
-
-void filch__throw(const char *what)
-{
-    xp_fail(what);
-    abort();
-}
-
-void filch__log(const struct filch__log *log, filch_log_level level, const char *format, ...)
-{
-    (void)log;
-    (void)level;
-    (void)format;
-}
-
-const char *filch_strerror(int error)
-{
-    (void)error;
-    return "";
-}
-
-filch_task *filch_task_self(void)
-{
-    return NULL;
-}
-
-filch_runtime *filch_runtime_self(void)
-{
-    return NULL;
-}
-
 uint64_t filch__runtime_live(struct filch_runtime *runtime)
 {
     (void)runtime;
     return expected - filch_load_acquire(&finished);
 }
 
-ssize_t filch_runtime_visit(filch_runtime *runtime,
-                            void (*visit)(void *arg, const filch_live *live), void *arg)
-{
-    (void)runtime;
-    (void)visit;
-    (void)arg;
-    return 0;
-}
-
-int filch__blocking_pool_fini(struct filch__blocking_pool *pool, filch_time until)
-{
-    (void)pool;
-    (void)until;
-    return 0;
-}
-
-void filch__drive_out(struct filch_runtime *runtime, filch_time until)
-{
-    (void)runtime;
-    (void)until;
-}
-
-void filch__drive_end(struct filch_runtime *runtime)
-{
-    (void)runtime;
-}
-
-void filch__registry_delist(struct filch_runtime *runtime)
-{
-    (void)runtime;
-}
-
-void filch__registry_give(struct filch_runtime *runtime)
-{
-    (void)runtime;
-}
-
 void filch__runtime_free(struct filch_runtime *runtime)
 {
     (void)runtime;
     filch_plain_write(&memory);
-}
-
-void filch__depot_empty(void)
-{
-}
-
-void filch__group_hand_over(struct filch__worker *worker)
-{
-    (void)worker;
-}
-
-struct filch__task *filch__group_next_bound(struct filch__worker *worker)
-{
-    (void)worker;
-    return NULL;
-}
-
-filch_time filch__group_tick(struct filch_runtime *runtime, filch_time at)
-{
-    (void)runtime;
-    (void)at;
-    return FILCH_NEVER;
-}
-
-void filch__cpu_limits(struct filch__cpu_limits *limits)
-{
-    memset(limits, 0, sizeof *limits);
-}
-
-void filch__hog_look(struct filch__worker *victim, bool frozen, filch_time now)
-{
-    (void)victim;
-    (void)frozen;
-    (void)now;
-}
-
-void filch__fork_nudge(struct filch__worker *worker)
-{
-    (void)worker;
-}
-
-void filch__thread_name(const struct filch_runtime *runtime, char kind, unsigned number)
-{
-    (void)runtime;
-    (void)kind;
-    (void)number;
-}
-
-void filch__thread_slice(filch_time slice)
-{
-    (void)slice;
-}
-
-int filch__thread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *),
-                         void *arg)
-{
-    (void)thread;
-    (void)attr;
-    (void)start;
-    (void)arg;
-    return 0;
-}
-
-void filch__worker_run_timers(struct filch__worker *worker)
-{
-    (void)worker;
 }
 
 /* ---- threads ---- */
@@ -408,7 +265,7 @@ static bool other_has_run(void *arg)
     return effects[OTHER] != 0;
 }
 
-/* The end of a body, and count_finished() in task.c. */
+/* The end of a body, and count_finished() in end.c. */
 static void finish(unsigned task)
 {
     filch_plain_write(&effects[task]);
