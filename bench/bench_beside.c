@@ -2,18 +2,25 @@
  * that only wants to wake up each millisecond, notice? The client is bench/load, a process of its
  * own, whose figures are read from what it prints.
  *
- *   hol       all workers but one run tasks that compute for 100 ms; compared with the same
- *             computing in other processes (metrics apart_...), which is as good as it can get with
- *             what the kernel does by itself; and with workers that ask it for time slices of 0.1
- * ms (short_...), as a host may do in on_thread_start hol_read  all workers are in read(2) of an
- * empty pipe; compared with nobody beside groups    a computation made of forks without end, weight
- * 1, and the server, weight 3, on all CPUs but the last, which the client has to itself (else the
- * computation would take the client's time, and the server's share be what the client leaves);
- * compared with the server alone. A client that does not saturate its group leaves the rest to the
- *             computation, whose share is then more than a quarter
- *   monitor   what it costs that workers are watched over: CPU time of the process for a message,
- * or for a task spawned and joined, compared with the same without rescue and spare workers, in
- * turn. The watch is there either way, so its thread's own share of the CPU time is shown, too */
+ * hol: all workers but one run tasks that compute for 100 ms; compared with the same computing in
+ * other processes (metrics apart_...), which is as good as it can get with what the kernel does by
+ * itself; and with workers that ask it for time slices of 0.1 ms (short_...), as a host may do in
+ * on_thread_start.
+ *
+ * hol_read: all workers are in read(2) of an empty pipe; compared with nobody beside.
+ *
+ * groups: a computation made of forks without end, weight 1, and the server, weight 3, on all CPUs
+ * but the last, which the client has to itself (else the computation would take the client's time,
+ * and the server's share be what the client leaves); compared with the server alone. A client that
+ * does not saturate its group leaves the rest to the computation, whose share is then more than a
+ * quarter.
+ *
+ * monitor: what it costs that workers are watched over: CPU time of the process for a message, or
+ * for a task spawned and joined, compared with the same without rescue and spare workers, in turn.
+ * The watch is there either way, so its thread's own share of the CPU time is shown, too; and, as
+ * it is paced by the clock, how much of a CPU it takes while workers run, which is the same where
+ * they get little of theirs (tools/monitor_cost).
+ */
 #include "bench/bench.h"
 #include "bench/process.h"
 
@@ -446,7 +453,7 @@ static bool run_groups(filch_runtime *rt, double *ret_value)
 #define MONITOR_TASKS 300000
 
 struct cost {
-    double cpu_ns, watch_ns, units;
+    double cpu_ns, watch_ns, wall_ns, units;
 };
 
 /* CPU time of the runtime's watch, which is the thread named filch-m0. */
@@ -523,6 +530,7 @@ static void add_cost(struct cost *cost, void (*work)(filch_runtime *, double *),
     filch_runtime_opts opts = {.workers = 2};
     filch_runtime *rt;
     double cpu_ns;
+    filch_time start;
 
     if (!watched) {
         opts.no_rescue = true;
@@ -530,9 +538,11 @@ static void add_cost(struct cost *cost, void (*work)(filch_runtime *, double *),
         opts.hog_ns = FILCH_NEVER;
     }
     BENCH_OK(filch_runtime_start(&opts, &rt));
+    start = filch_now();
     cpu_ns = (double)process_cpu_ns();
     work(rt, &cost->units);
     cost->cpu_ns += (double)process_cpu_ns() - cpu_ns;
+    cost->wall_ns += (double)(filch_now() - start);
     cost->watch_ns += watch_cpu_ns();
     BENCH_OK(filch_runtime_shutdown(rt, FILCH_NEVER));
 }
@@ -548,6 +558,7 @@ static bool measure_cost(void (*work)(filch_runtime *, double *), double *ret_va
     }
     *ret_value = 100 * (with.cpu_ns / with.units / (without.cpu_ns / without.units) - 1);
     bench_also("watch_share", "percent of CPU", 100 * with.watch_ns / with.cpu_ns);
+    bench_also("watch_load", "percent of a CPU", 100 * with.watch_ns / with.wall_ns);
     bench_also("cpu", "CPU ns", with.cpu_ns / with.units);
     return !atomic_load(&wrong);
 }
