@@ -166,7 +166,7 @@ static void reset_worker(unsigned i)
     worker->monitor_ns = 0;
     filch_atomic_init(&worker->seat, FILCH_SEAT_ACTIVE);
     filch_atomic_init(&worker->parked, 0);
-    filch_atomic_init(&worker->lifo, NULL);
+    filch__lifo_init(&worker->lifo);
     filch_atomic_init(&lane[i].unparked, 0);
     lane[i].event = false;
     filch_atomic_init(&lane[i].own, 0);
