@@ -2,8 +2,8 @@
  * against a worker that runs, spawns and parks tasks, against a thread that spawns from outside,
  * and against a job that ends elsewhere. When shutdown returns, all that was let in has run to its
  * end, what it wrote is visible, and nobody uses the runtime's memory after it was freed. The steps
- * of tasks around that are those of runtime/task (spawn.c, wake.c, end.c); the worker has a queue of
- * a few slots.
+ * of tasks around that are those of runtime/task (spawn.c, wake.c, end.c); the worker has a queue
+ * of a few slots.
  *
  * The end of a task and the beginning of a shutdown do not order each other: counting an end would
  * need a fence for it. The first may miss that there is a shutdown, and not wake it; it finds out
