@@ -2,7 +2,10 @@
  *
  * Slices: a worker whose tasks ran for more than 30 us each, at most of its last looks at the
  * clock, calls another one for what it queues, at once, as that would wait for longer than the call
- * takes. Otherwise it is called by the queue's delay, which is only seen between two tasks.
+ * takes. (250 us for who serves I/O: a burst of connections is slow for once, as each has its
+ * system calls and a stack to be touched for the first time, and half of them, taken over then,
+ * would stay with a second worker for good.) Otherwise it is called by the queue's delay, which is
+ * only seen between two tasks.
  *
  * Delay: who serves I/O calls nobody while no CPU is idle, unless the same tasks have waited for
  * LATE_CROWDED looks, and else not before it was late LATE_WITH_ROOM times in a row: tasks that are
@@ -30,6 +33,7 @@
 #define PATIENCE_YIELDERS_NS (200 * FILCH_MICROSECOND)
 #define SERVES_TICKS 256 /* after a look that found completions, or operations staged */
 #define SLICE_LONG_NS (30 * FILCH_MICROSECOND)
+#define SLICE_LONG_SERVING_NS PATIENCE_SERVING_NS
 /* One long look may be an accident. */
 #define SLOW_LOOKS 3
 #define SLOW_LOOKS_MAX 6
@@ -57,7 +61,8 @@ struct filch__use filch__use_now(void)
 
 /* They are, by the clock. Not if the thread lost its CPU meanwhile, and used little of it since it
  * was last asked. */
-static bool are_long(struct filch__slices *slices, uint64_t tick, struct filch__use now)
+static bool are_long(struct filch__slices *slices, uint64_t tick, filch_time long_ns,
+                     struct filch__use now)
 {
     bool preempted = now.preempted != slices->use.preempted;
     filch_time used = now.cpu_ns - slices->use.cpu_ns;
@@ -65,17 +70,17 @@ static bool are_long(struct filch__slices *slices, uint64_t tick, struct filch__
 
     slices->use = now;
     slices->use_tick = tick;
-    return !preempted || used > ran * SLICE_LONG_NS;
+    return !preempted || used > ran * long_ns;
 }
 
 bool filch__slices_note(struct filch__slices *slices, uint64_t tick, filch_time now,
-                        struct filch__use (*use)(void))
+                        filch_time long_ns, struct filch__use (*use)(void))
 {
     uint64_t ran = tick - slices->tick;
-    bool long_ones = ran && now - slices->since > ran * SLICE_LONG_NS;
+    bool long_ones = ran && now - slices->since > ran * long_ns;
 
     if (long_ones)
-        long_ones = are_long(slices, tick, use());
+        long_ones = are_long(slices, tick, long_ns, use());
     if (long_ones && slices->long_looks < SLOW_LOOKS_MAX)
         slices->long_looks++;
     else if (ran && !long_ones && slices->long_looks > 0)
@@ -148,6 +153,19 @@ bool filch__cpus_are_busy(unsigned cpus)
     return filch__load_is_full(text, cpus);
 }
 
+/* Does it serve I/O, or has it lately? */
+static bool serves(struct filch__worker *worker)
+{
+    uint64_t tick = filch_load_relaxed(&worker->tick);
+
+    if (worker->completions != worker->behind_completions ||
+        filch__io_driver.staged(worker->lane)) {
+        worker->behind_completions = worker->completions;
+        worker->serves_until = tick + SERVES_TICKS;
+    }
+    return tick < worker->serves_until;
+}
+
 /* How long the queue's head may wait. Tasks that keep each other busy, or one that spawns and does
  * not suspend, should be helped at once: another core doubles their pace. For a worker that serves
  * I/O a second one costs more than it brings until the first is really overrun: measured on two
@@ -157,7 +175,7 @@ static bool is_late(struct filch__worker *worker)
 {
     filch_time waited = worker->now - worker->behind_since;
 
-    if (filch_load_relaxed(&worker->tick) >= worker->serves_until)
+    if (!serves(worker))
         return waited > PATIENCE_NS;
     if (waited <= filch__lateness_patience(&worker->lateness, worker->now))
         return false;
@@ -183,13 +201,7 @@ void filch__worker_check_behind(struct filch__worker *worker)
     worker->now = filch_now();
     if (filch__runtime_seats(worker->rt) == 1)
         return;
-    if (worker->completions != worker->behind_completions ||
-        filch__io_driver.staged(worker->lane)) {
-        worker->behind_completions = worker->completions;
-        worker->serves_until = tick + SERVES_TICKS;
-    }
-    if (filch__yielders_note(&worker->yielders, tick, worker->now, length > 0) &&
-        tick >= worker->serves_until) {
+    if (filch__yielders_note(&worker->yielders, tick, worker->now, length > 0) && !serves(worker)) {
         call_help(worker);
     } else if (length == 0 || tick >= worker->behind_mark) {
         if (filch_load_relaxed(&worker->behind) && !worker->yielders.many)
@@ -206,7 +218,8 @@ void filch__worker_note_slices(struct filch__worker *worker)
 {
     if (filch__runtime_seats(worker->rt) == 1)
         return;
-    worker->slow = filch__slices_note(&worker->slices, filch_load_relaxed(&worker->tick),
-                                      worker->now, filch__use_now) ||
+    worker->slow = filch__slices_note(
+                       &worker->slices, filch_load_relaxed(&worker->tick), worker->now,
+                       serves(worker) ? SLICE_LONG_SERVING_NS : SLICE_LONG_NS, filch__use_now) ||
                    worker->rt->chaos;
 }

@@ -34,9 +34,9 @@ struct filch__slices {
     uint64_t use_tick;
 };
 
-/* @use: filch__use_now, but for tests. Return: are they long? */
+/* @long_ns: more than this is long. @use: filch__use_now, but for tests. Return: are they long? */
 bool filch__slices_note(struct filch__slices *slices, uint64_t tick, filch_time now,
-                        struct filch__use (*use)(void));
+                        filch_time long_ns, struct filch__use (*use)(void));
 
 /* A queue that is served late, by a worker that serves I/O. */
 struct filch__lateness {

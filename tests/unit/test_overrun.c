@@ -8,6 +8,8 @@
 
 TestSuite(overrun, .timeout = 60);
 
+#define LONG_NS (30 * FILCH_MICROSECOND)
+
 static struct filch__use used;
 static int asked;
 
@@ -28,7 +30,7 @@ static bool look(struct filch__slices *slices, int times, unsigned us, unsigned 
         used.cpu_ns += ticks * cpu_us * FILCH_MICROSECOND;
         used.preempted += preempted;
         slow = filch__slices_note(slices, slices->tick + ticks,
-                                  slices->since + ticks * us * FILCH_MICROSECOND, made_up);
+                                  slices->since + ticks * us * FILCH_MICROSECOND, LONG_NS, made_up);
     }
     return slow;
 }
@@ -57,7 +59,8 @@ Test(overrun, a_look_without_tasks_says_nothing)
 
     T_CHECK(look(&slices, 6, 100, 100, false));
     for (int i = 0; i < 100; i++)
-        T_CHECK(filch__slices_note(&slices, slices.tick, slices.since + FILCH_SECOND, made_up));
+        T_CHECK(filch__slices_note(&slices, slices.tick, slices.since + FILCH_SECOND, LONG_NS,
+                                   made_up));
 }
 
 Test(overrun, a_thread_that_lost_its_cpu_is_not_slow)
