@@ -78,7 +78,9 @@ FILCH_API FILCH_MUST_CHECK int filch_file_open(const char *path, int flags, unsi
                                                filch_file **ret_file, filch_time until);
 
 /** filch_file_temp() - open a new file for reading and writing, without a name: its bytes are freed
- * when it is closed. @dir: where; NULL: /tmp. Return: as filch_file_open(). */
+ * when it is closed. @dir: where; NULL: /tmp. Return: 0; -EINVAL (NULL); -ETIMEDOUT; -ECANCELED;
+ * -EMFILE; -ENFILE; -ENOMEM; -EAGAIN (no blocking thread can be had); -ENOENT, -EACCES, -ENOTDIR,
+ * -ELOOP, -ENAMETOOLONG, -EROFS and what else open(2) says of a directory. */
 FILCH_API FILCH_MUST_CHECK int filch_file_temp(const char *dir, filch_file **ret_file,
                                                filch_time until);
 
@@ -159,8 +161,9 @@ FILCH_API FILCH_MUST_CHECK ssize_t filch_file_readv(filch_file *file, const stru
  * filch_file_write() - write at the file's position, which moves, or at the end with O_APPEND
  *
  * Suspends: yes. Cancellation point: yes; then nothing was written. Never raises SIGPIPE.
- * Return: bytes written; -ENOSPC, -EFBIG, -EDQUOT, -EIO, -EPIPE and what else write(2) says; else
- * as filch_file_read().
+ * Return: bytes written; -ETIMEDOUT; -ECANCELED (also: it was closed meanwhile); -EBADF (closed, or
+ * not open for writing); -EINVAL (NULL); -ENOSPC, -EFBIG, -EDQUOT, -EIO, -EPIPE and what else
+ * write(2) says.
  */
 FILCH_API FILCH_MUST_CHECK ssize_t filch_file_write(filch_file *file, const void *buf, size_t bytes,
                                                     filch_time until);
@@ -386,8 +389,9 @@ typedef struct filch_dir_entry {
     char name[256];
 } filch_dir_entry;
 
-/** filch_dir_open() - begin to read a directory. Suspends: yes. Return: as filch_file_open();
- * -ENOTDIR. */
+/** filch_dir_open() - begin to read a directory. Suspends: yes. Return: 0; -EINVAL (NULL);
+ * -ETIMEDOUT; -ECANCELED; -EMFILE; -ENFILE; -ENOMEM; -ENOENT, -EACCES, -ENOTDIR, -ELOOP,
+ * -ENAMETOOLONG and what else open(2) says. */
 FILCH_API FILCH_MUST_CHECK int filch_dir_open(const char *path, filch_dir **ret_dir,
                                               filch_time until);
 

@@ -99,7 +99,8 @@ FILCH_API filch_case filch_case_unix_acceptable(filch_unix_listener *listener);
  *
  * Suspends: while the listener's queue is full. Cancellation point: yes; nothing is left open.
  * Return: 0; -ENOENT, -EACCES and what else the path gives; -ECONNREFUSED (nobody listens);
- * -EPROTOTYPE (datagrams); -ETIMEDOUT; -ECANCELED; -EINVAL; -EMFILE; -ENFILE; -ENOMEM.
+ * -EPROTOTYPE (a path of datagrams; the abstract namespace has one for each sort); -ETIMEDOUT;
+ * -ECANCELED; -EINVAL; -EMFILE; -ENFILE; -ENOMEM.
  */
 FILCH_API FILCH_MUST_CHECK int filch_unix_connect(const char *addr, filch_unix **ret_conn,
                                                   filch_time until);
@@ -178,7 +179,7 @@ FILCH_API int filch_unix_shutdown_write(filch_unix *conn);
 FILCH_API FILCH_MUST_CHECK int filch_unix_peer_cred(filch_unix *conn, filch_unix_cred *ret_cred);
 
 /** filch_unix_peer_addr() - what the other end is bound to; "" if it is not. @ret_text:
- * FILCH_UNIX_ADDR_BYTES. Return: 0; -ENOTCONN; -EBADF; -EINVAL. */
+ * FILCH_UNIX_ADDR_BYTES. Return: 0; -EBADF; -EINVAL. */
 FILCH_API int filch_unix_peer_addr(filch_unix *conn, char *ret_text);
 
 /** filch_unix_close() - close the connection: as filch_tcp_close(). */
@@ -224,8 +225,8 @@ FILCH_API FILCH_MUST_CHECK int filch_unix_dgram_adopt(int fd, filch_unix_dgram *
 FILCH_API FILCH_MUST_CHECK int filch_unix_dgram_release(filch_unix_dgram *sock, int *ret_fd);
 
 /** filch_unix_dgram_connect() - have one peer. Suspends: no. Return: 0; -ENOENT, -EACCES,
- * -ECONNREFUSED (nobody is there), -EPROTOTYPE (a stream), -EPERM (it has another peer); -EINVAL;
- * -EBADF. */
+ * -ECONNREFUSED (nobody is there), -EPROTOTYPE (a path of streams), -EPERM (it has another peer);
+ * -EINVAL; -EBADF. */
 FILCH_API FILCH_MUST_CHECK int filch_unix_dgram_connect(filch_unix_dgram *sock, const char *addr);
 
 /**
@@ -237,9 +238,11 @@ FILCH_API FILCH_MUST_CHECK int filch_unix_dgram_connect(filch_unix_dgram *sock, 
  *
  * Suspends: while the receiver's queue is full; one without that peer looks again at least each
  * 50 ms. Cancellation point: yes; then nothing was sent.
- * Return: @bytes; -EMSGSIZE; -ENOTCONN (no address); -ENOENT, -ECONNREFUSED (nobody is there);
- * -ECONNRESET (the peer has gone); -EPIPE; -EACCES; -EINVAL (NULL, too many descriptors); -EBADF
- * (closed; one of them is none); -ETOOMANYREFS; -ETIMEDOUT; -ECANCELED (also: closed meanwhile).
+ * Return: @bytes; -EMSGSIZE; -ENOTCONN (no address, or the peer has gone, which was told once);
+ * -ENOENT, -ECONNREFUSED (nobody is there); -ECONNRESET (the peer has turned to another one; what
+ * it had not received is lost), -EPERM (it receives from its own peer only); -EPIPE; -EACCES;
+ * -EINVAL (NULL, too many descriptors); -EBADF (closed; one of them is none); -ETOOMANYREFS;
+ * -ETIMEDOUT; -ECANCELED (also: closed meanwhile).
  */
 FILCH_API FILCH_MUST_CHECK ssize_t filch_unix_dgram_send(filch_unix_dgram *sock, const void *buf,
                                                          size_t bytes, const char *to,
@@ -254,8 +257,9 @@ FILCH_API FILCH_MUST_CHECK ssize_t filch_unix_dgram_send(filch_unix_dgram *sock,
  * @ret_size: its real size; more than the result if it was cut; may be NULL
  *
  * Suspends: yes. Cancellation point: yes; then nothing was consumed.
- * Return: bytes put into @buf (0: a datagram of none, or no room); -ECONNRESET (the peer has gone);
- * -EINVAL (NULL); -ETIMEDOUT; -ECANCELED (also: closed meanwhile); -EBADF; -ENOMEM.
+ * Return: bytes put into @buf (0: a datagram of none, or no room); -ECONNRESET (the peer has turned
+ * to another one; what it had not received is lost; a peer that has gone is not told of); -EINVAL
+ * (NULL); -ETIMEDOUT; -ECANCELED (also: closed meanwhile); -EBADF; -ENOMEM.
  */
 FILCH_API FILCH_MUST_CHECK ssize_t filch_unix_dgram_recv(filch_unix_dgram *sock, void *buf,
                                                          size_t bytes, filch_unix_fds *fds,
