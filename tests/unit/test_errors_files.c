@@ -1,0 +1,322 @@
+/* Description: errors that <filch/file.h>, <filch/file_batch.h> and <filch/pipe.h> promise and that
+ * other tests have no cause to provoke. What the kernel would say only in other circumstances (a
+ * disk that breaks, a quota, a full table of files) a wrapper says, which the linker puts in
+ * (--wrap); calls are made in plain threads then, which make them themselves. */
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <criterion/criterion.h>
+
+#include <filch/file_batch.h>
+#include <filch/pipe.h>
+
+#include "tests/runner/refusals.h"
+#include "tests/runner/run.h"
+
+TestSuite(errors_files, .timeout = 60);
+
+/* ---- refusals ---- */
+
+enum refused {
+    MEMORY = 1,
+    THREAD,
+    OPEN,
+    CLOSE,
+    MOVE,
+    SYNC,
+    ALLOCATE,
+    TRUNCATE,
+    STAT,
+    LOCK,
+    NAME,
+    ENTRIES,
+    PIPE,
+    PIPE_SIZE
+};
+
+WRAPPED(void *, malloc, (size_t bytes))
+{
+    return refuses(MEMORY) ? NULL : __real_malloc(bytes);
+}
+
+WRAPPED(void *, realloc, (void *old, size_t bytes))
+{
+    return refuses(MEMORY) ? NULL : __real_realloc(old, bytes);
+}
+
+WRAPPED(void *, mmap64, (void *at, size_t bytes, int protection, int flags, int fd, off_t offset))
+{
+    return refuses(MEMORY) ? MAP_FAILED : __real_mmap64(at, bytes, protection, flags, fd, offset);
+}
+
+WRAPPED(int, pthread_create,
+        (pthread_t * thread, const pthread_attr_t *attr, void *(*body)(void *), void *arg))
+{
+    return refuses(THREAD) ? errno : __real_pthread_create(thread, attr, body, arg);
+}
+
+int __real_open64(const char *path, int flags, ...);
+int __wrap_open64(const char *path, int flags, ...);
+int __real_fcntl64(int fd, int command, ...);
+int __wrap_fcntl64(int fd, int command, ...);
+long __real_syscall(long number, ...);
+long __wrap_syscall(long number, ...);
+
+int __wrap_open64(const char *path, int flags, ...)
+{
+    va_list args;
+    unsigned mode = 0;
+
+    va_start(args, flags);
+    if (flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE)
+        mode = va_arg(args, unsigned);
+    va_end(args);
+    return refuses(OPEN) ? -1 : __real_open64(path, flags, mode);
+}
+
+int __wrap_fcntl64(int fd, int command, ...)
+{
+    va_list args;
+    void *argument;
+
+    va_start(args, command);
+    argument = va_arg(args, void *);
+    va_end(args);
+    if ((command == F_OFD_SETLK && refuses(LOCK)) ||
+        (command == F_SETPIPE_SZ && refuses(PIPE_SIZE)))
+        return -1;
+    return __real_fcntl64(fd, command, argument);
+}
+
+long __wrap_syscall(long number, ...)
+{
+    long arg[6];
+    va_list args;
+
+    va_start(args, number);
+    for (int i = 0; i < 6; i++)
+        arg[i] = va_arg(args, long);
+    va_end(args);
+    if ((number == SYS_preadv2 || number == SYS_pwritev2) && refuses(MOVE))
+        return -1;
+    return __real_syscall(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
+}
+
+/* It is closed all the same. */
+WRAPPED(int, close, (int fd))
+{
+    int r = __real_close(fd);
+
+    return refuses(CLOSE) ? -1 : r;
+}
+
+WRAPPED(int, fsync, (int fd))
+{
+    return refuses(SYNC) ? -1 : __real_fsync(fd);
+}
+
+WRAPPED(int, fdatasync, (int fd))
+{
+    return refuses(SYNC) ? -1 : __real_fdatasync(fd);
+}
+
+WRAPPED(int, fallocate64, (int fd, int mode, off_t offset, off_t bytes))
+{
+    return refuses(ALLOCATE) ? -1 : __real_fallocate64(fd, mode, offset, bytes);
+}
+
+WRAPPED(int, ftruncate64, (int fd, off_t bytes))
+{
+    return refuses(TRUNCATE) ? -1 : __real_ftruncate64(fd, bytes);
+}
+
+WRAPPED(int, statx, (int fd, const char *path, int flags, unsigned mask, struct statx *ret_x))
+{
+    return refuses(STAT) ? -1 : __real_statx(fd, path, flags, mask, ret_x);
+}
+
+WRAPPED(int, flock, (int fd, int how))
+{
+    return refuses(LOCK) ? -1 : __real_flock(fd, how);
+}
+
+WRAPPED(int, link, (const char *from, const char *to))
+{
+    return refuses(NAME) ? -1 : __real_link(from, to);
+}
+
+WRAPPED(int, unlinkat, (int fd, const char *path, int flags))
+{
+    return refuses(NAME) ? -1 : __real_unlinkat(fd, path, flags);
+}
+
+WRAPPED(int, mkdir, (const char *path, mode_t mode))
+{
+    return refuses(NAME) ? -1 : __real_mkdir(path, mode);
+}
+
+WRAPPED(ssize_t, getdents64, (int fd, void *buffer, size_t bytes))
+{
+    return refuses(ENTRIES) ? -1 : __real_getdents64(fd, buffer, bytes);
+}
+
+WRAPPED(int, pipe2, (int *fds, int flags))
+{
+    return refuses(PIPE) ? -1 : __real_pipe2(fds, flags);
+}
+
+/* ---- what a disk says ---- */
+
+/* Of memory: on any system the same. */
+static filch_file *memory_file(void)
+{
+    int fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    filch_file *file;
+
+    T_CHECK(fd >= 0);
+    T_OK(filch_file_adopt(fd, &file));
+    return file;
+}
+
+Test(errors_files, of_a_disk)
+{
+    filch_file *file = memory_file();
+    filch_direct_align align;
+    filch_file_info info;
+    char byte = 0;
+    struct iovec iov = {&byte, 1};
+
+    T_IS(filch_file_write(file, &byte, 1, T_LIMIT), 1);
+    SAYS(MOVE, filch_file_read(file, &byte, 1, T_LIMIT), -EIO);
+    SAYS(MOVE, filch_file_pread(file, &byte, 1, 0, T_LIMIT), -EIO);
+    SAYS(MOVE, filch_file_readv(file, &iov, 1, 0, T_LIMIT), -EIO);
+    SAYS(MOVE, filch_file_write(file, &byte, 1, T_LIMIT), -EIO, -EDQUOT, -EFBIG);
+    SAYS(MOVE, filch_file_pwrite(file, &byte, 1, 0, T_LIMIT), -EIO, -EDQUOT);
+    SAYS(MOVE, filch_file_write_all(file, &byte, 1, NULL, T_LIMIT), -EIO, -EDQUOT, -EFBIG);
+    SAYS(SYNC, filch_file_sync(file, T_LIMIT), -EIO, -ENOSPC, -EDQUOT);
+    SAYS(SYNC, filch_file_sync_data(file, T_LIMIT), -EIO, -ENOSPC, -EDQUOT);
+    SAYS(ALLOCATE, filch_file_allocate(file, 0, 1, T_LIMIT), -EIO);
+    SAYS(TRUNCATE, filch_file_truncate(file, 1, T_LIMIT), -EIO);
+    SAYS(STAT, filch_file_stat(file, &info, T_LIMIT), -EIO);
+    SAYS(STAT, filch_file_direct_align(file, &align, T_LIMIT), -EIO);
+    SAYS(LOCK, filch_file_lock(file, true, T_LIMIT), -ENOLCK);
+    SAYS(LOCK, filch_file_lock_range(file, true, 0, 1, T_LIMIT), -ENOLCK);
+    SAYS(LOCK, filch_file_unlock_range(file, 0, 1), -ENOLCK);
+    T_OK(filch_file_close(file));
+    SAYS(CLOSE, filch_file_close(memory_file()), -EIO, -ENOSPC, -EDQUOT);
+}
+
+static int show_nothing(void *context, const char *path, const filch_dir_entry *entry)
+{
+    (void)context, (void)path, (void)entry;
+    return 0;
+}
+
+Test(errors_files, of_paths)
+{
+    filch_dir_entry entry;
+    filch_file *file;
+    filch_dir *dir;
+
+    SAYS(OPEN, filch_file_open("/", O_RDONLY, 0, &file, T_LIMIT), -EACCES, -ENFILE, -EROFS);
+    SAYS(OPEN, filch_file_temp(NULL, &file, T_LIMIT), -EACCES, -ENFILE, -EROFS);
+    SAYS(OPEN, filch_dir_open("/", &dir, T_LIMIT), -EACCES, -ENFILE);
+    SAYS(OPEN, filch_dir_walk("/", NULL, show_nothing, NULL, T_LIMIT), -EACCES, -ENFILE, -EMFILE);
+    SAYS(NAME, filch_path_link("/", "/", T_LIMIT), -EMLINK, -EXDEV);
+    SAYS(NAME, filch_path_mkdir("/", 0700, false, T_LIMIT), -EMLINK);
+    SAYS(NAME, filch_path_unlink("/", T_LIMIT), -EBUSY);
+    SAYS(ENTRIES, filch_dir_walk("/", NULL, show_nothing, NULL, T_LIMIT), -EIO);
+    T_OK(filch_dir_open("/", &dir, T_LIMIT));
+    SAYS(ENTRIES, filch_dir_read(dir, &entry, 1, T_LIMIT), -EIO);
+    filch_dir_close(dir);
+}
+
+/* The first calls of a process: there is no object in store. */
+Test(errors_files, of_memory)
+{
+    int fd = memfd_create("test", MFD_CLOEXEC);
+    filch_file *file, *other;
+    void *data = NULL;
+    filch_dir *dir;
+
+    T_CHECK(fd >= 0);
+    SAYS(MEMORY, filch_file_adopt(fd, &file), -ENOMEM);
+    SAYS(MEMORY, filch_file_stdio(2, &file), -ENOMEM);
+    SAYS(MEMORY, filch_file_open("/", O_RDONLY, 0, &file, T_LIMIT), -ENOMEM);
+    SAYS(MEMORY, filch_file_temp(NULL, &file, T_LIMIT), -ENOMEM);
+    SAYS(MEMORY, filch_pipe(0, &file, &other), -ENOMEM);
+    SAYS(MEMORY, filch_dir_open("/", &dir, T_LIMIT), -ENOMEM);
+    SAYS(MEMORY, filch_dir_walk("/", NULL, show_nothing, NULL, T_LIMIT), -ENOMEM);
+    T_OK(filch_file_adopt(fd, &file));
+    T_OK(filch_file_close(file));
+    SAYS(MEMORY, filch_read_file("/proc/self/status", 0, &data, NULL, T_LIMIT), -ENOMEM);
+}
+
+Test(errors_files, of_pipes)
+{
+    filch_file *in, *out;
+    char byte = 0;
+
+    SAYS(PIPE, filch_pipe(0, &in, &out), -EMFILE, -ENFILE);
+    SAYS(PIPE_SIZE, filch_pipe(1 << 30, &in, &out), -EPERM);
+    T_OK(filch_pipe(0, &in, &out));
+    T_IS(filch_file_readv(in, &(struct iovec){&byte, 1}, 1, 0, T_LIMIT), -ESPIPE);
+    T_IS(filch_file_pwrite(out, &byte, 1, 0, T_LIMIT), -ESPIPE);
+    T_IS(filch_file_seek(in, 0, SEEK_SET, NULL), -ESPIPE);
+    T_IS(filch_file_allocate(out, 0, 1, T_LIMIT), -ESPIPE);
+    T_OK(filch_file_close(in));
+    T_IS(filch_file_write_all(out, &byte, 1, NULL, T_LIMIT), -EPIPE);
+    T_OK(filch_file_close(out));
+}
+
+/* ---- no thread, no memory ---- */
+
+static int no_thread_body(void *arg)
+{
+    filch_direct_align align;
+    filch_dir_entry entry;
+    filch_file *file = memory_file(), *temp;
+    filch_dir *dir;
+
+    (void)arg;
+    T_OK(filch_dir_open("/", &dir, T_LIMIT));
+    SAYS(THREAD, filch_file_temp(NULL, &temp, T_LIMIT), -EAGAIN);
+    SAYS(THREAD, filch_file_truncate(file, 0, T_LIMIT), -EAGAIN);
+    SAYS(THREAD, filch_file_direct_align(file, &align, T_LIMIT), -EAGAIN);
+    SAYS(THREAD, filch_write_file("none", "", 0, 0600, T_LIMIT), -EAGAIN);
+    SAYS(THREAD, filch_copy_file("none", "none", T_LIMIT), -EAGAIN);
+    SAYS(THREAD, filch_dir_read(dir, &entry, 1, T_LIMIT), -EAGAIN);
+    SAYS(THREAD, filch_dir_walk("/", NULL, show_nothing, NULL, T_LIMIT), -EAGAIN);
+    filch_dir_close(dir);
+    T_OK(filch_file_truncate(file, 0, T_LIMIT)); /* now there is one */
+    return filch_file_close(file);
+}
+
+Test(errors_files, of_blocking_threads)
+{
+    T_OK(run_in_runtime(1, no_thread_body, NULL));
+}
+
+static int batch_body(void *arg)
+{
+    filch_file_info info;
+    filch_file_op op = filch_file_op_stat("/", true, &info);
+
+    (void)arg;
+    op.result = 77;
+    SAYS(MEMORY, filch_file_batch(&op, 1, T_LIMIT), -ENOMEM);
+    T_IS(op.result, 77);
+    T_OK(filch_file_batch(&op, 1, T_LIMIT));
+    return (int)op.result;
+}
+
+Test(errors_files, of_memory_for_a_batch)
+{
+    T_OK(run_in_runtime(1, batch_body, NULL));
+}
