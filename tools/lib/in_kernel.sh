@@ -11,7 +11,8 @@
 # mounts the root is an initial file system of busybox and a script. KVM is used if it is there; without it all takes ten times as long.
 set -euo pipefail
 
-BEGIN_SECONDS=60
+KVM_BEGIN_SECONDS=60
+EMULATED_BEGIN_SECONDS=600 # on two busy processors it takes minutes
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 home=$top/build/kernel
@@ -64,9 +65,9 @@ script_make() {
     rm -f "$writable/.in_kernel_status"
 }
 
-# machine_runs ACCELERATOR: runs the machine to its end. Return: did it begin to work?
+# machine_runs ACCELERATOR BEGIN_SECONDS: runs the machine to its end. Return: did it begin to work in that time?
 machine_runs() {
-    local begun=$writable/.in_kernel_begun seconds
+    local begun=$writable/.in_kernel_begun limit=$2 seconds
     rm -f "$begun"
     qemu-system-x86_64 -machine "q35,accel=$1" -cpu max -smp 2 -m 3G -nodefaults -no-reboot -display none -serial stdio \
         -kernel "$home/files/boot/vmlinuz-$version" -initrd "$home/initial.gz" \
@@ -74,12 +75,12 @@ machine_runs() {
         -virtfs "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap" \
         -virtfs "local,path=$writable,mount_tag=writable,security_model=none" </dev/null &
     machine=$!
-    for ((seconds = 0; seconds < BEGIN_SECONDS; seconds++)); do
+    for ((seconds = 0; seconds < limit; seconds++)); do
         if [ -e "$begun" ] || ! kill -0 "$machine" 2>/dev/null; then break; fi
         sleep 1
     done
     if [ ! -e "$begun" ] && kill -0 "$machine" 2>/dev/null; then
-        echo "in_kernel: no machine began within $BEGIN_SECONDS s with $1" >&2
+        echo "in_kernel: no machine began within $limit s with $1" >&2
         kill "$machine"
     fi
     wait "$machine" || true
@@ -93,7 +94,7 @@ script_make "$@"
 machine=
 trap '[ -z "$machine" ] || kill "$machine" 2>/dev/null || true' EXIT
 # Some machines have a /dev/kvm that makes machines which never begin.
-if ! { [ -w /dev/kvm ] && machine_runs kvm; }; then machine_runs tcg || true; fi
+if ! { [ -w /dev/kvm ] && machine_runs kvm $KVM_BEGIN_SECONDS; }; then machine_runs tcg $EMULATED_BEGIN_SECONDS || true; fi
 status=$(cat "$writable/.in_kernel_status" 2>/dev/null || echo 125)
 rm -f "$writable/.in_kernel" "$writable/.in_kernel_status"
 exit "$status"
