@@ -1,4 +1,5 @@
-/* Description: errors that <filch/file.h>, <filch/file_batch.h> and <filch/pipe.h> promise and that
+/* Description: errors that <filch/file.h>, <filch/file_batch.h>, <filch/file_watch.h> and
+ * <filch/pipe.h> promise and that
  * other tests have no cause to provoke. What the kernel would say only in other circumstances (a
  * disk that breaks, a quota, a full table of files) a wrapper says, which the linker puts in
  * (--wrap); calls are made in plain threads then, which make them themselves. */
@@ -14,6 +15,7 @@
 #include <criterion/criterion.h>
 
 #include <filch/file_batch.h>
+#include <filch/file_watch.h>
 #include <filch/pipe.h>
 
 #include "tests/runner/refusals.h"
@@ -37,7 +39,8 @@ enum refused {
     NAME,
     ENTRIES,
     PIPE,
-    PIPE_SIZE
+    PIPE_SIZE,
+    WATCH
 };
 
 WRAPPED(void *, malloc, (size_t bytes))
@@ -169,6 +172,16 @@ WRAPPED(ssize_t, getdents64, (int fd, void *buffer, size_t bytes))
 WRAPPED(int, pipe2, (int *fds, int flags))
 {
     return refuses(PIPE) ? -1 : __real_pipe2(fds, flags);
+}
+
+WRAPPED(int, inotify_init1, (int flags))
+{
+    return refuses(WATCH) ? -1 : __real_inotify_init1(flags);
+}
+
+WRAPPED(int, inotify_add_watch, (int fd, const char *path, uint32_t mask))
+{
+    return refuses(WATCH) ? -1 : __real_inotify_add_watch(fd, path, mask);
 }
 
 /* ---- what a disk says ---- */
@@ -319,4 +332,82 @@ static int batch_body(void *arg)
 Test(errors_files, of_memory_for_a_batch)
 {
     T_OK(run_in_runtime(1, batch_body, NULL));
+}
+
+/* ---- watches ---- */
+
+static int selected(filch_case c)
+{
+    int r = filch_select(&c, 1, 0, T_LIMIT);
+
+    return r < 0 ? r : c.result;
+}
+
+/* The first of a process: there is no object in store. */
+Test(errors_files, of_watches)
+{
+    const unsigned any = FILCH_CHANGE_ANY;
+    filch_file_watch *watch;
+    int number;
+
+    SAYS(MEMORY, filch_file_watch_open(&watch), -ENOMEM);
+    SAYS(WATCH, filch_file_watch_open(&watch), -EMFILE, -ENFILE);
+    T_OK(filch_file_watch_open(&watch));
+    SAYS(WATCH, filch_file_watch_add(watch, "/", any, &number, T_LIMIT), -EACCES, -ENOSPC, -ENOMEM,
+         -ELOOP, -ENAMETOOLONG);
+    T_IS(filch_file_watch_add(watch, "/proc/version/x", any, &number, T_LIMIT), -ENOTDIR);
+    T_IS(selected(filch_case_file_changed(watch)), -EPERM);
+    T_OK(filch_file_watch_close(watch));
+}
+
+static int selects_change(void *watch)
+{
+    return selected(filch_case_file_changed(watch));
+}
+
+static int waits_for_change(void *watch)
+{
+    filch_file_change change;
+
+    return filch_file_watch_next(watch, &change, FILCH_NEVER);
+}
+
+static int watches_cancelled(void *arg)
+{
+    const unsigned any = FILCH_CHANGE_ANY;
+    filch_file_watch *watch = arg;
+    filch_file_change change;
+    int number;
+
+    T_OK(filch_task_cancel(filch_task_self()));
+    T_IS(filch_file_watch_add(watch, "/", any, &number, T_LIMIT), -ECANCELED);
+    T_IS(filch_file_watch_next(watch, &change, T_LIMIT), -ECANCELED);
+    return 0;
+}
+
+static int watch_body(void *arg)
+{
+    const unsigned any = FILCH_CHANGE_ANY;
+    filch_task *selects, *waits;
+    filch_file_watch *watch;
+    int number;
+
+    (void)arg;
+    T_OK(filch_file_watch_open(&watch));
+    SAYS(THREAD, filch_file_watch_add(watch, "/", any, &number, T_LIMIT), -EAGAIN);
+    T_IS(filch_file_watch_add(watch, "/", any, &number, FILCH_NOW), -ETIMEDOUT);
+    T_OK(join(spawn(watches_cancelled, watch)));
+    SAYS(MEMORY, selected(filch_case_file_changed(watch)), -ENOMEM);
+    selects = spawn(selects_change, watch);
+    waits = spawn(waits_for_change, watch);
+    let_others_run(); /* one worker: they wait by now */
+    T_OK(filch_file_watch_close(watch));
+    T_IS(join(selects), -ECANCELED);
+    T_IS(join(waits), -ECANCELED);
+    return 0;
+}
+
+Test(errors_files, of_watches_in_tasks)
+{
+    T_OK(run_in_runtime(1, watch_body, NULL));
 }
