@@ -77,10 +77,11 @@ static int feed(void *arg)
     return r == -EPIPE ? 0 : r;
 }
 
+/* What has failed before all are there is what is told, and not that the rest could not join it. */
 static int attend(struct run *run, filch_time until)
 {
     FILCH_TRY_SCOPE(scope);
-    int r = 0;
+    int joined, r = 0;
 
     if (run->in)
         r = filch_scope_spawn(&scope, feed, run);
@@ -88,7 +89,10 @@ static int attend(struct run *run, filch_time until)
         r = filch_scope_spawn(&scope, collect, &run->out);
     if (r == 0 && run->err.file)
         r = filch_scope_spawn(&scope, collect, &run->err);
-    return r < 0 ? r : filch_scope_join(&scope, until);
+    if (r < 0 && r != -ECANCELED)
+        return r;
+    joined = filch_scope_join(&scope, until);
+    return joined < 0 ? joined : r;
 }
 
 static void kill_all(struct run *run, int signal)
