@@ -21,8 +21,10 @@ static inline void temp_dir_make(struct temp_dir *dir)
     T_CHECK(mkdtemp(dir->path) != NULL);
 }
 
-/* A path in it; of a ring of a few buffers of the thread's. */
-static inline const char *in_dir(const struct temp_dir *dir, const char *name)
+/* A path in it; of a ring of a few buffers of the thread's. Not inline: a caller that goes on in
+ * another thread must look anew where that one's are. */
+__attribute__((noinline, unused)) static const char *in_dir(const struct temp_dir *dir,
+                                                            const char *name)
 {
     static __thread char path[8][256];
     static __thread unsigned next;

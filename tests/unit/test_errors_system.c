@@ -104,6 +104,19 @@ WRAPPED(int, getaddrinfo,
     }
 }
 
+static atomic_bool first_fails;
+
+/* Only goes on when the first child has failed. */
+WRAPPED(int, filch_scope_spawn, (filch_scope * scope, filch_fn fn, void *arg))
+{
+    filch_scope_error error;
+    int r = __real_filch_scope_spawn(scope, fn, arg);
+
+    if (atomic_exchange(&first_fails, false))
+        T_WAIT_UNTIL(filch_scope_failed(scope, &error) == 0);
+    return r;
+}
+
 static int selected(filch_case c)
 {
     int r = filch_select(&c, 1, 0, T_LIMIT);
@@ -202,6 +215,24 @@ Test(errors_system, of_programs)
 {
     T_OK(run_in_runtime(0, process_body, "in a task"));
     T_OK(process_body(NULL));
+}
+
+/* One of those who attend to it has failed before the others are there. */
+static int early_body(void *arg)
+{
+    const filch_process_run_opts opts = {.output_max = 1};
+    filch_process_output output;
+
+    (void)arg;
+    atomic_store(&first_fails, true);
+    T_IS(filch_process_run(ARGV("echo", "more"), &opts, &output, T_LIMIT), -EFBIG);
+    T_CHECK(!atomic_load(&first_fails));
+    return 0;
+}
+
+Test(errors_system, of_a_program_that_says_too_much_at_once)
+{
+    T_OK(run_in_runtime(0, early_body, NULL));
 }
 
 static int selects(void *process)

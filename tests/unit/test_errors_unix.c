@@ -61,8 +61,8 @@ WRAPPED(ssize_t, recvmsg, (int fd, struct msghdr *message, int flags))
     return refuses(RECVMSG) ? -1 : __real_recvmsg(fd, message, flags);
 }
 
-/* An abstract name of this process's. */
-static const char *name_of(const char *what)
+/* An abstract name of this process's. Not inline, as in_dir(). */
+__attribute__((noinline)) static const char *name_of(const char *what)
 {
     static __thread char names[4][FILCH_UNIX_ADDR_BYTES];
     static __thread unsigned next;
