@@ -141,7 +141,7 @@ static int run(void *arg)
 static int run_both(struct direction *both)
 {
     FILCH_TRY_SCOPE(scope);
-    int r;
+    int joined = 0, r;
 
     for (int i = 0; i < 2; i++) {
         both[i].side.error = -ECANCELED;
@@ -149,10 +149,11 @@ static int run_both(struct direction *both)
         if (r < 0)
             break;
     }
-    if (r == 0)
-        r = filch_scope_join(&scope, FILCH_NEVER);
+    /* The scope is cancelled: by the first one, which has failed already, and says why. */
+    if (r == 0 || r == -ECANCELED)
+        joined = filch_scope_join(&scope, FILCH_NEVER);
     (void)filch_scope_cancel_join(&scope);
-    return r;
+    return joined < 0 ? joined : r;
 }
 
 int filch_copy_both(filch_io a, filch_io b, const filch_copy_opts *opts,

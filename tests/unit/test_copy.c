@@ -337,3 +337,31 @@ Test(copy, a_side_that_has_gone_altogether)
 {
     T_OK(run_in_runtime(0, gone_while_writing, NULL));
 }
+
+static ssize_t fails_at_once(void *context, void *buf, size_t bytes, filch_time until)
+{
+    (void)context, (void)buf, (void)bytes, (void)until;
+    return -EFBIG;
+}
+
+static ssize_t swallows(void *context, const void *buf, size_t bytes, filch_time until)
+{
+    (void)context, (void)buf, (void)until;
+    return (ssize_t)bytes;
+}
+
+static int copies_from_what_fails(void *arg)
+{
+    filch_io end = {.reader = {.read = fails_at_once}, .writer = {.write = swallows}};
+
+    (void)arg;
+    for (int i = 0; i < 20000; i++)
+        T_IS(filch_copy_both(end, end, NULL, NULL, T_LIMIT), -EFBIG);
+    return 0;
+}
+
+/* One direction may have failed before the other begins: on another worker, so in chaos. */
+Test(copy, a_failure_at_once_is_told_as_it_is)
+{
+    T_OK(run_in_runtime(2, copies_from_what_fails, NULL));
+}
