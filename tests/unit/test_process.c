@@ -280,8 +280,9 @@ Test(process, a_child_has_the_descriptors_that_are_named_and_no_others)
 static int signals_body(void *arg)
 {
     sighandler_t pipe_action = signal(SIGPIPE, SIG_IGN), usr1 = signal(SIGUSR1, SIG_IGN);
-    /* Ignored by what a shell starts in the background. */
+    /* Ignored by what a shell starts in the background, or nohup(1) anywhere. */
     sighandler_t interrupt = signal(SIGINT, SIG_DFL), quit = signal(SIGQUIT, SIG_DFL);
+    sighandler_t hangup = signal(SIGHUP, SIG_DFL);
     sigset_t some, old;
 
     (void)arg;
@@ -295,6 +296,7 @@ static int signals_body(void *arg)
     signal(SIGUSR1, usr1);
     signal(SIGINT, interrupt);
     signal(SIGQUIT, quit);
+    signal(SIGHUP, hangup);
     return 0;
 }
 
