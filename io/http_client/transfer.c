@@ -180,6 +180,25 @@ static bool add_trailer(filch_http_response *response, const char *line, size_t 
                      &response->trailers_room);
 }
 
+/* One line; or, where the transfer was paused, all those that came meanwhile. */
+static bool add_trailers(filch_http_response *response, const char *lines, size_t bytes)
+{
+    const char *end = lines + bytes;
+
+    while (lines < end) {
+        const char *newline = memchr(lines, '\n', (size_t)(end - lines));
+        const char *next = newline ? newline + 1 : end;
+        size_t n = (size_t)((newline ? newline : end) - lines);
+
+        if (n && lines[n - 1] == '\r')
+            n--;
+        if (!add_trailer(response, lines, n))
+            return false;
+        lines = next;
+    }
+    return true;
+}
+
 /* Is the head that is complete now the one that the owner waits for? */
 static bool is_final(filch_http_response *response)
 {
@@ -233,7 +252,7 @@ static size_t on_header(char *line, size_t size, size_t count, void *context)
             hand_over_head(response);
         return all;
     }
-    added = response->has_head ? add_trailer(response, line, bytes)
+    added = response->has_head ? add_trailers(response, line, bytes)
                                : add_field(line, bytes, &response->fields, &response->fields_bytes,
                                            &response->fields_room);
     if (!added) {
