@@ -31,6 +31,7 @@ build_configure() {
     printf '%s' "$stamp" >"$dir/.options"
 }
 
+# build_compile DIR [TARGET]
 build_compile() {
-    meson compile -C "$top/build/$1" >&2
+    meson compile -C "$top/build/$1" ${2:+"$2"} >&2
 }
