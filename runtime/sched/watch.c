@@ -273,6 +273,9 @@ static void look(struct filch_runtime *rt, filch_time now)
         hogs += stuck == FILCH_STUCK_HOG;
     }
     fill_seats(rt, blocked, hogs);
+    /* Who goes to work does not call one each time. [monitor-left] */
+    if (filch__idle_running(&rt->idle) && filch__monitor_is_missing(rt))
+        filch__runtime_notify(rt);
 }
 
 /* Until when to wait for the next look. */

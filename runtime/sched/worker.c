@@ -219,9 +219,12 @@ static void found_work(struct filch__worker *worker)
     worker->searching = false;
     /* [idle-last] What a producer published while we searched is ours to pass on; and somebody must
      * watch over us. */
-    if (filch__idle_end_search(&worker->rt->idle) &&
-        (filch__worker_sees_work(worker) || filch__monitor_is_missing(worker->rt)))
+    if (!filch__idle_end_search(&worker->rt->idle))
+        return;
+    if (filch__worker_sees_work(worker))
         filch__runtime_notify(worker->rt);
+    else
+        filch__monitor_call(worker->rt, worker->now);
 }
 
 /* A task that was popped from a queue runs here now. */

@@ -180,10 +180,11 @@ struct filch_runtime {
      */
     filch_atomic_u32 monitor;
     filch_atomic_u64 monitor_due; /* when the next one that passes looks round, if none is parked */
-    filch_atomic_u32 spinner;     /* 1: a worker spins */
-    filch_atomic_u32 next_pinned; /* grows; the worker of the next pinned task that names none */
-    struct filch__drive drive;    /* with opts.current_thread */
-    struct filch__watch watch;    /* without */
+    filch_atomic_u64 monitor_called; /* when a sleeper was last called to watch */
+    filch_atomic_u32 spinner;        /* 1: a worker spins */
+    filch_atomic_u32 next_pinned;    /* grows; the worker of the next pinned task that names none */
+    struct filch__drive drive;       /* with opts.current_thread */
+    struct filch__watch watch;       /* without */
     struct filch__groups groups;
     /* For threads that are no workers. */
     filch_atomic_u64 outside_spawned, outside_finished, outside_inject_wakes, outside_wakes_sent;
@@ -342,6 +343,9 @@ struct filch__task *filch__worker_steal(struct filch__worker *worker);
 /* Is nobody on monitor duty, though there are workers who could be? Then a worker that begins to
  * work wakes a sleeper, who finds nothing and parks with the duty. */
 bool filch__monitor_is_missing(struct filch_runtime *rt);
+
+/* The caller goes to work at @now. If nobody watches, a sleeper is called to do so. */
+void filch__monitor_call(struct filch_runtime *rt, filch_time now);
 
 /* Spins, then parks, until there may be something to do, at most until @until. */
 void filch__worker_idle(struct filch__worker *worker, filch_time until);

@@ -11,8 +11,10 @@
  * its last visit (a task that computes, or is stuck in a system call): takes over their queue and
  * LIFO slot, has the kernel post their completions and reaps them, fires their timers. It retires
  * when all have been parked for 100 ms; the next worker that is unparked appoints another by waking
- * it. While none is parked, those that run do the duty as they pass, each visit by whoever comes
- * first when it is due: so one of them that is stuck is helped by the others.
+ * it. Two workers that both park thousands of times a second would do so each time: so 5 ms must
+ * lie between two such calls, and the watch calls one, should it find the duty free. While none is
+ * parked, those that run do the duty as they pass, each visit by whoever comes first when it is
+ * due: so one of them that is stuck is helped by the others.
  *
  *     duty   0 --enlist(), before the park----> 1 --monitor_do_duty(), after the park---> 0
  *            0 --filch__monitor_pass(), busy--> 1 --at the end of its visit-------------> 0
@@ -34,6 +36,7 @@
 #define HELP_TASKS 64 /* taken over at a time */
 #define MONITOR_MIN_NS (500 * FILCH_MICROSECOND)
 #define MONITOR_MAX_NS (10 * FILCH_MILLISECOND)
+#define MONITOR_CALL_NS (5 * FILCH_MILLISECOND)
 #define MONITOR_RETIRE_NS (100 * FILCH_MILLISECOND)
 
 void filch__runtime_notify(struct filch_runtime *rt)
@@ -297,6 +300,16 @@ bool filch__monitor_is_missing(struct filch_runtime *rt)
     return filch__runtime_seats(rt) > 1 && filch__duty_is_free(&rt->monitor);
 }
 
+void filch__monitor_call(struct filch_runtime *rt, filch_time now)
+{
+    /* relaxed: an old time only makes a call more. */
+    if (!filch__monitor_is_missing(rt) ||
+        now < filch_load_relaxed(&rt->monitor_called) + MONITOR_CALL_NS)
+        return;
+    filch_store_relaxed(&rt->monitor_called, now);
+    filch__runtime_notify(rt);
+}
+
 /* The holder of the duty has woken up. Return: did it find nothing to do, so that it will park
  * again at once? */
 static bool monitor_do_duty(struct filch__worker *worker, filch_time due)
@@ -392,8 +405,8 @@ static void park(struct filch__worker *worker, filch_time until)
         return;
     /* About to work: somebody must watch over us. A searcher sees to that when it has found
      * something. */
-    if (!worker->searching && filch__monitor_is_missing(rt))
-        filch__runtime_notify(rt);
+    if (!worker->searching)
+        filch__monitor_call(rt, worker->slices.since);
 }
 
 void filch__worker_idle(struct filch__worker *worker, filch_time until)

@@ -254,6 +254,8 @@ bool filch__worker_sees_work(struct filch__worker *worker)
            filch_load_relaxed(&rt.exiting);
 }
 
+/* Whoever goes to work calls somebody who watches each time: fewer calls change nothing that is
+ * looked at here, as the watch makes up for them (model_monitor.c). */
 bool filch__monitor_is_missing(struct filch_runtime *runtime)
 {
     return filch__runtime_seats(runtime) > 1 && filch__duty_is_free(&runtime->monitor);

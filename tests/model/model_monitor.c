@@ -1,7 +1,8 @@
 /* Description: monitor duty (runtime/sched/duty.h) with the idle protocol (idle.c): workers that
  * park, one that takes the duty in passing, one that had it and goes to work. When all have come to
- * rest and one works on for ever, somebody who is parked has the duty. The steps around it are
- * those of runtime/sched/worker_idle.c. */
+ * rest and one works on for ever, somebody who is parked has the duty; where who goes to work calls
+ * nobody, since that was done a moment ago, the watch sees to it. The steps around it are those of
+ * runtime/sched/worker_idle.c and watch.c. */
 #include "runtime/sched/idle.c"
 
 #include "runtime/sched/duty.h"
@@ -16,6 +17,7 @@ static int seen;         /* written by who has the duty */
 static int parked_on_it; /* the parked worker that has the duty; -1 */
 static int working;      /* how many have begun their endless task */
 static int will_work;
+static bool waits; /* worker 0, without the duty */
 
 static void reset_n(int works)
 {
@@ -24,6 +26,7 @@ static void reset_n(int works)
     for (int i = 0; i < WORKERS; i++)
         filch_atomic_init(&unparked[i], 0);
     parked_on_it = -1;
+    waits = false;
     working = 0;
     will_work = works;
 }
@@ -82,7 +85,9 @@ static void park(unsigned self)
             parked_on_it = (int)self;
             return;
         }
+        waits = true;
         xp_block_until(self ? rests_1 : rests_0, NULL);
+        waits = false;
         if (!filch_exchange_acquire(&unparked[self], 0))
             return;
         searching = filch__idle_unpark(&idle, self);
@@ -116,7 +121,7 @@ static void passes(void)
 }
 
 /* As park() in worker_idle.c: a worker that has the duty wakes up by itself, and finds work. */
-static void holder_goes_to_work(void)
+static void holder_goes(void (*call)(void))
 {
     filch__idle_park(&idle, 2, false);
     if (filch__duty_take(&duty)) {
@@ -127,14 +132,44 @@ static void holder_goes_to_work(void)
         if (searching)
             (void)filch__idle_end_search(&idle);
         if (filch__duty_is_free(&duty))
-            notify();
+            call();
     } else {
         if (filch__idle_unpark(&idle, 2))
             (void)filch__idle_end_search(&idle);
         if (filch__duty_is_free(&duty))
-            notify();
+            call();
     }
     work_on();
+}
+
+static void holder_goes_to_work(void)
+{
+    holder_goes(notify);
+}
+
+/* filch__monitor_call(), when another call was a moment ago. */
+static void nobody(void)
+{
+}
+
+static void holder_goes_to_work_silently(void)
+{
+    holder_goes(nobody);
+}
+
+static bool all_is_quiet(void *arg)
+{
+    (void)arg;
+    return working == will_work && (parked_on_it >= 0 || waits);
+}
+
+/* look() in watch.c: it comes again and again, so one that comes when all has been done, and sees
+ * that, will do. */
+static void watches(void)
+{
+    xp_block_until(all_is_quiet, NULL);
+    if (!xp_peek(&duty.location))
+        notify();
 }
 
 static void somebody_watches(void)
@@ -166,6 +201,13 @@ int main(int argc, char **argv)
          reset_two,
          somebody_watches,
          2,
+         false},
+        {"one parks while the holder goes to work and calls nobody",
+         3,
+         {parks_0, holder_goes_to_work_silently, watches},
+         reset_one,
+         somebody_watches,
+         5,
          false},
     };
 

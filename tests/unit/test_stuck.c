@@ -542,3 +542,32 @@ Test(stuck, a_task_that_computes_learns_that_its_share_is_over)
         stop_runtime(rt);
     }
 }
+
+static int sleeps_again_and_again(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < 2000; i++)
+        T_OK(filch_sleep(filch_after(50 * FILCH_MICROSECOND)));
+    return 0;
+}
+
+/* Each goes to work thousands of times a second, mostly while the other sleeps, and is to be
+ * watched by it. */
+Test(stuck, workers_that_park_often_do_not_wake_each_other)
+{
+    filch_runtime *rt = test_start(&(filch_runtime_opts){.workers = 2, .spin_ns = FILCH_NEVER});
+    filch_task *task[2];
+    filch_time began = filch_now(), took;
+
+    for (unsigned i = 0; i < 2; i++) {
+        filch_task_opts opts = {.pinned = true, .worker = i + 1};
+
+        T_OK(filch_runtime_spawn(rt, sleeps_again_and_again, NULL, &opts, &task[i]));
+    }
+    for (unsigned i = 0; i < 2; i++)
+        T_OK(join(task[i]));
+    took = filch_now() - began;
+    /* One in 5 ms calls the other, and the watch may each 10 ms. */
+    cr_assert_lt(stats_of(rt).worker_wakes, 50 + took / (2500 * FILCH_MICROSECOND));
+    T_OK(filch_runtime_shutdown(rt, FILCH_NEVER));
+}
