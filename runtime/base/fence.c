@@ -1,3 +1,4 @@
+/* The kernel's part: see fence.h. */
 #include "runtime/base/fence.h"
 
 #include <linux/membarrier.h>

@@ -9,7 +9,8 @@
  *     runner [SUBSTRING]       run the tests whose suite/name contains SUBSTRING
  *     REPEAT=n                 run all of them n times
  *     NOFORK=1                 in this process, for a debugger; stops at the first crash
- *     FILCH_TEST_TIMEOUT=s     instead of each test's own limit (slow tools need more)
+ *     FILCH_TEST_TIMEOUT=s     instead of each test's own limit (of which sanitizers have four
+ * times as much, and Valgrind ten times)
  *
  * It knows what the classic macros use: Test and TestSuite with init, fini, signal, exit_code,
  * disabled and timeout; cr_assert*, cr_expect*, cr_skip_test, cr_log_*. Not parameterised tests,
@@ -30,9 +31,15 @@
 #include <criterion/logging.h>
 
 #include "runtime/base/valgrind.h"
+#include "tests/runner/check.h"
 
 #define DEFAULT_TIMEOUT_S 60
 #define EXIT_SKIPPED 77
+#ifdef T_SANITIZED
+#define SLOWER 4
+#else
+#define SLOWER 1
+#endif
 
 enum outcome { PASSED, FAILED, SKIPPED };
 
@@ -197,7 +204,7 @@ static unsigned timeout_of(const struct criterion_test *test)
         seconds = current_suite->data->timeout;
     if (seconds <= 0)
         seconds = DEFAULT_TIMEOUT_S;
-    return (unsigned)((RUNNING_ON_VALGRIND ? 10 : 1) * seconds + 0.999);
+    return (unsigned)((RUNNING_ON_VALGRIND ? 10 : SLOWER) * seconds + 0.999);
 }
 
 static enum outcome run_here(struct criterion_test *test)
