@@ -5,6 +5,7 @@
  * simulated: how an older kernel carries out what it does know. */
 #include <errno.h>
 #include <liburing.h>
+#include <linux/membarrier.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -49,6 +50,10 @@ static const struct kernel kernels[] = {
 #define KERNELS (sizeof kernels / sizeof *kernels)
 
 static const struct kernel *present; /* NULL: the true one */
+
+/* membarrier(2): works, is not known, or is refused by a filter that came later. */
+static enum { BARRIER_WORKS, BARRIER_UNKNOWN, BARRIER_FILTERED } barrier;
+static unsigned barriers_refused;
 
 int __real_io_uring_queue_init_params(unsigned entries, struct io_uring *ring,
                                       struct io_uring_params *params);
@@ -95,6 +100,13 @@ long __wrap_syscall(long number, ...)
     for (int i = 0; i < 6; i++)
         arg[i] = va_arg(args, long);
     va_end(args);
+    if (number == SYS_membarrier &&
+        (barrier == BARRIER_UNKNOWN ||
+         (barrier == BARRIER_FILTERED && arg[0] != MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED))) {
+        __atomic_fetch_add(&barriers_refused, 1, __ATOMIC_RELAXED);
+        errno = barrier == BARRIER_UNKNOWN ? ENOSYS : EPERM;
+        return -1;
+    }
     if (present && number == SYS_io_uring_register &&
         (unsigned)arg[1] >= present->register_opcodes) {
         errno = EINVAL;
@@ -242,6 +254,37 @@ Test(old_kernel, each_single_opcode_missing)
     }
     cr_assert(refused >= 21);
     cr_assert(refused < IORING_OP_LAST); /* what is not used is not missed */
+}
+
+static int sets(void *arg)
+{
+    atomic_store((atomic_int *)arg, 1);
+    return 0;
+}
+
+/* What it has spawned last waits in the slot that only its worker takes from by itself. */
+static int computes_until_set(void *arg)
+{
+    T_OK(filch_spawn(sets, arg));
+    for (filch_time limit = T_LIMIT; !atomic_load((atomic_int *)arg);)
+        T_CHECK(filch_now() < limit);
+    return life(NULL);
+}
+
+Test(old_kernel, without_membarrier_stuck_workers_are_helped_all_the_same)
+{
+    atomic_int set = 0;
+
+    barrier = BARRIER_UNKNOWN;
+    T_OK(run_in_runtime(2, computes_until_set, &set));
+    cr_assert(barriers_refused > 0);
+}
+
+/* Then nobody may look into that slot from outside; all else goes on. */
+Test(old_kernel, a_filter_that_comes_later_loses_nothing)
+{
+    barrier = BARRIER_FILTERED;
+    T_OK(run_in_runtime(2, life, NULL));
 }
 
 /* The wrappers alone change nothing. */
