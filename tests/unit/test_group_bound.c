@@ -321,27 +321,38 @@ static struct charged look(filch_group *light, filch_group *heavy)
     return charged;
 }
 
-/* By what they were charged, which is what turns are taken by: so time that the host steals from
- * us is nobody's. A few milliseconds of CPU can take seconds on a machine that is overrun, so there
- * is no limit but the suite's. */
-static void expect_shares(filch_group *light, filch_group *heavy)
+/* The part of the light one in the next 60 ms. */
+static double share_of(filch_group *light, filch_group *heavy)
 {
-    struct charged from, to;
-    double share;
+    struct charged from = look(light, heavy), to;
 
-    do
-        from = look(light, heavy);
-    while (from.light < FILCH_MILLISECOND || from.heavy < FILCH_MILLISECOND);
     do {
         filch_task_yield();
         to = look(light, heavy);
     } while (to.light + to.heavy - from.light - from.heavy < 60 * FILCH_MILLISECOND);
-    share =
-        (double)(to.light - from.light) / (double)(to.light + to.heavy - from.light - from.heavy);
-    if (share < 0.25 * 0.8 || share > 0.25 * 1.2)
+    return (double)(to.light - from.light) /
+           (double)(to.light + to.heavy - from.light - from.heavy);
+}
+
+/* By what they were charged, which is what turns are taken by: so time that the host steals from
+ * us is nobody's, but what the kernel gives to others in the middle of a turn is that turn's: hence
+ * several tries. A few milliseconds of CPU can take seconds on a machine that is overrun, so there
+ * is no limit but the suite's. */
+static void expect_shares(filch_group *light, filch_group *heavy)
+{
+    struct charged begun;
+    double share;
+
+    do
+        begun = look(light, heavy);
+    while (begun.light < FILCH_MILLISECOND || begun.heavy < FILCH_MILLISECOND);
+    for (int tries = 1;; tries++) {
+        share = share_of(light, heavy);
+        if (share > 0.25 * 0.8 && share < 0.25 * 1.2)
+            break;
         fprintf(stderr, "share of %.3f\n", share);
-    T_CHECK(share > 0.25 * 0.8);
-    T_CHECK(share < 0.25 * 1.2);
+        T_CHECK(tries < 16);
+    }
     atomic_store(&over, true);
     free_group(light);
     free_group(heavy);
