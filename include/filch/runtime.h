@@ -94,7 +94,8 @@ typedef struct filch_runtime_opts {
     /* Called on each worker and blocking thread, when it starts before anything else, and as the
      * last thing before it ends; and on a worker before it blocks for want of work and after that.
      * Not in a task: they call nothing that suspends or needs one, and should be short, as they
-     * hold the thread up. NULL costs nothing. All get @hook_arg. */
+     * hold the thread up. What @on_park makes runnable runs before the worker blocks. NULL costs
+     * nothing. All get @hook_arg. */
     void (*on_thread_start)(void *hook_arg);
     void (*on_thread_stop)(void *hook_arg);
     void (*on_park)(void *hook_arg);

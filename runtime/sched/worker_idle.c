@@ -393,7 +393,9 @@ static void park(struct filch__worker *worker, filch_time until)
     filch_store_relaxed(&worker->parked, 1);
     if (rt->opts.on_park)
         rt->opts.on_park(rt->opts.hook_arg);
-    filch__worker_sleep(worker, earlier(due, until));
+    /* What the hook has made runnable is here, and has woken nobody. */
+    if (!rt->opts.on_park || !filch__worker_sees_any_work(worker))
+        filch__worker_sleep(worker, earlier(due, until));
     if (rt->opts.on_unpark)
         rt->opts.on_unpark(rt->opts.hook_arg);
     filch_store_relaxed(&worker->parked, 0);
@@ -425,7 +427,7 @@ void filch__worker_idle(struct filch__worker *worker, filch_time until)
     }
     filch__idle_park(&rt->idle, worker->index, worker->searching);
     worker->searching = false;
-    if (filch__worker_sees_any_work(worker)) { /* [idle-park], [mailbox-park] */
+    if (filch__worker_sees_any_work(worker)) { /* [idle-park] [mailbox-park] [bound-park] */
         worker->searching = filch__idle_unpark(&rt->idle, worker->index);
         return;
     }

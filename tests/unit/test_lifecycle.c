@@ -650,6 +650,44 @@ Test(lifecycle, hooks_see_each_thread_come_and_go)
     cr_assert_eq(hooks.parks, hooks.unparks);
 }
 
+static void on_park_notifies(void *arg)
+{
+    T_OK(filch_notify_one(arg));
+}
+
+static int waits_for_parks(void *arg)
+{
+    for (int i = 0; i < 100; i++)
+        T_OK(filch_notify_wait(arg, FILCH_NEVER));
+    return 0;
+}
+
+/* The only worker is about to block when the hook wakes a task there. */
+Test(lifecycle, what_a_hook_wakes_before_a_park_runs)
+{
+    filch_notify notify;
+    filch_runtime *rt;
+    filch_group *group;
+    filch_task *task;
+    int result;
+
+    filch_notify_init(&notify);
+    rt = start_with(&(filch_runtime_opts){.workers = 1,
+                                          .spare_workers = FILCH_NO_SPARES,
+                                          .on_park = on_park_notifies,
+                                          .hook_arg = &notify});
+    T_OK(filch_group_new(rt, NULL, &group));
+    for (int i = 0; i < 4; i++) {
+        filch_task_opts opts = {.pinned = i % 2, .worker = i % 2, .group = i / 2 ? group : NULL};
+
+        T_OK(filch_runtime_spawn(rt, waits_for_parks, &notify, &opts, &task));
+        T_OK(filch_task_join(task, &result, filch_after(30 * FILCH_SECOND)));
+    }
+    T_OK(filch_group_free(group));
+    stop_runtime(rt);
+    filch_notify_fini(&notify);
+}
+
 static int thread_is_named(void *prefix)
 {
     char name[16];
