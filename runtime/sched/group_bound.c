@@ -10,10 +10,10 @@
  *     3 it was set: unpark its lane         3 block in the lane
  *
  *   Both go through the word with the bit by read-modify-writes, in some order: either the sender
- * finds the bit, or the worker, coming later, takes over what the sender had put before. A worker
- * that sits out has no bit; its seat does the same for it [seat-mail]. As for the mailbox, whose
- * model is tests/model/model_seat.c; but a sender looks at the bit each time, since it does not
- * know whether it was first.
+ * finds the bit, or the worker, coming later, takes over what the sender had put before, and its
+ * look, which is relaxed, sees that. A worker that sits out has no bit; its seat does the same for
+ * it [seat-mail]. As for the mailbox; but a sender looks at the bit each time, since it does not
+ * know whether it was first. Modelled: tests/model/model_bound.c.
  */
 #include "runtime/sched/group.h"
 #include "runtime/sched/seat.h"
@@ -24,7 +24,8 @@ void filch__group_push_bound(struct filch__worker *self, struct filch__task *tas
     struct filch_runtime *rt = filch_load_relaxed(&task->rt);
     struct filch__worker *to = &rt->worker[task->bound_to - 1];
 
-    filch__group_set_push(&to->bound, task->group, task, front); /* [bound-park] */
+    /* [bound-park] [seat-mail] Before the looks at the worker. */
+    filch__group_set_push(&to->bound, task->group, task, front);
     /* It may have run and ended by now. */
     if (!self)
         filch_fetch_add_relaxed(&rt->outside_inject_wakes, 1);
@@ -32,6 +33,7 @@ void filch__group_push_bound(struct filch__worker *self, struct filch__task *tas
         filch_counter_add(&self->stats.local_wakes, 1);
     else
         filch_counter_add(&self->stats.inject_wakes, 1);
+    /* The worker itself is awake, or in a park that this ends: it looks before the next. */
     if (self != to && (filch__idle_claim(&rt->idle, to->index) || /* [bound-park] */
                        filch__seat_has_left(&to->seat)))          /* [seat-mail] */
         filch__io_driver.unpark(to->lane);

@@ -13,7 +13,7 @@
  *   [group-ready] `ready` and `length` are written with the lock and read without: they are hints,
  * and the lock hands the tasks over. That no worker sleeps while there is a bit is the idle
  * protocol's business (idle.h): who pushes notifies afterwards, and who parks looks after it has
- * said so.
+ * said so. For a set that one worker alone takes from: group_bound.c.
  */
 #ifndef FILCH_SCHED_GROUP_SET_H
 #define FILCH_SCHED_GROUP_SET_H

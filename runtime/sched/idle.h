@@ -59,7 +59,7 @@ int filch__idle_pick(struct filch__idle *idle);
 bool filch__idle_would_wake(struct filch__idle *idle);
 
 /* After giving @worker alone something to do: is it parked, so that the caller must unpark it? It
- * is counted as searching then. [mailbox-park] */
+ * is counted as searching then. [mailbox-park] [bound-park] */
 bool filch__idle_claim(struct filch__idle *idle, unsigned worker);
 
 /* The worker goes out without being a sleeper that a waker could pick, and comes back. It must look

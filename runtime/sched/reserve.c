@@ -50,7 +50,7 @@ static void sit(struct filch__worker *worker)
         run_pinned(worker, task);
         return;
     }
-    /* Perhaps a sender is in the middle of it. */
+    /* [seat-mail] Perhaps a sender is in the middle of it. */
     if (!filch__mailbox_is_empty(&worker->mailbox) || filch__group_set_length(&worker->bound))
         return;
     filch__worker_sleep(worker, FILCH_NEVER);

@@ -13,9 +13,10 @@
  *   [seat-leave] A worker that searched when it left may have been counted on by a producer, who
  * woke nobody: it ends its search as any other does [idle-last], looks at all work again and
  * notifies a sleeper if there is any. Modelled: tests/model/model_seat.c. [seat-mail] Leaving and
- * sending to the owner's mailbox: each side writes, then reads what the other wrote: the owner its
- * seat, then the mailbox; a sender the mailbox, then the seat. Both go through the seat by
- * read-modify-writes, in some order. */
+ * sending to the owner's mailbox, or its set of bound tasks (group_bound.c): each side writes, then
+ * reads what the other wrote: the owner its seat, then the mailbox; a sender the mailbox, then the
+ * seat. Both go through the seat by read-modify-writes, in some order. Modelled there, and for the
+ * set in tests/model/model_bound.c. */
 #ifndef FILCH_SCHED_SEAT_H
 #define FILCH_SCHED_SEAT_H
 
@@ -38,8 +39,9 @@ static inline bool filch__seat_is_out(filch_atomic_u32 *seat)
     return filch_load_relaxed(seat) == FILCH_SEAT_RESERVE; /* the unpark orders what follows */
 }
 
-/* By a sender, after it has put something into the mailbox. A read-modify-write that changes
- * nothing: with a load the owner, which only loads after it has left, might miss what was put. */
+/* By a sender, after it has put something into the mailbox or the set. A read-modify-write that
+ * changes nothing: with a load the owner, which only loads after it has left, might miss what was
+ * put. */
 static inline bool filch__seat_has_left(filch_atomic_u32 *seat)
 {
     return filch_fetch_add_release(seat, 0) == FILCH_SEAT_RESERVE; /* [seat-mail] */
