@@ -50,8 +50,8 @@ static void sit(struct filch__worker *worker)
         run_pinned(worker, task);
         return;
     }
-    /* [seat-mail] Perhaps a sender is in the middle of it. */
-    if (!filch__mailbox_is_empty(&worker->mailbox) || filch__group_set_length(&worker->bound))
+    /* Perhaps a sender is in the middle of it. One that comes later unparks us. [seat-mail] */
+    if (!filch__mailbox_is_empty(&worker->mailbox))
         return;
     filch__worker_sleep(worker, FILCH_NEVER);
     worker->now = filch_now();
