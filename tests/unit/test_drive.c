@@ -13,6 +13,7 @@
 
 #include <criterion/criterion.h>
 
+#include "runtime/base/valgrind.h"
 #include "tests/runner/tcp_pair.h"
 
 TestSuite(drive, .timeout = 120);
@@ -972,7 +973,7 @@ Test(drive, block_on_sleeps_though_an_earlier_driver_has_gone)
     before = cpu_time();
     T_OK(block_on(relay.rt, sleep_a_while, &count));
     /* Of 100 ms: it did not turn in a circle. */
-    T_CHECK(cpu_time() - before < 50 * FILCH_MILLISECOND);
+    T_CHECK(RUNNING_ON_VALGRIND || cpu_time() - before < 50 * FILCH_MILLISECOND);
     stop_alone(relay.rt);
     close(client);
     T_OK(filch_tcp_close(relay.pair.server));
