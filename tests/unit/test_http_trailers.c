@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 
 #include <filch/http_client.h>
+#include <filch/notify.h>
 
 #include "tests/runner/http_memory.h"
 #include "tests/runner/programs.h"
@@ -328,6 +329,105 @@ static int ask_raw(void *arg)
 Test(http_trailers, what_may_not_be_one_is_left_out_by_the_client)
 {
     T_OK(run_in_runtime(0, ask_raw, NULL));
+}
+
+/* As much as the client takes without holding the transfer up: a byte more, and it does. */
+#define MOST ((size_t)48 * 1024)
+
+struct held_up {
+    filch_listener *listener;
+    filch_notify first_taken, rest_sent;
+};
+
+/* The last byte of the body, and what comes behind it, are one segment. */
+static int answer_in_two(void *arg)
+{
+    static const char rest[] = "1\r\nb\r\n0\r\nSet-Cookie: a\r\nX-Sum:  1 \r\nX-Check:\r\n\r\n";
+    static char first[MOST + 256];
+    struct held_up *held_up = arg;
+    char buf[4096];
+    filch_tcp *conn;
+    int head = snprintf(first, sizeof(first),
+                        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%zx\r\n", MOST);
+
+    memset(first + head, 'b', MOST);
+    memcpy(first + head + MOST, "\r\n", 2);
+    T_OK(filch_listener_accept(held_up->listener, &conn, T_LIMIT));
+    T_CHECK(filch_tcp_read(conn, buf, sizeof(buf), T_LIMIT) > 0);
+    T_OK(filch_tcp_write_all(conn, first, (size_t)head + MOST + 2, NULL, T_LIMIT));
+    T_OK(filch_notify_wait(&held_up->first_taken, T_LIMIT));
+    T_OK(filch_tcp_write_all(conn, rest, sizeof(rest) - 1, NULL, T_LIMIT));
+    filch_notify_one(&held_up->rest_sent);
+    T_CHECK(filch_tcp_read(conn, buf, 1, T_LIMIT) <= 0); /* until the client closes it */
+    T_OK(filch_tcp_close(conn));
+    return 0;
+}
+
+static bool has_come(filch_http_response *response, int64_t bytes)
+{
+    int64_t now;
+
+    T_OK(filch_http_response_progress(response, &now, NULL));
+    return now == bytes;
+}
+
+/* Both are with the client before its owner reads: it has what comes behind them. */
+static void have_held_up(filch_http_client *client, struct held_up *held_up, const char *url,
+                         filch_http_response *response)
+{
+    filch_http_response *other;
+
+    T_WAIT_UNTIL(has_come(response, (int64_t)MOST));
+    filch_notify_one(&held_up->first_taken);
+    T_OK(filch_notify_wait(&held_up->rest_sent, T_LIMIT));
+    T_OK(filch_http_get(client, url, &other, NULL, T_LIMIT));
+    filch_http_response_free(other);
+    T_CHECK(has_come(response, (int64_t)MOST + 1));
+}
+
+static int ask_held_up(void *arg)
+{
+    const filch_http_client_opts opts = {.http1 = true, .proxy = ""};
+    struct held_up held_up;
+    struct site site;
+    filch_http_client *client;
+    filch_http_request *request;
+    filch_http_response *response;
+    char addr[FILCH_ADDR_BYTES], url[128], other_url[128];
+    filch_task *task;
+    size_t bytes;
+
+    (void)arg;
+    site_open(&site);
+    filch_notify_init(&held_up.first_taken);
+    filch_notify_init(&held_up.rest_sent);
+    T_OK(filch_listener_open("127.0.0.1:0", NULL, &held_up.listener));
+    T_OK(filch_listener_addr(held_up.listener, addr));
+    snprintf(url, sizeof(url), "http://%s/", addr);
+    snprintf(other_url, sizeof(other_url), "http://%s/none", site.addr);
+    task = spawn(answer_in_two, &held_up);
+    T_OK(filch_http_client_new(&opts, &client));
+    T_OK(filch_http_request_new(client, "GET", url, &request));
+    T_OK(filch_http_send(request, &response, NULL, T_LIMIT));
+    have_held_up(client, &held_up, other_url, response);
+    T_OK(filch_http_response_read_all(response, NULL, T_LIMIT));
+    (void)filch_http_response_body(response, &bytes);
+    T_IS(bytes, MOST + 1);
+    check_trailers(response, "1", "");
+    filch_http_response_free(response);
+    filch_http_request_free(request);
+    filch_http_client_close(client);
+    T_OK(join(task));
+    T_OK(filch_listener_close(held_up.listener));
+    filch_notify_fini(&held_up.first_taken);
+    filch_notify_fini(&held_up.rest_sent);
+    site_close(&site);
+    return 0;
+}
+
+Test(http_trailers, of_a_transfer_that_is_held_up_are_single_fields)
+{
+    T_OK(run_in_runtime(0, ask_held_up, NULL));
 }
 
 /* ---- programs ---- */
