@@ -141,8 +141,16 @@ FILCH_API FILCH_MUST_CHECK int filch_http_request_body(filch_http_request *reque
 
 /**
  * filch_http_request_reader() - give it a body that is read while it is sent
- * @reader: read by filch_http_send(), in its caller's task; borrowed until that returns
+ * @reader: read in the tasks of those who call filch_http_send() and filch_http_response_read();
+ *          borrowed until it has said the end, and no longer than the answer is there
  * @bytes:  length; -1: not known (chunks)
+ *
+ * Where the answer begins before the body was sent, the rest is sent while the answer is read,
+ * whenever nothing of it is there; so both may be of any length, but the reader may not wait for
+ * what is still to be read of the answer. A status of 300 or more ends the sending. With libcurl
+ * before 8.1 such requests go by HTTP/1.1 unless the client is for HTTP/2 only (`http2`): it may
+ * lose an answer with which a server ends a stream of HTTP/2 before it has the body; that is -EPIPE
+ * or -ECONNRESET then.
  *
  * Such a request is sent once. Suspends: no. Return: 0; -EINVAL (NULL; it has a body).
  */
@@ -168,7 +176,7 @@ FILCH_API FILCH_MUST_CHECK int filch_http_request_set_trailer(filch_http_request
  * @ret_response: ended by filch_http_response_free()
  * @ret_error:    filled on failure; may be NULL
  *
- * An answer that comes before the body was sent whole ends the sending. Suspends: yes. Cancellation
+ * Reads the body of a reader until then, and no further: see there. Suspends: yes. Cancellation
  * point: yes; the transfer is ended. Thread-safety: any task, a request in one at a time.
  * Return: 0 (whatever the status); -EINVAL (NULL; the URL; the reader was used up; a file of
  * certificates); -EHOSTUNREACH (the host was not found, or no way there); -ECONNREFUSED,
@@ -225,8 +233,10 @@ FILCH_API int filch_http_response_progress(filch_http_response *response, int64_
  * filch_http_response_read() - read of the body what is there, waiting for one byte at least
  * @ret_error: filled on failure; may be NULL
  *
- * Suspends: yes. Cancellation point: yes; no byte was taken. Return: bytes; 0 (the end; an answer
- * that was cut off is an error); -ETIMEDOUT (read on later); -ECANCELED; else as filch_http_send().
+ * Sends what is left of the request's body meanwhile, if that is read from a reader: see there. The
+ * answer ends when both have. Suspends: yes. Cancellation point: yes; no byte was taken. Return:
+ * bytes; 0 (the end; an answer that was cut off is an error); -ETIMEDOUT (read on later);
+ * -ECANCELED; what the request's reader says; else as filch_http_send().
  */
 FILCH_API FILCH_MUST_CHECK ssize_t filch_http_response_read(filch_http_response *response,
                                                             void *buf, size_t bytes,

@@ -33,6 +33,9 @@
 #include <filch/time.h>
 
 #define STACK_BYTES ((size_t)1024 * 1024) /* for OpenSSL */
+/* Sockets may be ready all the time, and looking at them is no operation of the runtime: after so
+ * many looks others run. */
+#define ROUNDS 16
 
 static pthread_once_t global_once = PTHREAD_ONCE_INIT;
 static CURLcode global_result;
@@ -173,6 +176,7 @@ static int wait_for_work(filch_http_client *client)
 static int client_main(void *arg)
 {
     filch_http_client *client = arg;
+    unsigned rounds = 0;
     bool worked;
     int r;
 
@@ -183,10 +187,12 @@ static int client_main(void *arg)
         http_handle_timer(client);
         worked = http_handle_sockets(client);
         handle_ends(client);
-        if (filch_should_yield())
-            filch_task_yield();
-        if (!worked)
+        if (!worked) {
             r = wait_for_work(client);
+            rounds = 0;
+        } else if (filch_should_yield() || ++rounds % ROUNDS == 0) {
+            filch_task_yield();
+        }
     } while (r == 0);
     end_all(client);
     return 0;

@@ -95,9 +95,15 @@ struct filch_http_response {
     /* The client's task only. */
     struct http_handle *handle;
     size_t body_sent;
-    bool is_sent;                      /* and nothing was answered yet */
+    bool is_sent;       /* and nothing was answered yet */
+    bool is_sent_whole; /* libcurl has taken all of a body of unknown length */
+    bool sending_waits; /* libcurl was told to pause, and has not been told to go on */
+    bool reading_waits;
+    bool reads_no_more; /* libcurl, of an answer that is not held up */
+    bool is_answered;   /* as a whole, whatever becomes of the body that is still being sent */
     filch_http_response *next, **link; /* of those that libcurl has */
     /* The owner only. */
+    bool is_sending; /* the reader has more to give, and the server has not refused it */
     char *body;
     size_t body_bytes;
 };
@@ -160,6 +166,8 @@ int http_handle_describe(struct http_handle *handle, const filch_http_request *r
 int http_transfer_set_calls(struct http_handle *handle);
 int http_transfer_begin(filch_http_response *response);
 void http_transfer_go_on(filch_http_response *response);
+/* libcurl does not want to read from the transfer's socket, or from none any more. */
+void http_transfer_reads_no_more(CURL *easy, bool writes);
 /* libcurl is through with it, or it is taken away from it. */
 void http_transfer_end(filch_http_response *response, CURLcode code);
 void http_transfer_abort(filch_http_response *response, int error);

@@ -9,6 +9,10 @@
 #include "io/http_client/client.h"
 
 #define SPARES_MAX 64
+/* More than libcurl reads of a connection by HTTP/2 at a time, with the head unpacked: what does
+ * not fit into this, 7.88 at least mixes up with what comes next when the sending ends meanwhile.
+ */
+#define H2_READ_BYTES (128L * 1024)
 
 #define SET(option, value) HTTP_SET(easy, (option), (value))
 
@@ -48,6 +52,8 @@ static int set_client(filch_http_client *client, CURL *easy)
         SET(CURLOPT_FORBID_REUSE, 1L);
     if (client->may_share)
         SET(CURLOPT_PIPEWAIT, 1L); /* rather share a connection by HTTP/2 than make one more */
+    else
+        SET(CURLOPT_BUFFERSIZE, H2_READ_BYTES);
     SET(CURLOPT_USERAGENT, opts->user_agent ? opts->user_agent : "filch/" FILCH_VERSION);
     if (!opts->no_compression)
         SET(CURLOPT_ACCEPT_ENCODING, "");
@@ -125,14 +131,16 @@ void http_handle_put(filch_http_client *client, struct http_handle *handle)
     client->spares++;
 }
 
-/* libcurl sends trailers behind chunks only, which HTTP/2 does not have. */
+/* libcurl sends trailers behind chunks only, which HTTP/2 does not have. And with HTTP/2, if it is
+ * old, it loses answers that come while a body is being sent. */
 static long version_of(const filch_http_request *request)
 {
     const filch_http_client_opts *opts = &request->client->opts;
+    bool loses = request->has_reader && !request->client->may_share && !opts->http2;
 
-    return opts->http1 || request->has_trailers ? CURL_HTTP_VERSION_1_1
-           : opts->http2                        ? CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE
-                                                : CURL_HTTP_VERSION_2TLS;
+    return opts->http1 || request->has_trailers || loses ? CURL_HTTP_VERSION_1_1
+           : opts->http2                                 ? CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE
+                                                         : CURL_HTTP_VERSION_2TLS;
 }
 
 /* libcurl's own methods where it has them: a custom one would stay after a redirect that makes it

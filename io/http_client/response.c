@@ -11,6 +11,9 @@
 
 #include "io/http_client/client.h"
 
+/* With less room than this for it, a request's body is not read. */
+#define READ_BYTES_MIN ((size_t)8192)
+
 int http_response_new(filch_http_request *request, bool is_for_all,
                       filch_http_response **ret_response)
 {
@@ -28,6 +31,7 @@ int http_response_new(filch_http_request *request, bool is_for_all,
     filch_notify_init(&response->changed);
     response->total = -1;
     response->is_for_all = is_for_all;
+    response->is_sending = request->has_reader;
     response->client = request->client;
     response->request = request;
     filch_fetch_add_relaxed(&request->refs, 1);
@@ -106,88 +110,82 @@ static int look_for_head(const filch_http_response *response)
     return response->done ? response->result ?: -EPIPE : 0;
 }
 
-/* Puts bytes into the buffer for libcurl. Return: how many. */
-static size_t put_bytes(filch_http_response *response, const char *data, size_t bytes, bool ended,
-                        bool *ret_go_on)
+/* Room behind the bytes for libcurl, which takes them away in front. Under the lock. Return: how
+ * much; 0: less than is worth a read. */
+static size_t room_to_send(struct http_buffer *out, char **ret_room)
 {
-    struct http_buffer *out = &response->out;
-    size_t n;
-
-    if (out->first && HTTP_BUFFER_BYTES - out->first - out->count < bytes) {
+    if (HTTP_BUFFER_BYTES - out->first - out->count < READ_BYTES_MIN) {
         memmove(out->bytes, out->bytes + out->first, out->count);
         out->first = 0;
     }
-    n = HTTP_BUFFER_BYTES - out->first - out->count;
-    n = n < bytes ? n : bytes;
-    memcpy(out->bytes + out->first + out->count, data, n);
-    out->count += n;
-    out->ended = ended;
-    *ret_go_on = out->paused;
-    out->paused = false;
-    return n;
+    *ret_room = out->bytes + out->first + out->count;
+    return out->count <= HTTP_BUFFER_BYTES - READ_BYTES_MIN
+               ? HTTP_BUFFER_BYTES - out->first - out->count
+               : 0;
 }
 
-/* Hands over one piece of the body, or its end. Return: 1: an answer is there already; 0; an error.
- */
-static int upload_piece(filch_http_response *response, const char *data, size_t bytes,
-                        filch_time until)
-{
-    bool ended = !bytes;
-
-    for (;;) {
-        bool go_on = false;
-        size_t n = 0;
-        int r;
-
-        pthread_mutex_lock(&response->lock);
-        r = look_for_head(response);
-        if (r == 0)
-            n = put_bytes(response, data, bytes, ended, &go_on);
-        pthread_mutex_unlock(&response->lock);
-        if (go_on)
-            http_ask(response, HTTP_ASK_GO_ON);
-        if (r != 0)
-            return r;
-        data += n;
-        bytes -= n;
-        if (!bytes)
-            return 0;
-        r = filch_notify_wait(&response->changed, until);
-        if (r < 0)
-            return r;
-    }
-}
-
-static int upload(filch_http_response *response, filch_time until)
+/* Reads a piece of the request's body, if there is room. Return: 0; 1: there is none; an error. */
+static int send_piece(filch_http_response *response, filch_time until)
 {
     const filch_reader *reader = &response->request->reader;
-    char buf[8192];
-    int r;
+    struct http_buffer *out = &response->out;
+    char *to;
+    size_t room;
+    ssize_t n;
+    bool go_on;
 
-    for (;;) {
-        ssize_t n = reader->read(reader->context, buf, sizeof(buf), until);
+    pthread_mutex_lock(&response->lock);
+    room = room_to_send(out, &to);
+    pthread_mutex_unlock(&response->lock);
+    if (!room)
+        return 1;
+    n = reader->read(reader->context, to, room, until); /* nobody else touches the room */
+    if (n < 0)
+        return (int)n;
+    pthread_mutex_lock(&response->lock);
+    out->count += (size_t)n;
+    out->ended = !n;
+    go_on = out->paused;
+    out->paused = false;
+    pthread_mutex_unlock(&response->lock);
+    response->is_sending = n;
+    if (go_on)
+        http_ask(response, HTTP_ASK_GO_ON);
+    return 0;
+}
 
-        if (n < 0)
-            return (int)n;
-        r = upload_piece(response, buf, (size_t)n, until);
-        if (r != 0 || n == 0)
-            return r < 0 ? r : 0;
-    }
+/* Waits for the other side, or sends meanwhile. Return: 0: look again; an error. */
+static int do_next(filch_http_response *response, filch_time until)
+{
+    int r = response->is_sending ? send_piece(response, until) : 1;
+
+    return r == 1 ? filch_notify_wait(&response->changed, until) : r;
+}
+
+/* A server that refuses a request wants no more of it, and libcurl sends no more. */
+static void look_at_status(filch_http_response *response)
+{
+    if (!response->is_sending || response->status < 300)
+        return;
+    response->is_sending = false;
+    http_ask(response, HTTP_ASK_GO_ON);
 }
 
 int http_response_await(filch_http_response *response, filch_time until)
 {
-    int r = response->request->has_reader ? upload(response, until) : 0;
+    int r;
 
-    while (r == 0) {
+    do {
         pthread_mutex_lock(&response->lock);
         r = look_for_head(response);
         pthread_mutex_unlock(&response->lock);
-        if (r == 0)
-            r = filch_notify_wait(&response->changed, until);
-        else if (r > 0)
+        if (r > 0) {
+            look_at_status(response);
             return 0;
-    }
+        }
+        if (r == 0)
+            r = do_next(response, until);
+    } while (r == 0);
     return r;
 }
 
@@ -320,7 +318,7 @@ ssize_t filch_http_response_read(filch_http_response *response, void *buf, size_
         if (go_on)
             http_ask(response, HTTP_ASK_GO_ON);
         if (n == -EAGAIN)
-            n = filch_notify_wait(&response->changed, until);
+            n = do_next(response, until);
         else if (n >= 0)
             return n;
         if (n < 0)

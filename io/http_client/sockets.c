@@ -115,7 +115,8 @@ int http_on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *
     filch_http_client *client = context;
     uint32_t events = (what & CURL_POLL_IN ? EPOLLIN : 0) | (what & CURL_POLL_OUT ? EPOLLOUT : 0);
 
-    (void)easy;
+    if (!(what & CURL_POLL_IN))
+        http_transfer_reads_no_more(easy, what == CURL_POLL_OUT);
     if (what == CURL_POLL_REMOVE) {
         want_no_more(client, fd);
         return 0;

@@ -103,8 +103,10 @@ static size_t on_upload(char *to, size_t size, size_t count, void *context)
         out->first += n;
         out->count -= n;
     } else if (!out->ended) {
-        out->paused = true;
+        out->paused = response->sending_waits = true;
         n = CURL_READFUNC_PAUSE;
+    } else {
+        response->is_sent_whole = true;
     }
     pthread_mutex_unlock(&response->lock);
     if (n && n != CURL_READFUNC_PAUSE)
@@ -209,6 +211,36 @@ static bool is_final(filch_http_response *response)
     return !filch_http_response_header(response, "Location");
 }
 
+/* The answer is there as a whole, and the request not yet. */
+static void note_end(filch_http_response *response)
+{
+    response->reads_no_more = true;
+    http_ask(response, HTTP_ASK_GO_ON);
+}
+
+static bool is_sent_whole(const filch_http_response *response)
+{
+    const filch_http_request *request = response->request;
+    int64_t bytes = request->has_reader ? request->reader_bytes : (int64_t)request->body_bytes;
+    curl_off_t sent = 0;
+
+    curl_easy_getinfo(response->handle->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
+    return bytes < 0 ? response->is_sent_whole : sent >= bytes;
+}
+
+/* Of HTTP/2, as far as its length is known. */
+static void look_for_end(filch_http_response *response)
+{
+    curl_off_t received = 0;
+
+    if (response->version < 20 || response->status >= 300 || response->reads_no_more ||
+        is_sent_whole(response))
+        return;
+    curl_easy_getinfo(response->handle->easy, CURLINFO_SIZE_DOWNLOAD_T, &received);
+    if (response->total == received || response->status == 204)
+        note_end(response);
+}
+
 static void hand_over_head(filch_http_response *response)
 {
     char *url = NULL;
@@ -248,8 +280,10 @@ static size_t on_header(char *line, size_t size, size_t count, void *context)
     }
     if (!response->has_head && !bytes) {
         curl_easy_getinfo(response->handle->easy, CURLINFO_RESPONSE_CODE, &response->status);
-        if (is_final(response))
+        if (is_final(response)) {
             hand_over_head(response);
+            look_for_end(response);
+        }
         return all;
     }
     added = response->has_head ? add_trailers(response, line, bytes)
@@ -260,6 +294,15 @@ static size_t on_header(char *line, size_t size, size_t count, void *context)
         return 0; /* ends the transfer */
     }
     return all;
+}
+
+/* libcurl is told of both directions at a time. Nothing is sent while the answer is held up: should
+ * that fail, what libcurl has of the answer would be lost. */
+static CURLcode pause_as_needed(filch_http_response *response)
+{
+    return curl_easy_pause(response->handle->easy, response->reading_waits   ? CURLPAUSE_ALL
+                                                   : response->sending_waits ? CURLPAUSE_SEND
+                                                                             : CURLPAUSE_CONT);
 }
 
 /* Return: false: no memory. */
@@ -311,8 +354,10 @@ static size_t on_body(char *data, size_t size, size_t count, void *context)
     pthread_mutex_unlock(&response->lock);
     if (fits && (full || !response->is_for_all))
         filch_notify_one(&response->changed);
+    response->reading_waits = full;
+    look_for_end(response);
     if (fits && full)
-        curl_easy_pause(response->handle->easy, CURLPAUSE_RECV);
+        (void)pause_as_needed(response);
     return fits ? bytes : CURL_WRITEFUNC_PAUSE;
 }
 
@@ -377,10 +422,46 @@ int http_transfer_begin(filch_http_response *response)
     return 0;
 }
 
+/* libcurl ends no transfer whose sending is paused, though it has the answer, and will send no more
+ * because the server has refused or closes: so that is not left paused. And what it has to the end
+ * by HTTP/2 it does not read on, not even to hear that it may send more (7.88, at least). */
 void http_transfer_go_on(filch_http_response *response)
 {
-    if (response->handle)
-        curl_easy_pause(response->handle->easy, CURLPAUSE_CONT);
+    bool is_over = response->reads_no_more || (response->has_head && response->status >= 300);
+    CURLcode code;
+
+    if (!response->handle)
+        return;
+    response->is_answered |= response->reads_no_more;
+    pthread_mutex_lock(&response->lock);
+    response->reading_waits = response->in.paused;
+    response->sending_waits = response->out.paused && !is_over;
+    pthread_mutex_unlock(&response->lock);
+    code = pause_as_needed(response);
+    if (code == CURLE_BAD_FUNCTION_ARGUMENT) /* it has ended, or not begun */
+        return;
+    if (code != CURLE_OK)
+        http_transfer_end(response, code);
+    else if (response->reads_no_more && response->version >= 20 && !response->reading_waits)
+        http_transfer_end(response, CURLE_SEND_ERROR);
+}
+
+/* By HTTP/1 libcurl reads an answer to its end, and no further: it is there as a whole, should it
+ * not be held up, or its transfer have ended (then nobody will look at what is noted here). */
+void http_transfer_reads_no_more(CURL *easy, bool writes)
+{
+    struct http_handle *handle = NULL;
+    filch_http_response *response;
+
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&handle);
+    response = handle ? handle->response : NULL;
+    if (!response || !response->has_head || response->version >= 20 || response->reading_waits)
+        return;
+    if (writes)
+        response->is_answered = true;
+    if (response->reads_no_more || !response->sending_waits)
+        return;
+    note_end(response);
 }
 
 /* ---- ending ---- */
@@ -478,6 +559,13 @@ static bool is_proxys_refusal(const filch_http_response *response, CURLcode code
     return code == CURLE_RECV_ERROR && status >= 300;
 }
 
+/* A server may end a stream of HTTP/2 that it has answered. What comes together with that end is
+ * lost by libcurl (7.88, at least), which then says an error without a text. */
+static bool is_lost(const filch_http_response *response, CURLcode code)
+{
+    return code == CURLE_HTTP2_STREAM && !*response->handle->text;
+}
+
 /* What has failed, where that is another place than where it was noticed. Return: the code. */
 static int judge_failure(filch_http_response *response, CURLcode code)
 {
@@ -499,7 +587,7 @@ static int judge_failure(filch_http_response *response, CURLcode code)
             set_phase(response, FILCH_HTTP_TLS);
         return -EPROTO;
     }
-    return http_transfer_failure(code, os_error);
+    return is_lost(response, code) ? -EPIPE : http_transfer_failure(code, os_error);
 }
 
 static void say_why(filch_http_response *response, CURLcode code)
@@ -508,6 +596,8 @@ static void say_why(filch_http_response *response, CURLcode code)
 
     if (code == CURLE_ABORTED_BY_CALLBACK)
         text = "the connection ended without an answer, and the request may have been done";
+    else if (is_lost(response, code))
+        text = "the server has answered before it had all of the body, and libcurl lost that";
     else if (*response->handle->text)
         text = response->handle->text;
     pthread_mutex_lock(&response->lock);
@@ -515,9 +605,26 @@ static void say_why(filch_http_response *response, CURLcode code)
     pthread_mutex_unlock(&response->lock);
 }
 
+/* Is all of the answer there, although sending has failed? */
+static bool is_answered(const filch_http_response *response, CURLcode code)
+{
+    CURL *easy = response->handle->easy;
+    curl_off_t total = -1, received = 0;
+
+    if (code != CURLE_SEND_ERROR && code != CURLE_RECV_ERROR && code != CURLE_HTTP2_STREAM &&
+        code != CURLE_OPERATION_TIMEDOUT)
+        return false;
+    if (!response->has_head || response->reading_waits || response->no_memory)
+        return false;
+    curl_easy_getinfo(easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &total);
+    curl_easy_getinfo(easy, CURLINFO_SIZE_DOWNLOAD_T, &received);
+    return total < 0 ? response->is_answered : total == received;
+}
+
 void http_transfer_end(filch_http_response *response, CURLcode code)
 {
-    int result = judge_failure(response, code);
+    bool clean = code == CURLE_OK;
+    int result = !clean && is_answered(response, code) ? 0 : judge_failure(response, code);
 
     if (result == 0) {
         curl_easy_getinfo(response->handle->easy, CURLINFO_RESPONSE_CODE, &response->status);
@@ -526,7 +633,7 @@ void http_transfer_end(filch_http_response *response, CURLcode code)
         say_why(response, code);
     }
     finish(response, result);
-    take_from_libcurl(response, result == 0);
+    take_from_libcurl(response, clean && result == 0);
 }
 
 void http_transfer_abort(filch_http_response *response, int error)
