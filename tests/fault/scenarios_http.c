@@ -52,6 +52,30 @@ static int turn(filch_exchange *x, void *context)
     return r;
 }
 
+#define CHECK_TEXT "all of it"
+
+/* Says how much came, and what behind it: in the answer and behind it. */
+static int sum(filch_exchange *x, void *context)
+{
+    char text[64], count[16];
+    size_t bytes;
+    void *data;
+    int r = filch_exchange_read_all(x, 0, &data, &bytes, limit());
+
+    (void)context;
+    if (r < 0)
+        return r;
+    free(data);
+    snprintf(count, sizeof count, "%zu", bytes);
+    snprintf(text, sizeof text, "%zu %s", bytes, filch_exchange_trailer(x, "X-Check") ?: "nothing");
+    r = filch_exchange_set(x, "Trailer", "X-Sum");
+    if (r == 0)
+        r = filch_exchange_begin(x, 200, NULL, -1, limit());
+    if (r == 0)
+        r = filch_exchange_write_all(x, text, strlen(text), NULL, limit());
+    return r == 0 ? filch_exchange_set_trailer(x, "X-Sum", count) : r;
+}
+
 static int serve(void *arg)
 {
     struct site *site = arg;
@@ -72,6 +96,7 @@ static void with_site(void (*visit)(const struct site *site))
         return;
     if (ok(filch_http_route(site.server, "GET", "/", hello, NULL)) &&
         ok(filch_http_route(site.server, "POST", "/turn", turn, NULL)) &&
+        ok(filch_http_route(site.server, NULL, "/sum", sum, NULL)) &&
         ok(filch_listener_open("127.0.0.1:0", NULL, &site.listener))) {
         if (ok(filch_listener_addr(site.listener, site.addr)) &&
             ok(filch_task_spawn(serve, &site, NULL, &task))) {
@@ -159,6 +184,161 @@ static int http_client(void *arg)
 {
     (void)arg;
     with_site(ask_by_client);
+    return 0;
+}
+
+/* ---- trailers ---- */
+
+struct source {
+    filch_http_request *request;
+    size_t left;
+};
+
+static ssize_t give(void *context, void *buf, size_t bytes, filch_time until)
+{
+    struct source *source = context;
+    size_t n = bytes < source->left ? bytes : source->left;
+
+    (void)until;
+    if (!n) {
+        int r = filch_http_request_set_trailer(source->request, "X-Check", CHECK_TEXT);
+
+        return r < 0 ? r : 0;
+    }
+    memset(buf, 'b', n);
+    source->left -= n;
+    return (ssize_t)n;
+}
+
+/* Return: was nothing wrong? */
+static bool describe(filch_http_request *request, struct source *source)
+{
+    source->request = request;
+    return ok(filch_http_request_set(request, "TE", "trailers")) &&
+           (!source->left || (ok(filch_http_request_set(request, "Trailer", "X-Check")) &&
+                              ok(filch_http_request_reader(
+                                  request, (filch_reader){.read = give, .context = source}, -1))));
+}
+
+static void check_sum(filch_http_response *response, size_t bytes)
+{
+    const char *told = filch_http_response_trailer(response, "X-Sum");
+    char text[64], count[16];
+
+    snprintf(text, sizeof text, "%zu %s", bytes, bytes ? CHECK_TEXT : "nothing");
+    snprintf(count, sizeof count, "%zu", bytes);
+    if (filch_http_response_status(response) == 200 &&
+        (strcmp(filch_http_response_body(response, NULL), text) != 0 || !told ||
+         strcmp(told, count) != 0))
+        abort();
+}
+
+/* @bytes: with a body, and trailers behind it; 0: without. */
+static void ask_sum(filch_http_client *client, const struct site *site, size_t bytes)
+{
+    struct source source = {.left = bytes};
+    filch_http_request *request;
+    filch_http_response *response;
+    char url[128];
+
+    snprintf(url, sizeof url, "http://%s/sum", site->addr);
+    if (!ok(filch_http_request_new(client, bytes ? "POST" : "GET", url, &request)))
+        return;
+    if (describe(request, &source) && ok(filch_http_send(request, &response, NULL, limit()))) {
+        if (ok(filch_http_response_read_all(response, NULL, limit())))
+            check_sum(response, bytes);
+        filch_http_response_free(response);
+    }
+    filch_http_request_free(request);
+}
+
+/* "POST /sum" with "hello" and trailers, by HTTP/2: our client sends them by HTTP/1.1 only. */
+static const char ask_h2[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+                             "\0\0\0\x04\0\0\0\0\0"
+                             "\0\0\x29\x01\x04\0\0\0\x01"
+                             "\x83\x86\x04\x04/sum\x01\x01"
+                             "a"
+                             "\0\x02te\x08trailers\0\x07trailer\x07x-check"
+                             "\0\0\x05\0\0\0\0\0\x01hello"
+                             "\0\0\x13\x01\x05\0\0\0\x01"
+                             "\0\x07x-check\x09" CHECK_TEXT;
+
+/* Frames, until the stream or the connection ends. Return: how many bytes of them. */
+static size_t read_frames(filch_tcp *conn, unsigned char *frames, size_t room, bool *ret_ended)
+{
+    size_t come = 0, at = 0;
+    ssize_t n;
+
+    *ret_ended = false;
+    while (!*ret_ended) {
+        size_t bytes = come - at < 9 ? 0 : (size_t)frames[at + 1] << 8 | frames[at + 2];
+        unsigned type, flags;
+
+        if (come - at < 9 || come - at < 9 + bytes) {
+            n = filch_tcp_read(conn, frames + come, room - come, limit());
+            if (n <= 0) {
+                ok(n < 0 ? (int)n : -EPIPE);
+                return at;
+            }
+            come += (size_t)n;
+            continue;
+        }
+        type = frames[at + 3];
+        flags = frames[at + 4];
+        *ret_ended = type == 3 || type == 7 || (type <= 1 && flags & 1); /* reset, leaving, last */
+        at += 9 + bytes;
+    }
+    return at;
+}
+
+/* Data that are right have trailers behind them. */
+static void ask_sum_by_frames(const struct site *site)
+{
+    static const char want[] = "5 " CHECK_TEXT;
+    unsigned char frames[4096];
+    const unsigned char *last = NULL;
+    bool ended, right = false;
+    filch_tcp *conn;
+    size_t bytes;
+
+    if (!ok(filch_tcp_connect(site->addr, &conn, limit())))
+        return;
+    if (ok(filch_tcp_write_all(conn, ask_h2, sizeof ask_h2 - 1, NULL, limit()))) {
+        bytes = read_frames(conn, frames, sizeof frames, &ended);
+        for (size_t at = 0; at < bytes;) {
+            size_t length = (size_t)frames[at + 1] << 8 | frames[at + 2];
+
+            last = frames + at;
+            right |= last[3] == 0 && length == sizeof want - 1 &&
+                     memcmp(last + 9, want, sizeof want - 1) == 0;
+            at += 9 + length;
+        }
+        if (ended && ((right && last[3] == 0) || (!right && !fault_is_armed())))
+            abort();
+    }
+    ok(filch_tcp_close(conn));
+}
+
+static void ask_sums(const struct site *site)
+{
+    for (int version = 1; version <= 2; version++) {
+        filch_http_client_opts opts = {
+            .http1 = version == 1, .http2 = version == 2, .no_retries = true, .proxy = ""};
+        filch_http_client *client;
+
+        if (!ok(filch_http_client_new(&opts, &client)))
+            continue;
+        ask_sum(client, site, version == 1 ? 100000 : 0);
+        ask_sum(client, site, version == 1 ? 0 : 10);
+        filch_http_client_close(client);
+    }
+    ask_sum_by_frames(site);
+}
+
+static int http_trailers(void *arg)
+{
+    (void)arg;
+    with_site(ask_sums);
     return 0;
 }
 
@@ -289,6 +469,7 @@ static int tls(void *arg)
 const struct scenario scenarios[] = {
     {"http", http_server, life},
     {"http client", http_client, life},
+    {"http trailers", http_trailers, life},
     {"tls", tls, life},
 };
 const unsigned scenarios_count = sizeof scenarios / sizeof scenarios[0];
