@@ -1,4 +1,4 @@
-/* An exchange inside, and what its connection does for it: see exchange.c. */
+/* An exchange inside, and what its connection does for it: see exchange.c, exchange_request.c. */
 #ifndef FILCH_IO_HTTP_EXCHANGE_H
 #define FILCH_IO_HTTP_EXCHANGE_H
 
@@ -87,7 +87,8 @@ int http_exchange_status(filch_exchange *x, int status, filch_time until);
 /* "Not Found" */
 const char *http_status_name(int status);
 
-/* A target is cut into its parts. @copy: room for target_bytes + 1. Return: 0; 400; 501. */
+/* exchange_request.c: a target is cut into its parts. @copy: room for target_bytes + 1. Return: 0;
+ * 400; 501. */
 int http_exchange_split(filch_exchange *x, char *copy);
 
 /* The handler of filch_http_route_files(). */
