@@ -11,7 +11,7 @@
  * instance (sockets.c), and the task waits for that as for any descriptor: one operation for all of
  * them, however many, and one look finds all that are ready.
  *
- * libcurl calls back in the middle of its work, on this task's stack. Those functions (transfer.c)
+ * libcurl calls back in the middle of its work, on this task's stack. Those functions (callbacks.c)
  * never wait: they take the response's lock, which is held for moments only, and wake with a
  * notification. So no other task ever runs within a call of libcurl, and what OpenSSL keeps per
  * thread is never torn.

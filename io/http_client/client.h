@@ -1,4 +1,4 @@
-/* The HTTP client inside: see client.c, transfer.c, response.c. */
+/* The HTTP client inside: see client.c, callbacks.c, transfer.c, response.c. */
 #ifndef FILCH_IO_HTTP_CLIENT_H
 #define FILCH_IO_HTTP_CLIENT_H
 
@@ -162,12 +162,22 @@ void http_handle_free(struct http_handle *handle);
 /* Tells libcurl what is to be sent. */
 int http_handle_describe(struct http_handle *handle, const filch_http_request *request);
 
-/* transfer.c: in the client's task. */
+/* callbacks.c: in the client's task. */
 int http_transfer_set_calls(struct http_handle *handle);
-int http_transfer_begin(filch_http_response *response);
-void http_transfer_go_on(filch_http_response *response);
+/* Only for requests that have some: such a handle is not used again. */
+int http_transfer_set_trailers(struct http_handle *handle);
+void http_transfer_phase(filch_http_response *response, enum filch_http_phase phase);
+/* The head is the owner's from now on. */
+void http_transfer_hand_over(filch_http_response *response);
+/* Tells libcurl which directions wait. Return: CURLE_BAD_FUNCTION_ARGUMENT: the transfer has ended,
+ * or not begun; another error: of what had been held up. */
+CURLcode http_transfer_pause(filch_http_response *response);
 /* libcurl does not want to read from the transfer's socket, or from none any more. */
 void http_transfer_reads_no_more(CURL *easy, bool writes);
+
+/* transfer.c: in the client's task. */
+int http_transfer_begin(filch_http_response *response);
+void http_transfer_go_on(filch_http_response *response);
 /* libcurl is through with it, or it is taken away from it. */
 void http_transfer_end(filch_http_response *response, CURLcode code);
 void http_transfer_abort(filch_http_response *response, int error);
