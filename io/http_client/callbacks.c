@@ -36,6 +36,25 @@ static filch_http_response *response_of(void *context)
     return handle->response;
 }
 
+/* NULL: it is one of libcurl's own. */
+static filch_http_response *response_of_easy(CURL *easy)
+{
+    struct http_handle *handle = NULL;
+
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&handle);
+    return handle ? handle->response : NULL;
+}
+
+void http_transfer_fail(CURL *easy)
+{
+    filch_http_response *response = response_of_easy(easy);
+
+    if (!response)
+        return;
+    response->no_memory = true;
+    http_ask(response, HTTP_ASK_END);
+}
+
 static int on_resolve(void *resolver, void *reserved, void *context)
 {
     (void)resolver;
@@ -271,11 +290,8 @@ static void look_for_end(filch_http_response *response)
  * not be held up, or its transfer have ended (then nobody will look at what is noted here). */
 void http_transfer_reads_no_more(CURL *easy, bool writes)
 {
-    struct http_handle *handle = NULL;
-    filch_http_response *response;
+    filch_http_response *response = response_of_easy(easy);
 
-    curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&handle);
-    response = handle ? handle->response : NULL;
     if (!response || !response->has_head || response->version >= 20 || response->reading_waits)
         return;
     if (writes)

@@ -95,7 +95,7 @@ static bool take_asking(filch_http_client *client, filch_http_response **ret_res
 static void do_as_asked(filch_http_response *response, unsigned asks)
 {
     if (asks & HTTP_ASK_END) {
-        http_transfer_abort(response, -ECANCELED);
+        http_transfer_abort(response, response->no_memory ? -ENOMEM : -ECANCELED);
         return;
     }
     if (asks & HTTP_ASK_BEGIN) {

@@ -91,7 +91,7 @@ struct filch_http_response {
     size_t fields_bytes, fields_room;
     char *trailers; /* likewise; the task's until it is done */
     size_t trailers_bytes, trailers_room;
-    bool no_memory; /* for them, or for the body */
+    bool no_memory; /* for them, for the body, or to wait for its socket */
     /* The client's task only. */
     struct http_handle *handle;
     size_t body_sent;
@@ -174,6 +174,8 @@ void http_transfer_hand_over(filch_http_response *response);
 CURLcode http_transfer_pause(filch_http_response *response);
 /* libcurl does not want to read from the transfer's socket, or from none any more. */
 void http_transfer_reads_no_more(CURL *easy, bool writes);
+/* There is no memory for it: it is ended when libcurl has returned. */
+void http_transfer_fail(CURL *easy);
 
 /* transfer.c: in the client's task. */
 int http_transfer_begin(filch_http_response *response);

@@ -121,8 +121,10 @@ int http_on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *
         want_no_more(client, fd);
         return 0;
     }
-    if (want(client, fd, events, known) < 0)
-        return -1;
+    if (want(client, fd, events, known) < 0) {
+        http_transfer_fail(easy); /* an error from here would end libcurl as a whole, for good */
+        return 0;
+    }
     if (!known && !socket_of(client, fd))
         curl_multi_assign(client->multi, fd, client);
     return 0;
