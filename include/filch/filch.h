@@ -57,6 +57,7 @@
 #include <filch/tcp_stream.h>
 #include <filch/time.h>
 #include <filch/tracker.h>
+#include <filch/tree_watch.h>
 #include <filch/udp.h>
 #include <filch/unix.h>
 #include <filch/unix_stream.h>

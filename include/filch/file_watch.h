@@ -10,8 +10,9 @@
  *     filch_file_watch_close(watch);
  *
  * The kernel tells what happens by names in this machine: not what others do to a network's file
- * system, nor writes to memory that is mapped. Directories are not watched with what is below them.
- * Changes are also a case of a select, and a stream (<filch/stream_io.h>).
+ * system, nor writes to memory that is mapped. Directories are not watched with what is below them,
+ * which <filch/tree_watch.h> does. Changes are also a case of a select, and a stream
+ * (<filch/stream_io.h>).
  */
 #ifndef FILCH_FILE_WATCH_H
 #define FILCH_FILE_WATCH_H

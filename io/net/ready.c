@@ -20,6 +20,7 @@
 #include <filch/select.h>
 
 #include "io/fd_wait.h"
+#include "io/fs/tree_watch.h"
 #include "io/fs/watch.h"
 #include "io/net/listener.h"
 #include "io/net/socket.h"
@@ -237,9 +238,11 @@ filch_case filch_case_fd(filch_fd *fd, unsigned events, unsigned *ret_events)
         .ops = valid ? &fd_ops : NULL, .object = fd, .data = ret_events, .number = events};
 }
 
-/* ---- watches of files: a change may have been read already ---- */
+/* ---- watches: a change may have been read already ---- */
 
-static bool watch_try(filch_case *c)
+typedef bool has_change_fn(struct filch__fd *object);
+
+static bool watch_try(filch_case *c, has_change_fn *has_change)
 {
     struct filch__fd *object;
     int r = filch__fd_enter(c->object, &object);
@@ -247,33 +250,66 @@ static bool watch_try(filch_case *c)
 
     if (r < 0)
         return win(c, r);
-    ready = filch__file_watch_has_change(object) || is_ready(object->fd, POLLIN);
+    ready = has_change(object) || is_ready(object->fd, POLLIN);
     r = leave(object);
     return ready && win(c, r);
 }
 
-static enum filch__enlist watch_enlist(filch_case *c, struct filch__waiter *waiter)
+static enum filch__enlist watch_enlist(filch_case *c, struct filch__waiter *waiter,
+                                       has_change_fn *has_change)
 {
     struct filch__fd *object;
     int r = filch__in_stackful_task() ? filch__fd_enter(c->object, &object) : -EPERM;
 
     if (r < 0)
         return claim_and_win(c, waiter, r);
-    if (filch__file_watch_has_change(object))
+    if (has_change(object))
         return claim_and_win(c, waiter, leave(object));
     return poll_enlist(c, waiter, object, &filch_container_of(object, struct filch_fd, fd)->ops);
 }
 
-static const struct filch__case_ops watch_ops = {
-    .try_now = watch_try,
-    .enlist = watch_enlist,
+static bool file_watch_try(filch_case *c)
+{
+    return watch_try(c, filch__file_watch_has_change);
+}
+
+static enum filch__enlist file_watch_enlist(filch_case *c, struct filch__waiter *waiter)
+{
+    return watch_enlist(c, waiter, filch__file_watch_has_change);
+}
+
+static const struct filch__case_ops file_watch_ops = {
+    .try_now = file_watch_try,
+    .enlist = file_watch_enlist,
     .delist = poll_delist,
     .reason = FILCH_WAIT_IO,
 };
 
 filch_case filch_case_file_changed(filch_file_watch *watch)
 {
-    return (filch_case){.ops = watch ? &watch_ops : NULL, .object = watch, .number = POLLIN};
+    return (filch_case){.ops = watch ? &file_watch_ops : NULL, .object = watch, .number = POLLIN};
+}
+
+static bool tree_watch_try(filch_case *c)
+{
+    return watch_try(c, filch__tree_watch_has_more);
+}
+
+static enum filch__enlist tree_watch_enlist(filch_case *c, struct filch__waiter *waiter)
+{
+    return watch_enlist(c, waiter, filch__tree_watch_has_more);
+}
+
+static const struct filch__case_ops tree_watch_ops = {
+    .try_now = tree_watch_try,
+    .enlist = tree_watch_enlist,
+    .delist = poll_delist,
+    .reason = FILCH_WAIT_IO,
+};
+
+filch_case filch_case_tree_changed(filch_tree_watch *watch)
+{
+    return (filch_case){.ops = watch ? &tree_watch_ops : NULL, .object = watch, .number = POLLIN};
 }
 
 /* ---- listeners ---- */

@@ -7,6 +7,7 @@
 
 #include "tests/runner/misuse.h"
 #include "tests/runner/run.h"
+#include "tests/runner/temp_dir.h"
 
 TestSuite(misuse_fs, .timeout = 60);
 
@@ -152,6 +153,31 @@ static void watch_rows(void)
     ROW(filch_file_watch_close(stale), -EBADF);
 }
 
+static void tree_watch_rows(void)
+{
+    const filch_tree_watch_opts accesses = {.changes = FILCH_CHANGE_ACCESSED};
+    const filch_tree_watch_opts unknown = {.changes = 1u << 31};
+    filch_tree_watch *stale = NULL;
+    filch_tree_change change;
+    struct temp_dir dir;
+
+    temp_dir_make(&dir);
+    ROW(filch_tree_watch_open(NULL, NULL, &stale, T_LIMIT), -EINVAL);
+    ROW(filch_tree_watch_open(dir.path, NULL, NULL, T_LIMIT), -EINVAL);
+    ROW(filch_tree_watch_open(dir.path, &accesses, &stale, T_LIMIT), -EINVAL);
+    ROW(filch_tree_watch_open(dir.path, &unknown, &stale, T_LIMIT), -EINVAL);
+    ROW(stale == NULL, true);
+    T_OK(filch_tree_watch_open(dir.path, NULL, &stale, T_LIMIT));
+    ROW(filch_tree_watch_next(stale, NULL, FILCH_NOW), -EINVAL);
+    T_OK(filch_tree_watch_close(stale));
+    ROW(filch_tree_watch_next(NULL, &change, FILCH_NEVER), -EINVAL);
+    ROW(filch_tree_watch_next(stale, &change, FILCH_NEVER), -EBADF);
+    ROW(FILCH_SELECT(FILCH_NOW, filch_case_tree_changed(NULL)), -EINVAL);
+    ROW(filch_tree_watch_close(NULL), 0);
+    ROW(filch_tree_watch_close(stale), -EBADF);
+    temp_dir_remove(&dir);
+}
+
 static void child_rows(void)
 {
     filch_process *process = NULL;
@@ -172,6 +198,7 @@ static int rows(void *arg)
     dns_rows(filch_runtime_self());
     file_rows();
     watch_rows();
+    tree_watch_rows();
     return 0;
 }
 
