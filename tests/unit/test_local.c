@@ -7,6 +7,7 @@
 
 #include <criterion/criterion.h>
 
+#include "runtime/base/valgrind.h"
 #include "tests/runner/run.h"
 
 TestSuite(local, .timeout = 120);
@@ -427,13 +428,16 @@ Test(local, task_is_watched_by_others_while_it_sets_one)
     cr_assert_eq(run_in_runtime(0, watchers_body, NULL), 0);
 }
 
-/* A million tasks, all cancelled: bodies, destructors and deferred calls run once each. With more workers than CPUs nearly all
- * have begun when they are cancelled, and their stacks are gigabytes: there are fewer then. */
+/* A million tasks, all cancelled: bodies, destructors and deferred calls run once each. With more
+ * workers than CPUs nearly all have begun when they are cancelled, and their stacks are gigabytes:
+ * there are fewer then. */
 static int how_many(void)
 {
 #ifdef T_SANITIZED
     return 50000;
 #else
+    if (RUNNING_ON_VALGRIND)
+        return 20000;
     return test_workers() <= 2 ? 1000000 : 100000;
 #endif
 }
