@@ -383,38 +383,38 @@ static int root_body(void *arg)
     (void)arg;
     temp_dir_make(&dir);
     T_OK(mkdir(in_dir(&dir, "above"), 0700));
-    T_OK(mkdir(in_dir(&dir, "above/root"), 0700));
-    T_OK(mkdir(in_dir(&dir, "above/root/a"), 0700));
-    T_OK(symlink("above/root", in_dir(&dir, "link")));
+    T_OK(mkdir(in_dir(&dir, "above/top"), 0700));
+    T_OK(mkdir(in_dir(&dir, "above/top/a"), 0700));
+    T_OK(symlink("above/top", in_dir(&dir, "link")));
     /* Moved, and back again before that is looked at. */
     T_OK(filch_tree_watch_open(in_dir(&dir, "link"), &opts, &watch, T_LIMIT));
-    T_OK(rename(in_dir(&dir, "above/root"), in_dir(&dir, "moved")));
+    T_OK(rename(in_dir(&dir, "above/top"), in_dir(&dir, "moved")));
     T_OK(mkdir(in_dir(&dir, "moved/a/b"), 0700));
-    T_OK(rename(in_dir(&dir, "moved"), in_dir(&dir, "above/root")));
+    T_OK(rename(in_dir(&dir, "moved"), in_dir(&dir, "above/top")));
     expect(watch, FILCH_CHANGE_SELF_MOVED, "");
     expect(watch, DIR_CREATED, "a/b");
     expect(watch, FILCH_CHANGE_SELF_MOVED, "");
-    make(in_dir(&dir, "above/root/a/b/f"));
+    make(in_dir(&dir, "above/top/a/b/f"));
     expect(watch, FILCH_CHANGE_CREATED, "a/b/f");
     /* Away. */
-    T_OK(rename(in_dir(&dir, "above/root"), in_dir(&dir, "moved")));
+    T_OK(rename(in_dir(&dir, "above/top"), in_dir(&dir, "moved")));
     expect(watch, FILCH_CHANGE_SELF_MOVED, "");
     expect_end(watch);
     /* With one above it. */
-    T_OK(rename(in_dir(&dir, "moved"), in_dir(&dir, "above/root")));
+    T_OK(rename(in_dir(&dir, "moved"), in_dir(&dir, "above/top")));
     T_OK(filch_tree_watch_open(in_dir(&dir, "link"), &opts, &watch, T_LIMIT));
     T_OK(rename(in_dir(&dir, "above"), in_dir(&dir, "below")));
-    T_OK(mkdir(in_dir(&dir, "below/root/a/c"), 0700));
+    T_OK(mkdir(in_dir(&dir, "below/top/a/c"), 0700));
     expect(watch, DIR_CREATED, "a/c");
     expect_end(watch);
     /* Removed, after all that is in it. */
     T_OK(rename(in_dir(&dir, "below"), in_dir(&dir, "above")));
     T_OK(filch_tree_watch_open(in_dir(&dir, "link"), &opts, &watch, T_LIMIT));
-    T_OK(rmdir(in_dir(&dir, "above/root/a/c")));
-    T_OK(unlink(in_dir(&dir, "above/root/a/b/f")));
-    T_OK(rmdir(in_dir(&dir, "above/root/a/b")));
-    T_OK(rmdir(in_dir(&dir, "above/root/a")));
-    T_OK(rmdir(in_dir(&dir, "above/root")));
+    T_OK(rmdir(in_dir(&dir, "above/top/a/c")));
+    T_OK(unlink(in_dir(&dir, "above/top/a/b/f")));
+    T_OK(rmdir(in_dir(&dir, "above/top/a/b")));
+    T_OK(rmdir(in_dir(&dir, "above/top/a")));
+    T_OK(rmdir(in_dir(&dir, "above/top")));
     expect(watch, DIR_REMOVED, "a/c");
     expect(watch, FILCH_CHANGE_REMOVED, "a/b/f");
     expect(watch, DIR_REMOVED, "a/b");
