@@ -17,6 +17,9 @@
  *                                 was there
  *     OVERFLOW                    forget everything; what there is follows, as CREATED
  *
+ * An overflow is told when the kernel's queue was full, and also, seldom, when many directories
+ * were moved at once and what happened cannot be told any more.
+ *
  * With `tell_present` the picture needs no other source. It is right whenever nothing is left to be
  * told; in between it is as the tree was a moment ago, or in parts already as it is now.
  *

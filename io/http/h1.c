@@ -26,9 +26,8 @@
 
 #include "io/http/h2.h"
 
-/* How long, and how much, a peer may go on sending to a connection that has ended. */
+/* How long a peer may go on sending to a connection that has ended. */
 #define LINGER_NS (2 * FILCH_SECOND)
-#define LINGER_BYTES ((size_t)256 * 1024)
 
 filch_time h1_now(void)
 {
@@ -157,7 +156,7 @@ static void linger(struct h1 *h)
 
     if (finish(h, until) < 0)
         return;
-    while (bytes < LINGER_BYTES && n > 0) {
+    while (bytes < H1_LINGER_BYTES && n > 0) {
         n = h->io.reader.read(h->io.reader.context, h->in, h->in_bytes, until);
         bytes += n > 0 ? (size_t)n : 0;
     }

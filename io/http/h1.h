@@ -15,6 +15,10 @@
 #define H1_TRAILER_BYTES H1_BODY_BYTES
 /* What is buffered of answers; more than a head can have. */
 #define H1_OUT_BYTES 16384
+/* So much is read, at most, of what comes to a connection that has ended: more than the buffers of
+ * both its sides hold (tcp_wmem and tcp_rmem, 10 MiB), so that a peer that sends without a look at
+ * the answer comes to its next look. */
+#define H1_LINGER_BYTES ((size_t)16 << 20)
 
 struct h1_body {
     enum {

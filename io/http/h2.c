@@ -47,7 +47,6 @@
 /* For what is left to be written at the end, and for the peer to end its side. */
 #define END_NS (2 * FILCH_SECOND)
 #define LINGER_NS FILCH_SECOND
-#define LINGER_BYTES ((size_t)256 * 1024)
 
 void h2_lock(struct h2 *h)
 {
@@ -345,7 +344,7 @@ static void linger(struct h2 *h)
 
     if (h->error || !h->io.writer.finish || h->io.writer.finish(h->io.writer.context, until) < 0)
         return;
-    while (bytes < LINGER_BYTES && n > 0) {
+    while (bytes < H1_LINGER_BYTES && n > 0) {
         n = h->io.reader.read(h->io.reader.context, h->in, H2_IN_BYTES, until);
         bytes += n > 0 ? (size_t)n : 0;
     }
