@@ -99,6 +99,8 @@ Test(stack_refused, guards_are_mappings_within_half_of_the_limit)
     unsigned n = 0, again = 0;
     struct filch__stack **stacks = calloc(limit, sizeof *stacks);
 
+    if (RUNNING_ON_VALGRIND)
+        cr_skip_test("Valgrind keeps track of fewer mappings than the kernel allows");
     if (limit > 100000)
         cr_skip_test("vm.max_map_count is large: the limit would take too long to reach");
     no_guard_advice = true;
