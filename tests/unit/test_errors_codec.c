@@ -2,7 +2,6 @@
  * <filch/copy.h> promise and that other tests have no cause to provoke: of memory, which a wrapper
  * refuses that the linker puts in (--wrap), of readers and writers that lie or have gone, and of
  * calls that come too late. */
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <criterion/criterion.h>
@@ -11,27 +10,10 @@
 #include <filch/frame.h>
 #include <filch/stream_io.h>
 
-#include "tests/runner/refusals.h"
+#include "tests/runner/refused_memory.h"
 #include "tests/runner/script.h"
 
 TestSuite(errors_codec, .timeout = 60);
-
-enum refused { MEMORY = 1 };
-
-WRAPPED(void *, malloc, (size_t bytes))
-{
-    return refuses(MEMORY) ? NULL : __real_malloc(bytes);
-}
-
-WRAPPED(void *, calloc, (size_t count, size_t bytes))
-{
-    return refuses(MEMORY) ? NULL : __real_calloc(count, bytes);
-}
-
-WRAPPED(void *, realloc, (void *old, size_t bytes))
-{
-    return refuses(MEMORY) ? NULL : __real_realloc(old, bytes);
-}
 
 /* ---- memory ---- */
 

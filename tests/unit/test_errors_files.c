@@ -4,10 +4,8 @@
  * disk that breaks, a quota, a full table of files) a wrapper says, which the linker puts in
  * (--wrap); calls are made in plain threads then, which make them themselves. */
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -18,7 +16,7 @@
 #include <filch/file_watch.h>
 #include <filch/pipe.h>
 
-#include "tests/runner/refusals.h"
+#include "tests/runner/refused_memory.h"
 #include "tests/runner/run.h"
 
 TestSuite(errors_files, .timeout = 60);
@@ -26,9 +24,7 @@ TestSuite(errors_files, .timeout = 60);
 /* ---- refusals ---- */
 
 enum refused {
-    MEMORY = 1,
-    THREAD,
-    OPEN,
+    OPEN = REFUSED_NEXT,
     CLOSE,
     MOVE,
     SYNC,
@@ -42,27 +38,6 @@ enum refused {
     PIPE_SIZE,
     WATCH
 };
-
-WRAPPED(void *, malloc, (size_t bytes))
-{
-    return refuses(MEMORY) ? NULL : __real_malloc(bytes);
-}
-
-WRAPPED(void *, realloc, (void *old, size_t bytes))
-{
-    return refuses(MEMORY) ? NULL : __real_realloc(old, bytes);
-}
-
-WRAPPED(void *, mmap64, (void *at, size_t bytes, int protection, int flags, int fd, off_t offset))
-{
-    return refuses(MEMORY) ? MAP_FAILED : __real_mmap64(at, bytes, protection, flags, fd, offset);
-}
-
-WRAPPED(int, pthread_create,
-        (pthread_t * thread, const pthread_attr_t *attr, void *(*body)(void *), void *arg))
-{
-    return refuses(THREAD) ? errno : __real_pthread_create(thread, attr, body, arg);
-}
 
 int __real_open64(const char *path, int flags, ...);
 int __wrap_open64(const char *path, int flags, ...);

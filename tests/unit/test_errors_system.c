@@ -4,11 +4,9 @@
  * which the linker puts in (--wrap). */
 #include <fcntl.h>
 #include <netdb.h>
-#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdarg.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -22,7 +20,7 @@
 #include <filch/signal.h>
 
 #include "tests/runner/programs.h"
-#include "tests/runner/refusals.h"
+#include "tests/runner/refused_memory.h"
 #include "tests/runner/tcp_pair.h"
 #include "tests/runner/temp_dir.h"
 
@@ -32,28 +30,7 @@ TestSuite(errors_system, .timeout = 60, .init = test_starts_programs);
 
 /* ---- refusals ---- */
 
-enum refused { MEMORY = 1, THREAD, SPAWN, PIPE, PIDFD, KILL, NAME };
-
-WRAPPED(void *, malloc, (size_t bytes))
-{
-    return refuses(MEMORY) ? NULL : __real_malloc(bytes);
-}
-
-WRAPPED(void *, calloc, (size_t count, size_t bytes))
-{
-    return refuses(MEMORY) ? NULL : __real_calloc(count, bytes);
-}
-
-WRAPPED(void *, mmap64, (void *at, size_t bytes, int protection, int flags, int fd, off_t offset))
-{
-    return refuses(MEMORY) ? MAP_FAILED : __real_mmap64(at, bytes, protection, flags, fd, offset);
-}
-
-WRAPPED(int, pthread_create,
-        (pthread_t * thread, const pthread_attr_t *attr, void *(*body)(void *), void *arg))
-{
-    return refuses(THREAD) ? errno : __real_pthread_create(thread, attr, body, arg);
-}
+enum refused { SPAWN = REFUSED_NEXT, PIPE, PIDFD, KILL, NAME };
 
 WRAPPED(int, posix_spawnp,
         (pid_t * ret_id, const char *program, const posix_spawn_file_actions_t *actions,

@@ -7,28 +7,11 @@
 #include <criterion/criterion.h>
 #include <openssl/crypto.h>
 
-#include "tests/runner/refusals.h"
+#include "tests/runner/refused_memory.h"
 #include "tests/runner/temp_dir.h"
 #include "tests/runner/tls_pair.h"
 
 /* ---- memory ---- */
-
-enum refused { MEMORY = 1 };
-
-WRAPPED(void *, malloc, (size_t bytes))
-{
-    return refuses(MEMORY) ? NULL : __real_malloc(bytes);
-}
-
-WRAPPED(void *, calloc, (size_t count, size_t bytes))
-{
-    return refuses(MEMORY) ? NULL : __real_calloc(count, bytes);
-}
-
-WRAPPED(void *, realloc, (void *old, size_t bytes))
-{
-    return refuses(MEMORY) ? NULL : __real_realloc(old, bytes);
-}
 
 static void *openssl_malloc(size_t bytes, const char *file, int line)
 {

@@ -3,44 +3,21 @@
  * What the kernel would say only in other circumstances (too many watches, no descriptor left) a
  * wrapper says, which the linker puts in (--wrap). */
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <sys/inotify.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <criterion/criterion.h>
 
 #include "tests/runner/process.h"
-#include "tests/runner/refusals.h"
+#include "tests/runner/refused_memory.h"
 #include "tests/runner/run.h"
 #include "tests/runner/temp_dir.h"
 
 TestSuite(errors_tree, .timeout = 60);
 
-enum refused { MEMORY = 1, THREAD, OPEN, ENTRIES, INSTANCE, WATCH };
-
-WRAPPED(void *, malloc, (size_t bytes))
-{
-    return refuses(MEMORY) ? NULL : __real_malloc(bytes);
-}
-
-WRAPPED(void *, calloc, (size_t count, size_t bytes))
-{
-    return refuses(MEMORY) ? NULL : __real_calloc(count, bytes);
-}
-
-WRAPPED(void *, mmap64, (void *at, size_t bytes, int protection, int flags, int fd, off_t offset))
-{
-    return refuses(MEMORY) ? MAP_FAILED : __real_mmap64(at, bytes, protection, flags, fd, offset);
-}
-
-WRAPPED(int, pthread_create,
-        (pthread_t * thread, const pthread_attr_t *attr, void *(*body)(void *), void *arg))
-{
-    return refuses(THREAD) ? errno : __real_pthread_create(thread, attr, body, arg);
-}
+enum refused { OPEN = REFUSED_NEXT, ENTRIES, INSTANCE, WATCH };
 
 int __real_openat64(int at, const char *path, int flags, ...);
 int __wrap_openat64(int at, const char *path, int flags, ...);

@@ -9,6 +9,7 @@
 
 #include <filch/http_server.h>
 
+#include "tests/runner/http_site.h"
 #include "tests/runner/process.h"
 #include "tests/runner/programs.h"
 #include "tests/runner/tcp_pair.h"
@@ -19,10 +20,7 @@ TestSuite(http2, .timeout = 120);
 #define PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 struct site {
-    filch_http_server *server;
-    filch_listener *listener;
-    filch_task *task;
-    char addr[FILCH_ADDR_BYTES];
+    struct http_site http;
     /* What handlers and the access log say. */
     atomic_int running, most, cancelled, poured, logged, incomplete;
     atomic_bool go;
@@ -166,13 +164,6 @@ static void note(void *context, const filch_http_access *access)
         atomic_fetch_add(&site->incomplete, 1);
 }
 
-static int serve(void *arg)
-{
-    struct site *site = arg;
-
-    return filch_http_serve(site->server, site->listener, FILCH_NEVER);
-}
-
 static void site_open(struct site *site, const filch_http_server_opts *opts)
 {
     filch_http_server_opts all = opts ? *opts : (filch_http_server_opts){0};
@@ -180,35 +171,22 @@ static void site_open(struct site *site, const filch_http_server_opts *opts)
     memset(site, 0, sizeof(*site));
     all.access = note;
     all.access_context = site;
-    T_OK(filch_http_server_new(&all, &site->server));
-    T_OK(filch_http_route_flags(site->server, "GET", "/", hello, NULL, FILCH_HTTP_PROMPT));
-    T_OK(filch_http_route(site->server, NULL, "/head", echo_head, NULL));
-    T_OK(filch_http_route(site->server, "POST", "/turn", turn, NULL));
-    T_OK(filch_http_route(site->server, "POST", "/count", count, NULL));
-    T_OK(filch_http_route(site->server, "POST", "/trailer", tell_trailer, NULL));
-    T_OK(filch_http_route(site->server, NULL, "/wait", wait_in_scope, site));
-    T_OK(filch_http_route(site->server, NULL, "/go", wait_for_go, site));
-    T_OK(filch_http_route(site->server, "GET", "/pour", pour, site));
-    T_OK(filch_http_route(site->server, "GET", "/cut", cut, NULL));
-    T_OK(filch_listener_open("127.0.0.1:0", NULL, &site->listener));
-    T_OK(filch_listener_addr(site->listener, site->addr));
-    site->task = spawn(serve, site);
+    http_site_new(&site->http, &all);
+    T_OK(filch_http_route_flags(site->http.server, "GET", "/", hello, NULL, FILCH_HTTP_PROMPT));
+    T_OK(filch_http_route(site->http.server, NULL, "/head", echo_head, NULL));
+    T_OK(filch_http_route(site->http.server, "POST", "/turn", turn, NULL));
+    T_OK(filch_http_route(site->http.server, "POST", "/count", count, NULL));
+    T_OK(filch_http_route(site->http.server, "POST", "/trailer", tell_trailer, NULL));
+    T_OK(filch_http_route(site->http.server, NULL, "/wait", wait_in_scope, site));
+    T_OK(filch_http_route(site->http.server, NULL, "/go", wait_for_go, site));
+    T_OK(filch_http_route(site->http.server, "GET", "/pour", pour, site));
+    T_OK(filch_http_route(site->http.server, "GET", "/cut", cut, NULL));
+    http_site_open(&site->http);
 }
 
 static void site_close(struct site *site)
 {
-    T_OK(filch_http_drain(site->server, T_LIMIT));
-    T_OK(join(site->task));
-    T_OK(filch_listener_close(site->listener));
-    filch_http_server_free(site->server);
-}
-
-static filch_http_server_stats stats_of(const struct site *site)
-{
-    filch_http_server_stats stats;
-
-    T_OK(filch_http_server_stats_get(site->server, &stats));
-    return stats;
+    http_site_close(&site->http);
 }
 
 /* ---- a peer that sends what it likes ---- */
@@ -290,7 +268,7 @@ static uint32_t read_refusal(struct peer *peer)
 
 static void peer_open(struct peer *peer, const struct site *site)
 {
-    T_OK(filch_tcp_connect(site->addr, &peer->conn, T_LIMIT));
+    T_OK(filch_tcp_connect(site->http.addr, &peer->conn, T_LIMIT));
     T_IS(nghttp2_hd_inflate_new(&peer->inflater), 0);
     T_OK(filch_tcp_write_all(peer->conn, PREFACE, sizeof(PREFACE) - 1, NULL, T_LIMIT));
     frame_send(peer, NGHTTP2_SETTINGS, 0, 0, NULL, 0);
@@ -393,7 +371,7 @@ static int ask_curl(void *arg)
         body[i] = (char)(i * 7 + i / 251);
     site_open(&site, NULL);
     for (int i = 0; i < 4; i++)
-        snprintf(url[i], sizeof(url[i]), "http://%s/%s", site.addr,
+        snprintf(url[i], sizeof(url[i]), "http://%s/%s", site.http.addr,
                  (const char *const[]){"", "head?a=b", "turn", "none"}[i]);
     for (int i = 0; i < 4; i += 3) {
         program(ARGV(CURL, "--write-out", "|%{http_code} %{http_version}|", url[i]), NULL, 0,
@@ -420,7 +398,7 @@ static int ask_curl(void *arg)
     forget(&output);
     T_WAIT_UNTIL(atomic_load(&site.logged) == 6);
     T_IS(atomic_load(&site.incomplete), 0);
-    T_IS(stats_of(&site).requests, 6);
+    T_IS(http_site_stats(&site.http).requests, 6);
     site_close(&site);
     return 0;
 }
@@ -440,7 +418,7 @@ static int ask_h2load(void *arg)
     if (access("/usr/bin/h2load", X_OK) < 0)
         return 77;
     site_open(&site, NULL);
-    snprintf(url, sizeof(url), "http://%s/", site.addr);
+    snprintf(url, sizeof(url), "http://%s/", site.http.addr);
     program(ARGV("h2load", "-n", "3000", "-c", "3", "-m", "100", url), NULL, 0, &output);
     T_IS(output.status.code, 0);
     T_CHECK(strstr(output.out, "3000 succeeded, 0 failed, 0 errored"));
@@ -465,7 +443,7 @@ static void refuse_bytes(struct site *site, const char *bytes, size_t count)
 {
     struct peer peer;
 
-    T_OK(filch_tcp_connect(site->addr, &peer.conn, T_LIMIT));
+    T_OK(filch_tcp_connect(site->http.addr, &peer.conn, T_LIMIT));
     T_OK(filch_tcp_write_all(peer.conn, PREFACE, sizeof(PREFACE) - 1, NULL, T_LIMIT));
     T_OK(filch_tcp_write_all(peer.conn, bytes, count, NULL, T_LIMIT));
     T_CHECK(read_refusal(&peer) != 0);
@@ -483,7 +461,7 @@ static int be_malformed(void *arg)
     (void)arg;
     /* It ends at once, not by its time. */
     site_open(&site, &(filch_http_server_opts){.head_ns = 1000 * FILCH_SECOND});
-    T_OK(filch_tcp_connect(site.addr, &peer.conn, T_LIMIT)); /* a preface that is none */
+    T_OK(filch_tcp_connect(site.http.addr, &peer.conn, T_LIMIT)); /* a preface that is none */
     T_OK(filch_tcp_write_all(peer.conn, "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", 24, NULL, T_LIMIT));
     T_IS(read_refusal(&peer), NGHTTP2_PROTOCOL_ERROR);
     T_OK(filch_tcp_close(peer.conn));
@@ -496,14 +474,14 @@ static int be_malformed(void *arg)
     REFUSE(&site, SETTINGS "\0\0\1\1\5\0\0\0\1\xff");          /* bytes that are no HPACK */
     REFUSE(&site, SETTINGS "\0\0\1\x9\4\0\0\0\1\x82");         /* a continuation of nothing */
     REFUSE(&site, SETTINGS "\0\0\1\1\1\0\0\0\1\x82" SETTINGS); /* a frame within a head */
-    T_CHECK(stats_of(&site).malformed >= 8);
+    T_CHECK(http_site_stats(&site.http).malformed >= 8);
     peer_open(&peer, &site); /* no path: this request only */
     frame_send(&peer, NGHTTP2_HEADERS, END_ALL, 1, "\x82\x86", 2);
     T_CHECK(frame_await(&peer, NGHTTP2_RST_STREAM, 1));
     ask(&peer, 3, "GET", "/", END_ALL);
     T_IS(read_status(&peer, 3), 200);
     peer_close(&peer);
-    T_IS(stats_of(&site).requests, 1);
+    T_IS(http_site_stats(&site.http).requests, 1);
     site_close(&site);
     return 0;
 }
@@ -693,9 +671,11 @@ static int be_flooded(void *arg)
     (void)arg;
     site_open(&site, &opts);
     flood(&site, NGHTTP2_PING, "12345678", 8);
-    T_WAIT_UNTIL(stats_of(&site).malformed == 1 && stats_of(&site).open == 0);
+    T_WAIT_UNTIL(http_site_stats(&site.http).malformed == 1 &&
+                 http_site_stats(&site.http).open == 0);
     flood(&site, NGHTTP2_SETTINGS, NULL, 0);
-    T_WAIT_UNTIL(stats_of(&site).malformed == 2 && stats_of(&site).open == 0);
+    T_WAIT_UNTIL(http_site_stats(&site.http).malformed == 2 &&
+                 http_site_stats(&site.http).open == 0);
 
     peer_open(&peer, &site); /* asks, and resets at once */
     for (int32_t id = 1; id < 10000; id += 2) {
@@ -710,11 +690,11 @@ static int be_flooded(void *arg)
     while (frame_read(&peer))
         ;
     peer_close(&peer);
-    T_WAIT_UNTIL(stats_of(&site).open == 0);
-    T_CHECK(stats_of(&site).malformed >= 3);
+    T_WAIT_UNTIL(http_site_stats(&site.http).open == 0);
+    T_CHECK(http_site_stats(&site.http).malformed >= 3);
     T_IS(atomic_load(&site.running), 0);
     T_CHECK(atomic_load(&site.most) <= 20);
-    T_CHECK(stats_of(&site).requests < 2000);
+    T_CHECK(http_site_stats(&site.http).requests < 2000);
     site_close(&site);
     return 0;
 }
@@ -823,23 +803,23 @@ static int be_slow(void *arg)
     peer_open(&peer, &site); /* asks nothing */
     T_IS(read_refusal(&peer), 0);
     peer_close(&peer);
-    T_IS(stats_of(&site).timeouts, 1);
+    T_IS(http_site_stats(&site.http).timeouts, 1);
     peer_open(&peer, &site); /* asks nothing more */
     ask(&peer, 1, "GET", "/", END_ALL);
     T_IS(read_status(&peer, 1), 200);
     T_IS(read_refusal(&peer), 0);
     peer_close(&peer);
-    T_IS(stats_of(&site).timeouts, 1);
+    T_IS(http_site_stats(&site.http).timeouts, 1);
     peer_open(&peer, &site); /* does not end a head, and pings do not help */
     frame_send(&peer, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_STREAM, 1, "\x82", 1);
     T_IS(read_refusal(&peer), 0);
     peer_close(&peer);
-    T_IS(stats_of(&site).timeouts, 2);
+    T_IS(http_site_stats(&site.http).timeouts, 2);
     peer_open(&peer, &site); /* does not send its body */
     ask(&peer, 1, "POST", "/count", NGHTTP2_FLAG_END_HEADERS);
     T_IS(read_status(&peer, 1), 408);
     peer_close(&peer);
-    T_IS(stats_of(&site).timeouts, 3);
+    T_IS(http_site_stats(&site.http).timeouts, 3);
     peer_open(&peer, &site); /* takes nothing of its answer */
     ask(&peer, 1, "GET", "/pour", END_ALL);
     T_WAIT_UNTIL(atomic_load(&site.poured));
@@ -861,7 +841,7 @@ static int drain(void *arg)
 {
     struct site *site = arg;
 
-    return filch_http_drain(site->server, T_LIMIT);
+    return filch_http_drain(site->http.server, T_LIMIT);
 }
 
 static int end_gently(void *arg)
@@ -895,7 +875,7 @@ static int end_gently(void *arg)
     peer_close(&busy);
     peer_close(&idle);
     T_OK(join(draining));
-    T_IS(stats_of(&site).open, 0);
+    T_IS(http_site_stats(&site.http).open, 0);
     site_close(&site);
     return 0;
 }
@@ -915,9 +895,9 @@ static int be_cut_off(void *arg)
     peer_open(&peer, &site);
     ask(&peer, 1, "GET", "/wait", END_ALL);
     T_WAIT_UNTIL(atomic_load(&site.running) == 1);
-    T_IS(filch_http_drain(site.server, filch_after(10 * FILCH_MILLISECOND)), -ETIMEDOUT);
+    T_IS(filch_http_drain(site.http.server, filch_after(10 * FILCH_MILLISECOND)), -ETIMEDOUT);
     T_IS(atomic_load(&site.cancelled), 1);
-    T_IS(stats_of(&site).open, 0);
+    T_IS(http_site_stats(&site.http).open, 0);
     peer_close(&peer);
     site_close(&site);
     return 0;
@@ -939,18 +919,18 @@ static int be_full(void *arg)
     peer_open(&first, &site);
     ask(&first, 1, "GET", "/", END_ALL);
     T_IS(read_status(&first, 1), 200);
-    T_OK(filch_tcp_connect(site.addr, &second.conn, T_LIMIT));
+    T_OK(filch_tcp_connect(site.http.addr, &second.conn, T_LIMIT));
     while (filch_tcp_read(second.conn, second.frame.payload, 100, T_LIMIT) > 0)
         ;
     T_OK(filch_tcp_close(second.conn));
-    T_IS(stats_of(&site).refused, 1);
+    T_IS(http_site_stats(&site.http).refused, 1);
     ask(&first, 3, "GET", "/", END_ALL);
     T_IS(read_status(&first, 3), 200);
     ask(&first, 5, "GET", "/", END_ALL); /* the last one */
     T_IS(read_status(&first, 5), 200);
     T_IS(read_refusal(&first), 0);
     peer_close(&first);
-    T_IS(stats_of(&site).requests, 3);
+    T_IS(http_site_stats(&site.http).requests, 3);
     site_close(&site);
     return 0;
 }
@@ -969,15 +949,12 @@ static int be_old(void *arg)
 
     (void)arg;
     site_open(&site, &opts);
-    T_OK(filch_tcp_connect(site.addr, &conn, T_LIMIT));
+    T_OK(filch_tcp_connect(site.http.addr, &conn, T_LIMIT));
     T_OK(filch_tcp_write_all(conn, PREFACE, sizeof(PREFACE) - 1, NULL, T_LIMIT));
     T_CHECK(filch_tcp_read(conn, text, sizeof(text), T_LIMIT) > 12);
     T_CHECK(strncmp(text, "HTTP/1.1 ", 9) == 0 && text[9] >= '4');
     T_OK(filch_tcp_close(conn));
-    T_OK(filch_http_drain(site.server, T_LIMIT));
-    T_OK(join(site.task));
-    T_OK(filch_listener_close(site.listener));
-    filch_http_server_free(site.server);
+    http_site_close(&site.http);
     return 0;
 }
 

@@ -8,16 +8,14 @@
 #include <filch/http_client.h>
 #include <filch/http_server.h>
 
+#include "tests/runner/http_site.h"
 #include "tests/runner/process.h"
 #include "tests/runner/tcp_pair.h"
 
 TestSuite(http_client, .timeout = 120);
 
 struct site {
-    filch_http_server *server;
-    filch_listener *listener;
-    filch_task *task;
-    char addr[FILCH_ADDR_BYTES];
+    struct http_site http;
     filch_http_client *client;
 };
 
@@ -128,54 +126,35 @@ static int early(filch_exchange *x, void *context)
     return filch_exchange_reply(x, 403, NULL, "no", 2, FILCH_NEVER);
 }
 
-static int serve(void *arg)
-{
-    struct site *site = arg;
-
-    return filch_http_serve(site->server, site->listener, FILCH_NEVER);
-}
-
 static size_t ten = 10, large = 1 << 20, endless = SIZE_MAX;
 
 static void site_open(struct site *site, const filch_http_client_opts *opts)
 {
     const filch_http_server_opts server_opts = {.body_bytes_max = 1 << 24};
 
-    T_OK(filch_http_server_new(&server_opts, &site->server));
-    T_OK(filch_http_route(site->server, "GET", "/ten", give, &ten));
-    T_OK(filch_http_route(site->server, "GET", "/large", give, &large));
-    T_OK(filch_http_route(site->server, "GET", "/endless", give, &endless));
-    T_OK(filch_http_route(site->server, NULL, "/echo", echo, NULL));
-    T_OK(filch_http_route(site->server, NULL, "/to/{status}", redirect, "/echo"));
-    T_OK(filch_http_route(site->server, NULL, "/loop/{status}", redirect, "/loop/302"));
-    T_OK(filch_http_route(site->server, NULL, "/file/{status}", redirect, "file:///etc/passwd"));
-    T_OK(filch_http_route(site->server, "GET", "/cookie", cookie, NULL));
-    T_OK(filch_http_route(site->server, NULL, "/cut", cut, NULL));
-    T_OK(filch_http_route(site->server, NULL, "/half", half, NULL));
-    T_OK(filch_http_route(site->server, NULL, "/hang", hang, NULL));
-    T_OK(filch_http_route(site->server, NULL, "/early", early, NULL));
-    T_OK(filch_listener_open("127.0.0.1:0", NULL, &site->listener));
-    T_OK(filch_listener_addr(site->listener, site->addr));
-    site->task = spawn(serve, site);
+    http_site_new(&site->http, &server_opts);
+    T_OK(filch_http_route(site->http.server, "GET", "/ten", give, &ten));
+    T_OK(filch_http_route(site->http.server, "GET", "/large", give, &large));
+    T_OK(filch_http_route(site->http.server, "GET", "/endless", give, &endless));
+    T_OK(filch_http_route(site->http.server, NULL, "/echo", echo, NULL));
+    T_OK(filch_http_route(site->http.server, NULL, "/to/{status}", redirect, "/echo"));
+    T_OK(filch_http_route(site->http.server, NULL, "/loop/{status}", redirect, "/loop/302"));
+    T_OK(filch_http_route(site->http.server, NULL, "/file/{status}", redirect,
+                          "file:///etc/passwd"));
+    T_OK(filch_http_route(site->http.server, "GET", "/cookie", cookie, NULL));
+    T_OK(filch_http_route(site->http.server, NULL, "/cut", cut, NULL));
+    T_OK(filch_http_route(site->http.server, NULL, "/half", half, NULL));
+    T_OK(filch_http_route(site->http.server, NULL, "/hang", hang, NULL));
+    T_OK(filch_http_route(site->http.server, NULL, "/early", early, NULL));
+    http_site_open(&site->http);
     T_OK(filch_http_client_new(opts, &site->client));
-}
-
-static unsigned connections(const struct site *site)
-{
-    filch_http_server_stats stats;
-
-    T_OK(filch_http_server_stats_get(site->server, &stats));
-    return stats.open;
 }
 
 static void site_close(struct site *site)
 {
     filch_http_client_close(site->client);
-    T_WAIT_UNTIL(connections(site) == 0); /* nothing is left of its transfers */
-    T_OK(filch_http_drain(site->server, T_LIMIT));
-    T_OK(join(site->task));
-    T_OK(filch_listener_close(site->listener));
-    filch_http_server_free(site->server);
+    T_WAIT_UNTIL(http_site_stats(&site->http).open == 0); /* nothing is left of its transfers */
+    http_site_close(&site->http);
 }
 
 static const char *url_of(const struct site *site, const char *path)
@@ -184,7 +163,7 @@ static const char *url_of(const struct site *site, const char *path)
     static unsigned next;
     char *to = url[next++ % 4];
 
-    snprintf(to, sizeof(url[0]), "http://%s%s", site->addr, path);
+    snprintf(to, sizeof(url[0]), "http://%s%s", site->http.addr, path);
     return to;
 }
 
@@ -246,7 +225,7 @@ static int fetch(void *arg)
     response = get(&site, "/none");
     T_IS(filch_http_response_status(response), 404);
     filch_http_response_free(response);
-    T_IS(connections(&site), 1); /* it was used again */
+    T_IS(http_site_stats(&site.http).open, 1); /* it was used again */
     site_close(&site);
     return 0;
 }
@@ -510,7 +489,7 @@ static int fail(void *arg)
     T_IS(filch_http_get(site.client, "ftp://127.0.0.1/", &response, &error, T_LIMIT), -EINVAL);
     T_IS(error.detail, FILCH_HTTP_PREPARE);
     T_IS(filch_http_get(site.client, "http://", &response, &error, T_LIMIT), -EINVAL);
-    snprintf(url, sizeof(url), "https://%s/", site.addr); /* no TLS there */
+    snprintf(url, sizeof(url), "https://%s/", site.http.addr); /* no TLS there */
     T_IS(filch_http_get(site.client, url, &response, &error, T_LIMIT), -EPROTO);
     T_IS(error.detail, FILCH_HTTP_TLS);
 
@@ -575,7 +554,7 @@ static int give_up(void *arg)
             T_WAIT_UNTIL(atomic_load(&pouring));
         T_OK(filch_task_cancel(task));
         T_IS(join(task), -ECANCELED);
-        T_WAIT_UNTIL(connections(&site) == 0);
+        T_WAIT_UNTIL(http_site_stats(&site.http).open == 0);
     }
     /* The client ends with transfers under way; what they have brought can still be read. */
     request = request_to(&site, "GET", "/endless");
@@ -614,7 +593,7 @@ static int get_many(void *arg)
         char url[128];
         filch_http_response *response;
 
-        snprintf(url, sizeof(url), "http://%s/ten", site->addr);
+        snprintf(url, sizeof(url), "http://%s/ten", site->http.addr);
         T_OK(filch_http_get(site->client, url, &response, NULL, T_LIMIT));
         T_CHECK(strcmp(filch_http_response_body(response, NULL), "abcdefghij") == 0);
         filch_http_response_free(response);
@@ -634,7 +613,7 @@ static int many(void *arg)
         tasks[i] = spawn(get_many, &site);
     for (int i = 0; i < TASKS; i++)
         T_OK(join(tasks[i]));
-    T_CHECK(connections(&site) <= 4);
+    T_CHECK(http_site_stats(&site.http).open <= 4);
     site_close(&site);
     T_IS(process_files(), descriptors);
     return 0;

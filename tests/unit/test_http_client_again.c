@@ -9,6 +9,7 @@
 #include <filch/http_client.h>
 #include <filch/http_server.h>
 
+#include "tests/runner/http_site.h"
 #include "tests/runner/tcp_pair.h"
 
 TestSuite(http_client_again, .timeout = 120);
@@ -17,10 +18,7 @@ TestSuite(http_client_again, .timeout = 120);
 #define SMALL ((size_t)30000)
 
 struct site {
-    filch_http_server *server;
-    filch_listener *listener;
-    filch_task *task;
-    char addr[FILCH_ADDR_BYTES];
+    struct http_site http;
     filch_http_client *client;
 };
 
@@ -82,44 +80,24 @@ static int turn(filch_exchange *x, void *context)
     return r < 0 ? r : (int)n;
 }
 
-static int serve(void *arg)
-{
-    struct site *site = arg;
-
-    return filch_http_serve(site->server, site->listener, FILCH_NEVER);
-}
-
 static void site_open(struct site *site, bool http2, const filch_http_server_opts *opts)
 {
     const filch_http_client_opts client_opts = {.http1 = !http2, .http2 = http2, .proxy = ""};
 
-    T_OK(filch_http_server_new(opts, &site->server));
-    T_OK(filch_http_route(site->server, NULL, "/tell", tell, NULL));
-    T_OK(filch_http_route(site->server, "POST", "/other", see_other, NULL));
-    T_OK(filch_http_route(site->server, "POST", "/back", give_back, NULL));
-    T_OK(filch_http_route(site->server, "POST", "/turn", turn, NULL));
-    T_OK(filch_listener_open("127.0.0.1:0", NULL, &site->listener));
-    T_OK(filch_listener_addr(site->listener, site->addr));
-    site->task = spawn(serve, site);
+    http_site_new(&site->http, opts);
+    T_OK(filch_http_route(site->http.server, NULL, "/tell", tell, NULL));
+    T_OK(filch_http_route(site->http.server, "POST", "/other", see_other, NULL));
+    T_OK(filch_http_route(site->http.server, "POST", "/back", give_back, NULL));
+    T_OK(filch_http_route(site->http.server, "POST", "/turn", turn, NULL));
+    http_site_open(&site->http);
     T_OK(filch_http_client_new(&client_opts, &site->client));
-}
-
-static filch_http_server_stats stats_of(const struct site *site)
-{
-    filch_http_server_stats stats;
-
-    T_OK(filch_http_server_stats_get(site->server, &stats));
-    return stats;
 }
 
 static void site_close(struct site *site)
 {
     filch_http_client_close(site->client);
-    T_WAIT_UNTIL(stats_of(site).open == 0);
-    T_OK(filch_http_drain(site->server, T_LIMIT));
-    T_OK(join(site->task));
-    T_OK(filch_listener_close(site->listener));
-    filch_http_server_free(site->server);
+    T_WAIT_UNTIL(http_site_stats(&site->http).open == 0);
+    http_site_close(&site->http);
 }
 
 /* ---- requests behind each other ---- */
@@ -172,7 +150,7 @@ static void send_kind(const struct site *site, const struct kind *kind)
     char url[128];
     int r;
 
-    snprintf(url, sizeof(url), "http://%s%s%s", kind->user, site->addr, kind->path);
+    snprintf(url, sizeof(url), "http://%s%s%s", kind->user, site->http.addr, kind->path);
     T_OK(filch_http_request_new(site->client, kind->method, url, &request));
     if (kind->field)
         T_OK(filch_http_request_set(request, "X-Field", kind->field));
@@ -211,7 +189,7 @@ static int all_pairs(void *arg)
             send_kind(&site, &kinds[j]);
         }
     if (!arg)
-        T_IS(stats_of(&site).connections, 1);
+        T_IS(http_site_stats(&site.http).connections, 1);
     site_close(&site);
     return 0;
 }
@@ -246,7 +224,7 @@ static int server_ends(void *arg)
     for (int round = 0; round < 20; round++) {
         /* Of those that may be repeated, as its end may come late. */
         send_kind(&site, &kinds[round % 6]);
-        T_WAIT_UNTIL(stats_of(&site).open == 0);
+        T_WAIT_UNTIL(http_site_stats(&site.http).open == 0);
     }
     /* What libcurl has not noticed yet keeps nobody busy. */
     begun = cpu_ns();
@@ -275,7 +253,7 @@ static void send_data(const struct site *site, const char *path, size_t size, in
     filch_http_request *request;
     char url[128];
 
-    snprintf(url, sizeof(url), "http://%s%s", site->addr, path);
+    snprintf(url, sizeof(url), "http://%s%s", site->http.addr, path);
     T_OK(filch_http_request_new(site->client, "POST", url, &request));
     T_OK(filch_http_request_body(request, data, size));
     while (times--) {
@@ -309,7 +287,7 @@ static int many(void *arg)
             T_OK(filch_scope_spawn(&scope, send_some, &site));
         T_OK(filch_scope_join(&scope, T_LIMIT));
     }
-    T_IS(stats_of(&site).requests, 24);
+    T_IS(http_site_stats(&site.http).requests, 24);
     site_close(&site);
     return 0;
 }

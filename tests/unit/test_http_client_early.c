@@ -8,6 +8,7 @@
 #include <filch/http_client.h>
 #include <filch/http_server.h>
 
+#include "tests/runner/http_site.h"
 #include "tests/runner/tcp_pair.h"
 
 TestSuite(http_client_early, .timeout = 120);
@@ -87,43 +88,19 @@ static int answer_at_once(filch_exchange *x, void *context)
     return filch_exchange_reply(x, *(int *)context, NULL, "hello", 5, FILCH_NEVER);
 }
 
-struct site {
-    filch_http_server *server;
-    filch_listener *listener;
-    filch_task *task;
-    char addr[FILCH_ADDR_BYTES];
-};
-
-static int serve(void *arg)
-{
-    struct site *site = arg;
-
-    return filch_http_serve(site->server, site->listener, FILCH_NEVER);
-}
-
 static int ok = 200, refused = 403;
 
-static void site_open(struct site *site)
+static void site_open(struct http_site *site)
 {
     const filch_http_server_opts opts = {.body_bytes_max = 1 << 26};
 
-    T_OK(filch_http_server_new(&opts, &site->server));
+    http_site_new(site, &opts);
     T_OK(filch_http_route(site->server, "POST", "/echo", echo, NULL));
     T_OK(filch_http_route(site->server, "POST", "/first", answer_first, NULL));
     T_OK(filch_http_route(site->server, "POST", "/only", answer_only, NULL));
     T_OK(filch_http_route(site->server, NULL, "/at-once", answer_at_once, &ok));
     T_OK(filch_http_route(site->server, NULL, "/refused", answer_at_once, &refused));
-    T_OK(filch_listener_open("127.0.0.1:0", NULL, &site->listener));
-    T_OK(filch_listener_addr(site->listener, site->addr));
-    site->task = spawn(serve, site);
-}
-
-static void site_close(struct site *site)
-{
-    T_OK(filch_http_drain(site->server, T_LIMIT));
-    T_OK(join(site->task));
-    T_OK(filch_listener_close(site->listener));
-    filch_http_server_free(site->server);
+    http_site_open(site);
 }
 
 /* ---- requests ---- */
@@ -211,9 +188,10 @@ static void check_hello(filch_http_response *response, int status)
 }
 
 /* By each version, and with trailers by the one that can. */
-static void each_way(void (*visit)(const struct site *site, filch_http_client *client, int way))
+static void each_way(void (*visit)(const struct http_site *site, filch_http_client *client,
+                                   int way))
 {
-    struct site site;
+    struct http_site site;
 
     site_open(&site);
     for (int http2 = 0; http2 < 2; http2++) {
@@ -226,7 +204,7 @@ static void each_way(void (*visit)(const struct site *site, filch_http_client *c
             visit(&site, client, TRAILERS);
         filch_http_client_close(client);
     }
-    site_close(&site);
+    http_site_close(&site);
 }
 
 /* ---- both ways at once ---- */
@@ -252,7 +230,7 @@ static void check_letters(filch_http_response *response, size_t want)
     T_IS(at, want);
 }
 
-static void send_both_ways(const struct site *site, filch_http_client *client, int way)
+static void send_both_ways(const struct http_site *site, filch_http_client *client, int way)
 {
     static const size_t sizes[] = {0, 1, 40000, 300000, LARGE};
 
@@ -284,7 +262,7 @@ Test(http_client_early, bodies_go_both_ways_at_once)
 
 /* ---- whole answers ---- */
 
-static void send_to_who_reads_on(const struct site *site, filch_http_client *client, int way)
+static void send_to_who_reads_on(const struct http_site *site, filch_http_client *client, int way)
 {
     struct source source = {.bytes = 3 << 20, .way = way};
 
@@ -309,7 +287,8 @@ Test(http_client_early, a_server_that_has_answered_gets_the_rest)
     T_OK(run_in_runtime(0, read_on, NULL));
 }
 
-static void send_to_who_does_not_read(const struct site *site, filch_http_client *client, int way)
+static void send_to_who_does_not_read(const struct http_site *site, filch_http_client *client,
+                                      int way)
 {
     static const size_t sizes[] = {6000, 100000, LARGE};
 
@@ -339,7 +318,7 @@ Test(http_client_early, a_whole_answer_is_one_though_the_body_is_not_read)
 /* ---- while the sending is paused ---- */
 
 /* The reader waits until the client has the answer: what it fetches comes behind that. */
-static void send_slowly(const struct site *site, filch_http_client *client, int way)
+static void send_slowly(const struct http_site *site, filch_http_client *client, int way)
 {
     static const char *const paths[] = {"/refused", "/only", "/first", "/echo"};
     char url[128];
@@ -396,7 +375,7 @@ static int answer_raw(void *arg)
     return 0;
 }
 
-static void ask_raw(const struct site *site, const char *text, int status, size_t body_bytes,
+static void ask_raw(const struct http_site *site, const char *text, int status, size_t body_bytes,
                     bool is_slow)
 {
     const filch_http_client_opts opts = {.http1 = true, .proxy = ""};
@@ -419,7 +398,7 @@ static void ask_raw(const struct site *site, const char *text, int status, size_
 
 static int close_after(void *arg)
 {
-    struct site site;
+    struct http_site site;
 
     (void)arg;
     site_open(&site);
@@ -434,7 +413,7 @@ static int close_after(void *arg)
                 "5\r\nhello\r\n0\r\n\r\n",
                 200, 20000, slow);
     }
-    site_close(&site);
+    http_site_close(&site);
     return 0;
 }
 

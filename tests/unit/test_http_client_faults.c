@@ -7,9 +7,8 @@
 #include <criterion/criterion.h>
 
 #include <filch/http_client.h>
-#include <filch/http_server.h>
 
-#include "tests/runner/tcp_pair.h"
+#include "tests/runner/http_site.h"
 
 TestSuite(http_client_faults, .timeout = 60);
 
@@ -35,34 +34,19 @@ static int hello(filch_exchange *x, void *context)
     return filch_exchange_reply(x, 200, NULL, "hello", 5, FILCH_NEVER);
 }
 
-struct site {
-    filch_http_server *server;
-    filch_listener *listener;
-};
-
-static int serve(void *arg)
-{
-    struct site *site = arg;
-
-    return filch_http_serve(site->server, site->listener, FILCH_NEVER);
-}
-
 static int ask(void *arg)
 {
     const filch_http_client_opts opts = {.no_retries = true, .proxy = ""};
-    struct site site;
+    struct http_site site;
     filch_http_client *client;
     filch_http_response *response;
-    filch_task *task;
-    char addr[FILCH_ADDR_BYTES], url[128];
+    char url[128];
 
     (void)arg;
-    T_OK(filch_http_server_new(NULL, &site.server));
+    http_site_new(&site, NULL);
     T_OK(filch_http_route(site.server, "GET", "/", hello, NULL));
-    T_OK(filch_listener_open("127.0.0.1:0", NULL, &site.listener));
-    T_OK(filch_listener_addr(site.listener, addr));
-    snprintf(url, sizeof(url), "http://%s/", addr);
-    task = spawn(serve, &site);
+    http_site_open(&site);
+    snprintf(url, sizeof(url), "http://%s/", site.addr);
     T_OK(filch_http_client_new(&opts, &client));
     for (int nth = 1; nth <= 2; nth++) { /* while it connects, and when it is connected */
         atomic_store(&to_come, nth + 1); /* what fails is tried the other way, too */
@@ -75,10 +59,7 @@ static int ask(void *arg)
         T_OK(filch_http_client_new(&opts, &client));
     }
     filch_http_client_close(client);
-    T_OK(filch_http_drain(site.server, T_LIMIT));
-    T_OK(join(task));
-    T_OK(filch_listener_close(site.listener));
-    filch_http_server_free(site.server);
+    http_site_close(&site);
     return 0;
 }
 

@@ -9,6 +9,7 @@
 #include <filch/http_client.h>
 #include <filch/http_tls.h>
 
+#include "tests/runner/http_site.h"
 #include "tests/runner/temp_dir.h"
 #include "tests/runner/tls_pair.h"
 
@@ -44,11 +45,8 @@ static const struct packed packed[] = {
 #define PLAIN_BYTES ((size_t)7 * 2000)
 
 struct site {
-    filch_http_server *server;
+    struct http_site http;
     filch_http_wrap wrap;
-    filch_listener *listener;
-    filch_task *task;
-    char addr[FILCH_ADDR_BYTES];
 };
 
 static int hello(filch_exchange *x, void *context)
@@ -78,13 +76,6 @@ static int stall(filch_exchange *x, void *context)
                                                                                       : -EIO;
 }
 
-static int serve(void *arg)
-{
-    struct site *site = arg;
-
-    return filch_http_serve(site->server, site->listener, FILCH_NEVER);
-}
-
 static void site_open(struct site *site, filch_tls_context *context)
 {
     filch_http_server_opts opts = {0};
@@ -94,30 +85,17 @@ static void site_open(struct site *site, filch_tls_context *context)
         site->wrap = filch_http_over_tls(context);
         opts.wrap = &site->wrap;
     }
-    T_OK(filch_http_server_new(&opts, &site->server));
-    T_OK(filch_http_route(site->server, "GET", "/", hello, NULL));
-    T_OK(filch_http_route(site->server, "GET", "/packed/{which}", pack, NULL));
-    T_OK(filch_http_route(site->server, "GET", "/stall", stall, NULL));
-    T_OK(filch_listener_open("127.0.0.1:0", NULL, &site->listener));
-    T_OK(filch_listener_addr(site->listener, site->addr));
-    site->task = spawn(serve, site);
-}
-
-static unsigned connections(const struct site *site)
-{
-    filch_http_server_stats stats;
-
-    T_OK(filch_http_server_stats_get(site->server, &stats));
-    return stats.open;
+    http_site_new(&site->http, &opts);
+    T_OK(filch_http_route(site->http.server, "GET", "/", hello, NULL));
+    T_OK(filch_http_route(site->http.server, "GET", "/packed/{which}", pack, NULL));
+    T_OK(filch_http_route(site->http.server, "GET", "/stall", stall, NULL));
+    http_site_open(&site->http);
 }
 
 static void site_close(struct site *site)
 {
-    T_WAIT_UNTIL(connections(site) == 0);
-    T_OK(filch_http_drain(site->server, T_LIMIT));
-    T_OK(join(site->task));
-    T_OK(filch_listener_close(site->listener));
-    filch_http_server_free(site->server);
+    T_WAIT_UNTIL(http_site_stats(&site->http).open == 0);
+    http_site_close(&site->http);
 }
 
 static filch_http_client *client_new(filch_http_client_opts opts)
@@ -166,7 +144,7 @@ static void expect_unpacked(filch_http_client *client, const struct site *site, 
     size_t bytes;
 
     snprintf(path, sizeof(path), "/packed/%d", which);
-    T_OK(get(client, "http", site->addr, path, &response, &error));
+    T_OK(get(client, "http", site->http.addr, path, &response, &error));
     T_CHECK(strstr(filch_http_response_header(response, "X-Offered"), "gzip"));
     body = filch_http_response_body(response, &bytes);
     T_IS(bytes, strcmp(packed[which].coding, "br") == 0 ? 5 : PLAIN_BYTES);
@@ -187,12 +165,12 @@ static int unpack(void *arg)
     site_open(&site, NULL);
     for (int which = 0; which < 3; which++)
         expect_unpacked(client, &site, which);
-    T_CHECK(get(client, "http", site.addr, "/packed/3", &response, &error) < 0);
+    T_CHECK(get(client, "http", site.http.addr, "/packed/3", &response, &error) < 0);
     T_IS(error.detail, FILCH_HTTP_RECEIVE);
     filch_http_client_close(client);
 
     client = client_new((filch_http_client_opts){.no_compression = true});
-    T_OK(get(client, "http", site.addr, "/packed/0", &response, &error));
+    T_OK(get(client, "http", site.http.addr, "/packed/0", &response, &error));
     T_CHECK(strcmp(filch_http_response_header(response, "X-Offered"), "no") == 0);
     T_CHECK(memcmp(filch_http_response_body(response, &bytes), as_gzip, sizeof(as_gzip)) == 0);
     T_IS(bytes, sizeof(as_gzip));
@@ -201,7 +179,7 @@ static int unpack(void *arg)
 
     /* A limit is one of what is unpacked. */
     client = client_new((filch_http_client_opts){.body_bytes_max = 1000});
-    T_IS(get(client, "http", site.addr, "/packed/0", &response, &error), -EMSGSIZE);
+    T_IS(get(client, "http", site.http.addr, "/packed/0", &response, &error), -EMSGSIZE);
     filch_http_client_close(client);
     site_close(&site);
     return 0;
@@ -327,8 +305,8 @@ static int go_through(void *arg)
     client =
         client_new((filch_http_client_opts){.proxy = proxy.url, .ca_file = in_dir(&dir, "ca.pem")});
     for (int i = 0; i < 2; i++) { /* connections are used again */
-        expect_hello(client, "http", plain.addr);
-        expect_hello(client, "https", secret.addr);
+        expect_hello(client, "http", plain.http.addr);
+        expect_hello(client, "https", secret.http.addr);
     }
     T_IS(atomic_load(&proxy.connects), 1);
     T_IS(atomic_load(&proxy.forwards), 1);
@@ -336,14 +314,15 @@ static int go_through(void *arg)
 
     proxy.refuses = true;
     client = client_new((filch_http_client_opts){.proxy = proxy.url});
-    T_IS(get(client, "https", secret.addr, "/", &response, &error), -EACCES);
+    T_IS(get(client, "https", secret.http.addr, "/", &response, &error), -EACCES);
     T_IS(error.detail, FILCH_HTTP_CONNECT);
     T_CHECK(strstr(error.text, "403"));
     filch_http_client_close(client);
     proxy_close(&proxy);
 
     client = client_new((filch_http_client_opts){.proxy = proxy.url, .no_retries = true});
-    T_IS(get(client, "http", plain.addr, "/", &response, &error), -ECONNREFUSED); /* it is gone */
+    T_IS(get(client, "http", plain.http.addr, "/", &response, &error),
+         -ECONNREFUSED); /* it is gone */
     T_IS(error.detail, FILCH_HTTP_CONNECT);
     filch_http_client_close(client);
     site_close(&plain);
@@ -381,7 +360,7 @@ static int wait_for_nobody(void *arg)
 
     site_open(&site, NULL);
     client = client_new((filch_http_client_opts){.stall_ns = FILCH_SECOND});
-    T_IS(get(client, "http", site.addr, "/stall", &response, &error), -ETIMEDOUT);
+    T_IS(get(client, "http", site.http.addr, "/stall", &response, &error), -ETIMEDOUT);
     T_IS(error.detail, FILCH_HTTP_RECEIVE);
     filch_http_client_close(client);
     site_close(&site);
@@ -403,11 +382,11 @@ static int get_from(void *arg)
     filch_http_client *client = arg;
 
     for (int i = 0; i < 10; i++) {
-        unsigned open = connections(&two[0]) + connections(&two[1]);
+        unsigned open = http_site_stats(&two[0].http).open + http_site_stats(&two[1].http).open;
 
         if (open > atomic_load(&most))
             atomic_store(&most, open);
-        expect_hello(client, "http", two[i % 2].addr);
+        expect_hello(client, "http", two[i % 2].http.addr);
     }
     return 0;
 }
@@ -427,7 +406,7 @@ static int share(void *arg)
         T_OK(join(tasks[i]));
     /* A server sees an end a little later than the client makes it. */
     T_CHECK(atomic_load(&most) > 0);
-    T_WAIT_UNTIL(connections(&two[0]) + connections(&two[1]) <= 3);
+    T_WAIT_UNTIL(http_site_stats(&two[0].http).open + http_site_stats(&two[1].http).open <= 3);
     filch_http_client_close(client);
     for (int i = 0; i < 2; i++)
         site_close(&two[i]);
@@ -464,7 +443,7 @@ static int await_fetch(void *arg)
 
     (void)arg;
     site_open(&site, NULL);
-    f.addr = site.addr;
+    f.addr = site.http.addr;
     T_OK(filch_join_task_future_init(&future, spawn(fetch, &f)));
     T_OK(filch_await(&future.base, T_LIMIT));
     T_CHECK(strcmp(filch_http_response_body(f.response, NULL), "hello") == 0);

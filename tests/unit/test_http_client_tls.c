@@ -8,20 +8,18 @@
 #include <filch/http_client.h>
 #include <filch/http_tls.h>
 
+#include "tests/runner/http_site.h"
 #include "tests/runner/temp_dir.h"
 #include "tests/runner/tls_pair.h"
 
 TestSuite(http_client_tls, .timeout = 120);
 
 struct site {
+    struct http_site http;
     struct temp_dir dir;
     struct identity identity;
     filch_tls_context *context;
     filch_http_wrap wrap;
-    filch_http_server *server;
-    filch_listener *listener;
-    filch_task *task;
-    char addr[FILCH_ADDR_BYTES];
 };
 
 static int hello(filch_exchange *x, void *context)
@@ -47,13 +45,6 @@ static int cut(filch_exchange *x, void *context)
     return -EIO;
 }
 
-static int serve(void *arg)
-{
-    struct site *site = arg;
-
-    return filch_http_serve(site->server, site->listener, FILCH_NEVER);
-}
-
 static const char *write_text(const struct temp_dir *dir, const char *name, const char *text)
 {
     const char *path = in_dir(dir, name);
@@ -74,20 +65,15 @@ static void site_open(struct site *site, const char *names, long begins_s, long 
     tls.key.text = site->identity.key;
     site->context = new_context(true, &tls);
     site->wrap = filch_http_over_tls(site->context);
-    T_OK(filch_http_server_new(&(filch_http_server_opts){.wrap = &site->wrap}, &site->server));
-    T_OK(filch_http_route(site->server, "GET", "/", hello, NULL));
-    T_OK(filch_http_route(site->server, "GET", "/cut", cut, NULL));
-    T_OK(filch_listener_open("127.0.0.1:0", NULL, &site->listener));
-    T_OK(filch_listener_addr(site->listener, site->addr));
-    site->task = spawn(serve, site);
+    http_site_new(&site->http, &(filch_http_server_opts){.wrap = &site->wrap});
+    T_OK(filch_http_route(site->http.server, "GET", "/", hello, NULL));
+    T_OK(filch_http_route(site->http.server, "GET", "/cut", cut, NULL));
+    http_site_open(&site->http);
 }
 
 static void site_close(struct site *site)
 {
-    T_OK(filch_http_drain(site->server, T_LIMIT));
-    T_OK(join(site->task));
-    T_OK(filch_listener_close(site->listener));
-    filch_http_server_free(site->server);
+    http_site_close(&site->http);
     filch_tls_context_unref(site->context);
     temp_dir_remove(&site->dir);
 }
@@ -102,7 +88,7 @@ static int fetch(const struct site *site, const char *path, filch_http_client_op
 
     *response = NULL;
     opts.proxy = "";
-    snprintf(url, sizeof(url), "https://%s%s", site->addr, path);
+    snprintf(url, sizeof(url), "https://%s%s", site->http.addr, path);
     T_OK(filch_http_client_new(&opts, &client));
     r = filch_http_get(client, url, response, error, T_LIMIT);
     filch_http_client_close(client);

@@ -10,6 +10,7 @@
 #include <filch/process.h>
 
 #include "io/http/ranges.h"
+#include "tests/runner/http_site.h"
 #include "tests/runner/tcp_pair.h"
 #include "tests/runner/temp_dir.h"
 
@@ -19,11 +20,8 @@ TestSuite(http_file, .timeout = 120);
 #define SPARSE ((size_t)256 * 1024 * 1024)
 
 struct site {
+    struct http_site http;
     struct temp_dir dir;
-    filch_http_server *server;
-    filch_listener *listener;
-    filch_task *task;
-    char addr[FILCH_ADDR_BYTES];
 };
 
 static unsigned char data[BYTES], got[BYTES];
@@ -44,13 +42,6 @@ static void put_file(const struct temp_dir *dir, const char *name, size_t bytes)
     T_OK(close(fd));
 }
 
-static int serve(void *arg)
-{
-    struct site *site = arg;
-
-    return filch_http_serve(site->server, site->listener, FILCH_NEVER);
-}
-
 static void site_open(struct site *site, const filch_http_server_opts *opts)
 {
     temp_dir_make(&site->dir);
@@ -59,28 +50,15 @@ static void site_open(struct site *site, const filch_http_server_opts *opts)
     put_file(&site->dir, "big", BYTES);
     put_file(&site->dir, "small", 100);
     put_file(&site->dir, "sparse", SPARSE);
-    T_OK(filch_http_server_new(opts, &site->server));
-    T_OK(filch_http_route_files(site->server, "/", site->dir.path));
-    T_OK(filch_listener_open("127.0.0.1:0", NULL, &site->listener));
-    T_OK(filch_listener_addr(site->listener, site->addr));
-    site->task = spawn(serve, site);
-}
-
-static filch_http_server_stats stats_of(const struct site *site)
-{
-    filch_http_server_stats stats;
-
-    T_OK(filch_http_server_stats_get(site->server, &stats));
-    return stats;
+    http_site_new(&site->http, opts);
+    T_OK(filch_http_route_files(site->http.server, "/", site->dir.path));
+    http_site_open(&site->http);
 }
 
 static void site_close(struct site *site)
 {
-    T_WAIT_UNTIL(stats_of(site).open == 0);
-    T_OK(filch_http_drain(site->server, T_LIMIT));
-    T_OK(join(site->task));
-    T_OK(filch_listener_close(site->listener));
-    filch_http_server_free(site->server);
+    T_WAIT_UNTIL(http_site_stats(&site->http).open == 0);
+    http_site_close(&site->http);
     temp_dir_remove(&site->dir);
 }
 
@@ -88,7 +66,7 @@ static filch_tcp *visit(const struct site *site)
 {
     filch_tcp *conn;
 
-    T_OK(filch_tcp_connect(site->addr, &conn, T_LIMIT));
+    T_OK(filch_tcp_connect(site->http.addr, &conn, T_LIMIT));
     return conn;
 }
 
@@ -228,8 +206,8 @@ static int stalls(void *arg)
     conn = visit(&site);
     ask(conn, "GET", "/sparse", NULL);
     T_IS(read_head(conn, &length), 200);
-    T_WAIT_UNTIL(stats_of(&site).timeouts == 1);
-    T_WAIT_UNTIL(stats_of(&site).open == 0);
+    T_WAIT_UNTIL(http_site_stats(&site.http).timeouts == 1);
+    T_WAIT_UNTIL(http_site_stats(&site.http).open == 0);
     /* One that goes in the middle. */
     other = visit(&site);
     ask(other, "GET", "/sparse", NULL);
@@ -410,7 +388,7 @@ static int curl_parts(void *arg)
     for (size_t i = 0; i < BYTES; i++)
         data[i] = (unsigned char)('a' + i % 26);
     put_file(&site.dir, "text", 100);
-    snprintf(url, sizeof(url), "http://%s/text", site.addr);
+    snprintf(url, sizeof(url), "http://%s/text", site.http.addr);
     for (int i = 0; i < 2; i++) {
         const char *const argv[] = {"curl",    "-sS",         "--noproxy",
                                     "*",       versions[i],   "-r",

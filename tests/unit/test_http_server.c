@@ -6,19 +6,13 @@
 
 #include <filch/http_server.h>
 
+#include "tests/runner/http_site.h"
 #include "tests/runner/process.h"
 #include "tests/runner/tcp_pair.h"
 
 TestSuite(http_server, .timeout = 120);
 
 #define GET "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-
-struct site {
-    filch_http_server *server;
-    filch_listener *listener;
-    filch_task *task;
-    char addr[FILCH_ADDR_BYTES];
-};
 
 static int hello(filch_exchange *x, void *context)
 {
@@ -51,35 +45,18 @@ static int pour(filch_exchange *x, void *context)
     return r;
 }
 
-static int serve(void *arg)
-{
-    struct site *site = arg;
-
-    return filch_http_serve(site->server, site->listener, FILCH_NEVER);
-}
-
 static atomic_int poured;
 
-static void site_open(struct site *site, const filch_http_server_opts *opts)
+static void site_open(struct http_site *site, const filch_http_server_opts *opts)
 {
-    T_OK(filch_http_server_new(opts, &site->server));
+    http_site_new(site, opts);
     T_OK(filch_http_route(site->server, "GET", "/", hello, NULL));
     T_OK(filch_http_route(site->server, "POST", "/", take_all, NULL));
     T_OK(filch_http_route(site->server, "GET", "/pour", pour, &poured));
-    T_OK(filch_listener_open("127.0.0.1:0", NULL, &site->listener));
-    T_OK(filch_listener_addr(site->listener, site->addr));
-    site->task = spawn(serve, site);
+    http_site_open(site);
 }
 
-static void site_close(struct site *site)
-{
-    T_OK(filch_http_drain(site->server, T_LIMIT));
-    T_OK(join(site->task));
-    T_OK(filch_listener_close(site->listener));
-    filch_http_server_free(site->server);
-}
-
-static filch_tcp *dial(const struct site *site)
+static filch_tcp *dial(const struct http_site *site)
 {
     filch_tcp *conn;
 
@@ -116,18 +93,10 @@ static void read_hello(filch_tcp *conn)
     T_CHECK(strncmp(text, "HTTP/1.1 200 OK\r\n", 17) == 0);
 }
 
-static filch_http_server_stats stats_of(const struct site *site)
-{
-    filch_http_server_stats stats;
-
-    T_OK(filch_http_server_stats_get(site->server, &stats));
-    return stats;
-}
-
 /* ---- slow peers ---- */
 
 /* Sends @begin and then a byte now and then, which must not help it. */
-static void drip(const struct site *site, const char *begin, const char *want)
+static void drip(const struct http_site *site, const char *begin, const char *want)
 {
     char text[512];
     filch_tcp *conn = dial(site);
@@ -156,7 +125,7 @@ static int be_slow(void *arg)
     const filch_time ms = (RUNNING_ON_VALGRIND ? 20 : 1) * FILCH_MILLISECOND;
     const filch_http_server_opts opts = {
         .head_ns = 100 * ms, .idle_ns = 60 * ms, .stall_ns = 50 * ms, .body_rate_min = 100000};
-    struct site site;
+    struct http_site site;
     filch_tcp *conn;
     char text[512];
 
@@ -175,14 +144,14 @@ static int be_slow(void *arg)
     read_hello(conn);
     T_IS(read_to_end(conn, text, sizeof(text)), 0);
     T_OK(filch_tcp_close(conn));
-    T_IS(stats_of(&site).timeouts, 5);
+    T_IS(http_site_stats(&site).timeouts, 5);
 
     conn = dial(&site); /* takes nothing */
     send_text(conn, "GET /pour HTTP/1.1\r\nHost: x\r\n\r\n");
     T_WAIT_UNTIL(atomic_load(&poured));
     T_IS(atomic_load(&poured), -ETIMEDOUT);
     T_OK(filch_tcp_close(conn));
-    site_close(&site);
+    http_site_close(&site);
     return 0;
 }
 
@@ -196,7 +165,7 @@ Test(http_server, slow_peers_hold_nothing_for_long)
 static int be_many(void *arg)
 {
     const filch_http_server_opts opts = {.connections_max = 2};
-    struct site site;
+    struct http_site site;
     filch_tcp *conns[2], *third;
     char text[512];
 
@@ -215,15 +184,15 @@ static int be_many(void *arg)
                 strstr(text, "\r\nConnection: close\r\n"));
         T_OK(filch_tcp_close(third));
     }
-    T_IS(stats_of(&site).refused, 5);
+    T_IS(http_site_stats(&site).refused, 5);
     T_OK(filch_tcp_close(conns[0]));
-    T_WAIT_UNTIL(stats_of(&site).open < 2);
+    T_WAIT_UNTIL(http_site_stats(&site).open < 2);
     third = dial(&site);
     send_text(third, GET);
     read_hello(third);
     T_OK(filch_tcp_close(third));
     T_OK(filch_tcp_close(conns[1]));
-    site_close(&site);
+    http_site_close(&site);
     return 0;
 }
 
@@ -235,7 +204,7 @@ Test(http_server, connections_beyond_the_limit_are_told_so)
 /* ---- draining ---- */
 
 struct client {
-    const struct site *site;
+    const struct http_site *site;
     atomic_bool *stop;
     unsigned answered;
     bool refused;
@@ -283,7 +252,7 @@ static int drain_under_load(void *arg)
     struct client clients[CLIENTS] = {0};
     filch_task *tasks[CLIENTS];
     atomic_bool stop = false;
-    struct site site;
+    struct http_site site;
     filch_tcp *idle;
     unsigned answered = 0;
 
@@ -296,11 +265,11 @@ static int drain_under_load(void *arg)
         clients[i] = (struct client){.site = &site, .stop = &stop};
         tasks[i] = spawn(ask_on, &clients[i]);
     }
-    T_WAIT_UNTIL(stats_of(&site).requests > 200);
+    T_WAIT_UNTIL(http_site_stats(&site).requests > 200);
     atomic_store(&stop, true);
     T_OK(filch_http_drain(site.server, T_LIMIT));
     T_OK(join(site.task));
-    T_IS(stats_of(&site).open, 0);
+    T_IS(http_site_stats(&site).open, 0);
     T_IS(filch_tcp_read(idle, &(char){0}, 1, T_LIMIT), 0);
     T_OK(filch_tcp_close(idle));
     T_OK(filch_listener_close(site.listener));
@@ -308,7 +277,7 @@ static int drain_under_load(void *arg)
         T_OK(join(tasks[i]));
         answered += clients[i].answered;
     }
-    T_IS(stats_of(&site).requests, answered + 1);
+    T_IS(http_site_stats(&site).requests, answered + 1);
     filch_http_server_free(site.server);
     return 0;
 }
@@ -320,7 +289,7 @@ Test(http_server, a_drain_under_load_loses_no_answer)
 
 static int drain_in_time(void *arg)
 {
-    struct site site;
+    struct http_site site;
     filch_tcp *conn;
     char byte;
 
@@ -334,8 +303,7 @@ static int drain_in_time(void *arg)
     T_IS(atomic_load(&poured), -ECANCELED);
     T_OK(join(site.task));
     T_OK(filch_tcp_close(conn));
-    T_OK(filch_listener_close(site.listener));
-    filch_http_server_free(site.server);
+    http_site_free(&site);
     return 0;
 }
 
@@ -347,7 +315,7 @@ Test(http_server, a_drain_cancels_what_takes_too_long)
 static int cancel_serving(void *arg)
 {
     unsigned descriptors;
-    struct site site;
+    struct http_site site;
     filch_tcp *conn;
 
     (void)arg;
@@ -359,11 +327,10 @@ static int cancel_serving(void *arg)
     T_OK(filch_task_cancel(site.task));
     T_IS(join(site.task), -ECANCELED);
     T_CHECK(process_descriptors() < descriptors);
-    T_IS(stats_of(&site).open, 0);
+    T_IS(http_site_stats(&site).open, 0);
     T_OK(filch_tcp_close(conn));
     T_IS(filch_http_serve(site.server, site.listener, filch_after(FILCH_MILLISECOND)), -ETIMEDOUT);
-    T_OK(filch_listener_close(site.listener));
-    filch_http_server_free(site.server);
+    http_site_free(&site);
     return 0;
 }
 
@@ -445,7 +412,7 @@ static int be_disguised(void *arg)
     const filch_http_server_opts opts = {
         .wrap = &wrap, .head_ns = (RUNNING_ON_VALGRIND ? 2000 : 100) * FILCH_MILLISECOND};
     char request[] = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", text[512];
-    struct site site;
+    struct http_site site;
     filch_tcp *conn;
     size_t bytes;
 
@@ -469,8 +436,8 @@ static int be_disguised(void *arg)
     conn = dial(&site);
     T_IS(read_to_end(conn, text, sizeof(text)), 0);
     T_OK(filch_tcp_close(conn));
-    T_IS(stats_of(&site).timeouts, 1);
-    site_close(&site);
+    T_IS(http_site_stats(&site).timeouts, 1);
+    http_site_close(&site);
     T_IS(atomic_load(&disguises), 0);
     return 0;
 }

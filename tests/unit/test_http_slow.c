@@ -7,6 +7,7 @@
 
 #include <filch/http_server.h>
 
+#include "tests/runner/http_site.h"
 #include "tests/runner/process.h"
 #include "tests/runner/tcp_pair.h"
 
@@ -21,10 +22,7 @@ TestSuite(http_slow, .timeout = 120);
 enum { SLOW = 40, GOOD = 4 };
 
 struct site {
-    filch_http_server *server;
-    filch_listener *listener;
-    filch_task *task;
-    char addr[FILCH_ADDR_BYTES];
+    struct http_site http;
     atomic_int gone; /* slow peers that were sent away */
     atomic_int answered;
 };
@@ -35,37 +33,17 @@ static int hello(filch_exchange *x, void *context)
     return filch_exchange_reply(x, 200, NULL, "hello", 5, FILCH_NEVER);
 }
 
-static int serve(void *arg)
-{
-    struct site *site = arg;
-
-    return filch_http_serve(site->server, site->listener, FILCH_NEVER);
-}
-
 static void site_open(struct site *site, const filch_http_server_opts *opts)
 {
     memset(site, 0, sizeof(*site));
-    T_OK(filch_http_server_new(opts, &site->server));
-    T_OK(filch_http_route(site->server, "GET", "/", hello, NULL));
-    T_OK(filch_listener_open("127.0.0.1:0", NULL, &site->listener));
-    T_OK(filch_listener_addr(site->listener, site->addr));
-    site->task = spawn(serve, site);
+    http_site_new(&site->http, opts);
+    T_OK(filch_http_route(site->http.server, "GET", "/", hello, NULL));
+    http_site_open(&site->http);
 }
 
 static void site_close(struct site *site)
 {
-    T_OK(filch_http_drain(site->server, T_LIMIT));
-    T_OK(join(site->task));
-    T_OK(filch_listener_close(site->listener));
-    filch_http_server_free(site->server);
-}
-
-static filch_http_server_stats stats_of(const struct site *site)
-{
-    filch_http_server_stats stats;
-
-    T_OK(filch_http_server_stats_get(site->server, &stats));
-    return stats;
+    http_site_close(&site->http);
 }
 
 /* One request, byte by byte, which takes longer than it may. */
@@ -78,7 +56,7 @@ static int be_slow(void *arg)
     filch_tcp *conn;
     ssize_t n = -ETIMEDOUT;
 
-    T_OK(filch_tcp_connect(site->addr, &conn, T_LIMIT));
+    T_OK(filch_tcp_connect(site->http.addr, &conn, T_LIMIT));
     while (n == -ETIMEDOUT) {
         const char *next = sent < sizeof(SLOW_HEAD) - 1 ? &SLOW_HEAD[sent] : "a";
 
@@ -129,7 +107,7 @@ static int be_good(void *arg)
         filch_time begun = filch_now();
         filch_tcp *conn;
 
-        T_OK(filch_tcp_connect(site->addr, &conn, T_LIMIT));
+        T_OK(filch_tcp_connect(site->http.addr, &conn, T_LIMIT));
         for (int i = 0; i < 5; i++) {
             int status = ask(conn);
 
@@ -164,7 +142,7 @@ static int beside_body(void *arg)
     for (int i = 0; i < GOOD; i++)
         T_OK(join(good[i]));
     T_CHECK(atomic_load(&site.answered) >= GOOD * 5);
-    T_CHECK(stats_of(&site).timeouts >= SLOW);
+    T_CHECK(http_site_stats(&site.http).timeouts >= SLOW);
     site_close(&site);
     T_IS(process_files(), files);
     return 0;
@@ -187,20 +165,20 @@ static int full_body(void *arg)
     site_open(&site, &opts);
     for (int i = 0; i < SLOW; i++)
         slow[i] = spawn(be_slow, &site);
-    T_WAIT_UNTIL(stats_of(&site).connections == SLOW);
+    T_WAIT_UNTIL(http_site_stats(&site.http).connections == SLOW);
     /* They have taken all places: others are refused, until their time is over. */
     while (status != 200) {
         filch_tcp *conn;
 
         T_CHECK(filch_now() < end && "service resumes");
-        T_OK(filch_tcp_connect(site.addr, &conn, T_LIMIT));
+        T_OK(filch_tcp_connect(site.http.addr, &conn, T_LIMIT));
         status = ask(conn);
         T_CHECK(status == 200 || status == 503 || status == 0);
         T_CHECK(status != 200 || filch_now() >= begun + HEAD_NS_LEAST);
         T_OK(filch_tcp_close(conn));
         T_OK(filch_sleep(filch_after(5 * FILCH_MILLISECOND)));
     }
-    T_CHECK(stats_of(&site).timeouts >= 1);
+    T_CHECK(http_site_stats(&site.http).timeouts >= 1);
     for (int i = 0; i < SLOW; i++)
         T_OK(join(slow[i]));
     site_close(&site);

@@ -6,6 +6,7 @@
 #include <filch/notify.h>
 
 #include "tests/runner/http_memory.h"
+#include "tests/runner/http_site.h"
 #include "tests/runner/programs.h"
 #include "tests/runner/tcp_pair.h"
 #include "tests/runner/temp_dir.h"
@@ -161,35 +162,21 @@ Test(http_trailers, of_requests_are_there_when_the_body_has_ended)
 /* ---- over connections ---- */
 
 struct site {
-    filch_http_server *server;
-    filch_listener *listener;
-    filch_task *task;
-    char addr[FILCH_ADDR_BYTES], url[128];
+    struct http_site http;
+    char url[128];
 };
-
-static int serve(void *arg)
-{
-    struct site *site = arg;
-
-    return filch_http_serve(site->server, site->listener, FILCH_NEVER);
-}
 
 static void site_open(struct site *site)
 {
     expected_result = 0;
-    site->server = make_server();
-    T_OK(filch_listener_open("127.0.0.1:0", NULL, &site->listener));
-    T_OK(filch_listener_addr(site->listener, site->addr));
-    snprintf(site->url, sizeof(site->url), "http://%s/sum", site->addr);
-    site->task = spawn(serve, site);
+    site->http.server = make_server();
+    http_site_open(&site->http);
+    snprintf(site->url, sizeof(site->url), "http://%s/sum", site->http.addr);
 }
 
 static void site_close(struct site *site)
 {
-    T_OK(filch_http_drain(site->server, T_LIMIT));
-    T_OK(join(site->task));
-    T_OK(filch_listener_close(site->listener));
-    filch_http_server_free(site->server);
+    http_site_close(&site->http);
 }
 
 struct source {
@@ -404,7 +391,7 @@ static int ask_held_up(void *arg)
     T_OK(filch_listener_open("127.0.0.1:0", NULL, &held_up.listener));
     T_OK(filch_listener_addr(held_up.listener, addr));
     snprintf(url, sizeof(url), "http://%s/", addr);
-    snprintf(other_url, sizeof(other_url), "http://%s/none", site.addr);
+    snprintf(other_url, sizeof(other_url), "http://%s/none", site.http.addr);
     task = spawn(answer_in_two, &held_up);
     T_OK(filch_http_client_new(&opts, &client));
     T_OK(filch_http_request_new(client, "GET", url, &request));

@@ -10,6 +10,7 @@
 
 #include <filch/http_tls.h>
 
+#include "tests/runner/http_site.h"
 #include "tests/runner/programs.h"
 #include "tests/runner/temp_dir.h"
 #include "tests/runner/tls_pair.h"
@@ -20,13 +21,11 @@ TestSuite(https, .timeout = 120);
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 struct site {
+    struct http_site http;
     struct identity identity;
     filch_tls_context *context, *client;
     filch_http_wrap wrap;
-    filch_http_server *server;
-    filch_listener *listener;
-    filch_task *task;
-    char addr[FILCH_ADDR_BYTES], cert[128];
+    char cert[128];
     struct temp_dir dir;
 };
 
@@ -65,13 +64,6 @@ static int turn(filch_exchange *x, void *context)
     return r;
 }
 
-static int serve(void *arg)
-{
-    struct site *site = arg;
-
-    return filch_http_serve(site->server, site->listener, FILCH_NEVER);
-}
-
 static void write_text(const char *path, const char *text)
 {
     FILE *file = fopen(path, "w");
@@ -95,32 +87,19 @@ static void site_open(struct site *site, const filch_http_server_opts *http, fil
     site->client = new_context(false, &(filch_tls_opts){.ca = {.text = site->identity.cert}});
     site->wrap = filch_http_over_tls(site->context);
     opts.wrap = &site->wrap;
-    T_OK(filch_http_server_new(&opts, &site->server));
-    T_OK(filch_http_route(site->server, "GET", "/", hello, NULL));
-    T_OK(filch_http_route(site->server, "GET", "/cut", cut, NULL));
-    T_OK(filch_http_route(site->server, "POST", "/", turn, NULL));
-    T_OK(filch_listener_open("127.0.0.1:0", NULL, &site->listener));
-    T_OK(filch_listener_addr(site->listener, site->addr));
-    site->task = spawn(serve, site);
+    http_site_new(&site->http, &opts);
+    T_OK(filch_http_route(site->http.server, "GET", "/", hello, NULL));
+    T_OK(filch_http_route(site->http.server, "GET", "/cut", cut, NULL));
+    T_OK(filch_http_route(site->http.server, "POST", "/", turn, NULL));
+    http_site_open(&site->http);
 }
 
 static void site_close(struct site *site)
 {
-    T_OK(filch_http_drain(site->server, T_LIMIT));
-    T_OK(join(site->task));
-    T_OK(filch_listener_close(site->listener));
-    filch_http_server_free(site->server);
+    http_site_close(&site->http);
     filch_tls_context_unref(site->context);
     filch_tls_context_unref(site->client);
     temp_dir_remove(&site->dir);
-}
-
-static filch_http_server_stats stats_of(const struct site *site)
-{
-    filch_http_server_stats stats;
-
-    T_OK(filch_http_server_stats_get(site->server, &stats));
-    return stats;
 }
 
 /* ---- our client, for what theirs do not tell ---- */
@@ -134,7 +113,7 @@ static int visit_begin(struct visit *visit, const struct site *site)
 {
     int r;
 
-    T_OK(filch_tcp_connect(site->addr, &visit->conn, T_LIMIT));
+    T_OK(filch_tcp_connect(site->http.addr, &visit->conn, T_LIMIT));
     r = filch_tls_connect(site->client, filch_tcp_io(visit->conn), "localhost", &visit->tls, NULL,
                           T_LIMIT);
     if (r < 0)
@@ -190,7 +169,7 @@ static void ask_curl(const struct site *site)
 {
     filch_process_output output;
     char url[64], resolve[64];
-    const char *port = strrchr(site->addr, ':') + 1;
+    const char *port = strrchr(site->http.addr, ':') + 1;
 
     snprintf(url, sizeof(url), "https://localhost:%s/", port);
     snprintf(resolve, sizeof(resolve), "localhost:%s:127.0.0.1", port);
@@ -214,7 +193,7 @@ static void ask_s_client(const struct site *site, const char *version, const cha
     char want[64];
 
     snprintf(want, sizeof(want), "X-Version: %s\r\n", reports);
-    program(ARGV("openssl", "s_client", version, "-connect", site->addr, "-CAfile", site->cert,
+    program(ARGV("openssl", "s_client", version, "-connect", site->http.addr, "-CAfile", site->cert,
                  "-verify_return_error", "-verify_hostname", "localhost", "-alpn", "h2,http/1.1",
                  "-ign_eof"),
             "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", &output);
@@ -230,7 +209,7 @@ static void ask_by_http2(const struct site *site)
 {
     filch_process_output output;
     char url[64], resolve[64];
-    const char *port = strrchr(site->addr, ':') + 1;
+    const char *port = strrchr(site->http.addr, ':') + 1;
 
     snprintf(url, sizeof(url), "https://localhost:%s/", port);
     snprintf(resolve, sizeof(resolve), "localhost:%s:127.0.0.1", port);
@@ -284,7 +263,7 @@ static int be_asked(void *arg)
     ask_curl(&site);
     ask_s_client(&site, "-tls1_3", "TLSv1.3");
     ask_s_client(&site, "-tls1_2", "TLSv1.2");
-    T_IS(stats_of(&site).unwrapped, 0);
+    T_IS(http_site_stats(&site.http).unwrapped, 0);
     site_close(&site);
     return 0;
 }
@@ -317,22 +296,22 @@ static int shake_badly(void *arg)
 
     (void)arg;
     site_open(&site, &opts, (filch_tls_opts){0});
-    T_OK(filch_tcp_connect(site.addr, &conn, T_LIMIT)); /* says nothing */
+    T_OK(filch_tcp_connect(site.http.addr, &conn, T_LIMIT)); /* says nothing */
     T_IS(read_plain_to_end(conn), 0);
     T_OK(filch_tcp_close(conn));
-    T_IS(stats_of(&site).timeouts, 1);
-    T_OK(filch_tcp_connect(site.addr, &conn, T_LIMIT)); /* begins a record, and stops */
+    T_IS(http_site_stats(&site.http).timeouts, 1);
+    T_OK(filch_tcp_connect(site.http.addr, &conn, T_LIMIT)); /* begins a record, and stops */
     T_OK(filch_tcp_write_all(conn, "\x16\x03\x01\x02\x00\x01", 6, NULL, T_LIMIT));
     T_IS(read_plain_to_end(conn), 0);
     T_OK(filch_tcp_close(conn));
-    T_IS(stats_of(&site).timeouts, 2);
-    T_OK(filch_tcp_connect(site.addr, &conn, T_LIMIT)); /* speaks something else */
+    T_IS(http_site_stats(&site.http).timeouts, 2);
+    T_OK(filch_tcp_connect(site.http.addr, &conn, T_LIMIT)); /* speaks something else */
     T_OK(filch_tcp_write_all(conn, GET("/"), sizeof(GET("/")) - 1, NULL, T_LIMIT));
     T_CHECK(read_plain_to_end(conn) <= 7); /* an alert */
     T_OK(filch_tcp_close(conn));
-    T_WAIT_UNTIL(stats_of(&site).unwrapped == 3);
-    T_IS(stats_of(&site).timeouts, 2);
-    T_IS(stats_of(&site).requests, 0);
+    T_WAIT_UNTIL(http_site_stats(&site.http).unwrapped == 3);
+    T_IS(http_site_stats(&site.http).timeouts, 2);
+    T_IS(http_site_stats(&site.http).requests, 0);
     site_close(&site);
     return 0;
 }
@@ -371,7 +350,7 @@ static int shake_elsewhere(void *arg)
         tasks[i] = spawn(visit_once, &site);
     for (int i = 0; i < VISITORS; i++)
         T_OK(join(tasks[i]));
-    T_IS(stats_of(&site).requests, VISITORS);
+    T_IS(http_site_stats(&site.http).requests, VISITORS);
     site_close(&site);
     return 0;
 }
@@ -444,7 +423,7 @@ static int end_in_all_ways(void *arg)
     site_open(&site, NULL, (filch_tls_opts){0});
     T_OK(visit_begin(&visit, &site)); /* idle while the server drains */
     visit_ask(&visit);
-    T_OK(filch_http_drain(site.server, T_LIMIT));
+    T_OK(filch_http_drain(site.http.server, T_LIMIT));
     T_IS(visit_read_to_end(&visit), 0);
     visit_end(&visit);
     site_close(&site);
