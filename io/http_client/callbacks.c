@@ -1,4 +1,4 @@
-/* What libcurl calls back, in the middle of its work, in the client's task: it never waits here.
+/* What libcurl calls back, in the middle of its work, in the shard's task: it never waits here.
  *
  * Bodies pass through two bounded buffers. Where one has no room for what libcurl gives at most at
  * a time, or is empty, libcurl is told to pause the transfer, and `paused` says so; the owner, when
@@ -69,7 +69,7 @@ static curl_socket_t on_open(void *context, curlsocktype purpose, struct curl_so
 
     (void)purpose;
     http_transfer_phase(response, FILCH_HTTP_CONNECT);
-    return http_socket_open(response->client, addr);
+    return http_socket_open(response->shard, addr);
 }
 
 static CURLcode on_tls(CURL *easy, void *tls, void *context)

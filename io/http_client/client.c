@@ -1,41 +1,25 @@
-/* The HTTP client's task: it has the libcurl handle, and nobody else touches that.
+/* The HTTP client: options, and the shards among which its requests are shared out (shard.c).
  *
- *     owner's task                      client's task
- *     ask(BEGIN) ---- notify ---------> adds the transfer to libcurl
- *                                       waits: somebody asks | a socket is ready | libcurl's timer
- *                <--- notify ---------- bytes, a head, the end
- *     ask(GO_ON) ---------------------> a paused transfer goes on
- *     ask(END)   ---------------------> takes the transfer away
+ * A shard is one task, so it has one CPU's worth of libcurl, some 25,000 requests a second, and
+ * connections of its own. A client has as many as there are workers, as long as each may have
+ * enough connections to a host. They are filled one after the other: while there is little to do
+ * one has all of it, so that connections are used again and streams of HTTP/2 share them; only when
+ * that one has FULL requests in progress does the next get some, and when all have, the one that
+ * has least.
  *
- * libcurl is told of readiness through its multi-socket interface. Its sockets are in an epoll
- * instance (sockets.c), and the task waits for that as for any descriptor: one operation for all of
- * them, however many, and one look finds all that are ready.
- *
- * libcurl calls back in the middle of its work, on this task's stack. Those functions (callbacks.c)
- * never wait: they take the response's lock, which is held for moments only, and wake with a
- * notification. So no other task ever runs within a call of libcurl, and what OpenSSL keeps per
- * thread is never torn.
- *
- * Asking needs no memory and never waits either: the responses themselves are the queue.
- *
- * When the client closes, or the runtime stops, each transfer ends with -ECANCELED before the task
- * does. */
+ * Cookies are shared by all, under a lock that libcurl takes for moments. */
 #include "io/http_client/client.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <unistd.h>
 
-#include <filch/cancel.h>
-#include <filch/select.h>
-#include <filch/time.h>
+#include <filch/runtime.h>
 
-#define STACK_BYTES ((size_t)1024 * 1024) /* for OpenSSL */
-/* Sockets may be ready all the time, and looking at them is no operation of the runtime: after so
- * many looks others run. */
-#define ROUNDS 16
+/* Connections to a host that a shard must be allowed to have. */
+#define SHARD_CONNECTIONS_MIN 8
+#define SHARDS_MAX 16
+#define FULL 8
 
 static pthread_once_t global_once = PTHREAD_ONCE_INIT;
 static CURLcode global_result;
@@ -45,179 +29,113 @@ static void global_init(void)
     global_result = curl_global_init(CURL_GLOBAL_ALL);
 }
 
-/* ---- asking ---- */
+/* ---- shards ---- */
 
-void http_ask(filch_http_response *response, unsigned ask)
+struct http_shard *http_client_choose_shard(filch_http_client *client)
 {
-    filch_http_client *client = response->client;
-    bool first, closing;
+    struct http_shard *chosen = client->shards;
+    uint32_t least = UINT32_MAX;
 
-    pthread_mutex_lock(&client->lock);
-    closing = client->closing;
-    first = !response->asks && !closing;
-    if (!closing)
-        response->asks |= ask;
-    if (first) {
-        filch_fetch_add_relaxed(&response->refs, 1);
-        response->next_asking = NULL;
-        *client->asking_end = response;
-        client->asking_end = &response->next_asking;
-    }
-    pthread_mutex_unlock(&client->lock);
-    if (first)
-        filch_notify_one(&client->wake);
-    if (closing && ask & HTTP_ASK_BEGIN) /* nobody is there to do it */
-        http_transfer_abort(response, -ECANCELED);
-}
+    for (unsigned i = 0; i < client->shard_count && least >= FULL; i++) {
+        uint32_t load = filch_load_relaxed(&client->shards[i].load);
 
-/* Return: false: the client closes. */
-static bool take_asking(filch_http_client *client, filch_http_response **ret_response,
-                        unsigned *ret_asks)
-{
-    filch_http_response *response;
-    bool closing;
-
-    pthread_mutex_lock(&client->lock);
-    closing = client->closing;
-    response = client->asking;
-    if (response) {
-        client->asking = response->next_asking;
-        if (!client->asking)
-            client->asking_end = &client->asking;
-        *ret_asks = response->asks;
-        response->asks = 0;
-    }
-    pthread_mutex_unlock(&client->lock);
-    *ret_response = response;
-    return !closing;
-}
-
-static void do_as_asked(filch_http_response *response, unsigned asks)
-{
-    if (asks & HTTP_ASK_END) {
-        http_transfer_abort(response, response->no_memory ? -ENOMEM : -ECANCELED);
-        return;
-    }
-    if (asks & HTTP_ASK_BEGIN) {
-        int r = http_transfer_begin(response);
-
-        if (r < 0)
-            http_transfer_abort(response, r);
-    }
-    if (asks & HTTP_ASK_GO_ON)
-        http_transfer_go_on(response);
-}
-
-static void handle_ends(filch_http_client *client)
-{
-    CURLMsg *message;
-    int left;
-
-    while ((message = curl_multi_info_read(client->multi, &left))) {
-        struct http_handle *handle = NULL;
-
-        if (message->msg != CURLMSG_DONE)
-            continue;
-        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&handle);
-        http_transfer_end(handle->response, message->data.result);
-    }
-}
-
-/* ---- the task ---- */
-
-static void end_all(filch_http_client *client)
-{
-    filch_http_response *response;
-    unsigned asks;
-
-    pthread_mutex_lock(&client->lock);
-    client->closing = true;
-    pthread_mutex_unlock(&client->lock);
-    for (;;) {
-        (void)take_asking(client, &response, &asks);
-        if (!response)
-            break;
-        http_transfer_abort(response, -ECANCELED);
-        http_response_unref(response);
-    }
-    while (client->transfers)
-        http_transfer_abort(client->transfers, -ECANCELED);
-}
-
-/* Return: 0; -ECANCELED: the client closes. */
-static int handle_asks(filch_http_client *client)
-{
-    filch_http_response *response;
-    unsigned asks = 0;
-    bool open;
-
-    while ((open = take_asking(client, &response, &asks)) && response) {
-        do_as_asked(response, asks);
-        http_response_unref(response);
-    }
-    if (response) {
-        http_transfer_abort(response, -ECANCELED);
-        http_response_unref(response);
-    }
-    return open ? 0 : -ECANCELED;
-}
-
-/* Waits for something to do. Return: 0; an error: it is over. */
-static int wait_for_work(filch_http_client *client)
-{
-    unsigned events;
-    filch_case cases[] = {filch_case_notified(&client->wake),
-                          filch_case_fd(client->ready, FILCH_FD_READABLE, &events)};
-    int r = filch_select(cases, 2, 0, client->timer);
-
-    return r < 0 && r != -ETIMEDOUT ? r : 0;
-}
-
-static int client_main(void *arg)
-{
-    filch_http_client *client = arg;
-    unsigned rounds = 0;
-    bool worked;
-    int r;
-
-    do {
-        r = handle_asks(client);
-        if (r < 0)
-            break;
-        http_handle_timer(client);
-        worked = http_handle_sockets(client);
-        handle_ends(client);
-        if (!worked) {
-            r = wait_for_work(client);
-            rounds = 0;
-        } else if (filch_should_yield() || ++rounds % ROUNDS == 0) {
-            filch_task_yield();
+        if (load < FULL || load < least) {
+            chosen = &client->shards[i];
+            least = load;
         }
-    } while (r == 0);
-    end_all(client);
+    }
+    filch_fetch_add_relaxed(&chosen->load, 1);
+    return chosen;
+}
+
+static unsigned count_shards(const filch_http_client_opts *opts)
+{
+    unsigned most = opts->host_connections_max < opts->connections_max ? opts->host_connections_max
+                                                                       : opts->connections_max;
+    unsigned count = opts->shards;
+    filch_stats stats;
+
+    if (!count)
+        count = filch_runtime_stats(filch_runtime_self(), &stats) < 0 ? 1 : stats.workers;
+    if (!opts->shards && count > most / SHARD_CONNECTIONS_MIN)
+        count = most / SHARD_CONNECTIONS_MIN;
+    if (count > SHARDS_MAX) /* that many workers */
+        count = SHARDS_MAX;
+    if (count > most)
+        count = most;
+    return count ?: 1;
+}
+
+/* Of @all, for shard @index. */
+static unsigned share_of(unsigned all, unsigned count, unsigned index)
+{
+    return all / count + (index < all % count);
+}
+
+static void stop_shards(filch_http_client *client, unsigned count)
+{
+    while (count)
+        http_shard_stop(&client->shards[--count]);
+}
+
+static int start_shards(filch_http_client *client)
+{
+    const filch_http_client_opts *opts = &client->opts;
+    unsigned count = count_shards(opts);
+
+    client->shards = calloc(count, sizeof(*client->shards));
+    if (!client->shards)
+        return -ENOMEM;
+    client->shard_count = count;
+    for (unsigned i = 0; i < count; i++)
+        http_shard_init(&client->shards[i], client);
+    for (unsigned i = 0; i < count; i++) {
+        struct http_shard *shard = &client->shards[i];
+        int r;
+
+        shard->connections_max = share_of(opts->connections_max, count, i);
+        shard->host_connections_max = share_of(opts->host_connections_max, count, i);
+        r = http_shard_start(shard);
+        if (r < 0) {
+            stop_shards(client, i);
+            return r;
+        }
+    }
+    return 0;
+}
+
+/* ---- cookies ---- */
+
+static void lock_cookies(CURL *easy, curl_lock_data what, curl_lock_access access, void *context)
+{
+    (void)easy;
+    (void)what;
+    (void)access;
+    pthread_mutex_lock(&((filch_http_client *)context)->cookies_lock);
+}
+
+static void unlock_cookies(CURL *easy, curl_lock_data what, void *context)
+{
+    (void)easy;
+    (void)what;
+    pthread_mutex_unlock(&((filch_http_client *)context)->cookies_lock);
+}
+
+static int make_cookies(filch_http_client *client)
+{
+    if (!client->opts.cookies)
+        return 0;
+    client->cookies = curl_share_init();
+    if (!client->cookies)
+        return -ENOMEM;
+    curl_share_setopt(client->cookies, CURLSHOPT_LOCKFUNC, lock_cookies);
+    curl_share_setopt(client->cookies, CURLSHOPT_UNLOCKFUNC, unlock_cookies);
+    curl_share_setopt(client->cookies, CURLSHOPT_USERDATA, client);
+    curl_share_setopt(client->cookies, CURLSHOPT_SHARE, CURL_LOCK_DATA_COOKIE);
     return 0;
 }
 
 /* ---- making and ending ---- */
-
-static void free_parts(filch_http_client *client)
-{
-    while (client->spare) {
-        struct http_handle *handle = client->spare;
-
-        client->spare = handle->next;
-        http_handle_free(handle);
-    }
-    if (client->multi)
-        curl_multi_cleanup(client->multi);
-    if (client->cookies)
-        curl_share_cleanup(client->cookies);
-    if (client->ready)
-        filch_fd_close(client->ready); /* closes the epoll instance */
-    else if (client->epoll >= 0)
-        close(client->epoll);
-    free(client->sockets);
-}
 
 void http_client_unref(filch_http_client *client)
 {
@@ -226,8 +144,10 @@ void http_client_unref(filch_http_client *client)
         return;
     for (size_t i = 0; i < sizeof(client->texts) / sizeof(*client->texts); i++)
         free(client->texts[i]);
-    filch_notify_fini(&client->wake);
-    pthread_mutex_destroy(&client->lock);
+    for (unsigned i = 0; i < client->shard_count; i++)
+        http_shard_fini(&client->shards[i]);
+    pthread_mutex_destroy(&client->cookies_lock);
+    free(client->shards);
     free(client);
 }
 
@@ -268,49 +188,16 @@ static void look_at_version(filch_http_client *client)
     client->may_reuse_http2 = version >= 0x080000;
 }
 
-static int make_multi(filch_http_client *client)
-{
-    const filch_http_client_opts *opts = &client->opts;
-
-    look_at_version(client);
-    client->multi = curl_multi_init();
-    if (opts->cookies)
-        client->cookies = curl_share_init();
-    if (!client->multi || (opts->cookies && !client->cookies))
-        return -ENOMEM;
-    if (client->cookies)
-        curl_share_setopt(client->cookies, CURLSHOPT_SHARE, CURL_LOCK_DATA_COOKIE);
-    curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, http_on_socket);
-    curl_multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client);
-    curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, http_on_timer);
-    curl_multi_setopt(client->multi, CURLMOPT_TIMERDATA, client);
-    curl_multi_setopt(client->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)opts->connections_max);
-    curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, (long)opts->connections_max);
-    curl_multi_setopt(client->multi, CURLMOPT_PIPELINING,
-                      client->may_share ? CURLPIPE_MULTIPLEX : CURLPIPE_NOTHING);
-    curl_multi_setopt(client->multi, CURLMOPT_MAX_HOST_CONNECTIONS,
-                      (long)opts->host_connections_max);
-    return 0;
-}
-
-static int make_epoll(filch_http_client *client)
-{
-    client->epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (client->epoll < 0)
-        return -errno;
-    return filch_fd_adopt(client->epoll, &client->ready);
-}
-
 static bool is_valid(const filch_http_client_opts *opts)
 {
     return !(opts->http1 && opts->http2) && !(opts->no_retries && opts->retries) &&
-           !(opts->no_redirects && opts->redirects_max) && (!opts->cert_file == !opts->key_file) &&
+           opts->shards <= SHARDS_MAX && !(opts->no_redirects && opts->redirects_max) &&
+           (!opts->cert_file == !opts->key_file) &&
            (!opts->stall_ns || opts->stall_ns >= FILCH_SECOND);
 }
 
 int filch_http_client_new(const filch_http_client_opts *opts, filch_http_client **ret_client)
 {
-    const filch_task_opts task_opts = {.name = "http client", .stack_bytes = STACK_BYTES};
     filch_http_client *client;
     int r;
 
@@ -325,20 +212,16 @@ int filch_http_client_new(const filch_http_client_opts *opts, filch_http_client 
     if (!client)
         return -ENOMEM;
     filch_atomic_init(&client->refs, 1);
-    pthread_mutex_init(&client->lock, NULL);
-    filch_notify_init(&client->wake);
-    client->asking_end = &client->asking;
-    client->epoll = -1;
-    client->timer = FILCH_NEVER;
+    pthread_mutex_init(&client->cookies_lock, NULL);
+    look_at_version(client);
     r = copy_opts(client, opts);
     if (r == 0)
-        r = make_multi(client);
+        r = make_cookies(client);
     if (r == 0)
-        r = make_epoll(client);
-    if (r == 0)
-        r = filch_task_spawn(client_main, client, &task_opts, &client->task);
+        r = start_shards(client);
     if (r < 0) {
-        free_parts(client);
+        if (client->cookies)
+            curl_share_cleanup(client->cookies);
         http_client_unref(client);
         return r;
     }
@@ -350,14 +233,8 @@ void filch_http_client_close(filch_http_client *client)
 {
     if (!client)
         return;
-    pthread_mutex_lock(&client->lock);
-    client->closing = true;
-    pthread_mutex_unlock(&client->lock);
-    filch_notify_one(&client->wake);
-    FILCH_SHIELD(FILCH_NEVER)
-    {
-        (void)!filch_task_join(client->task, NULL, FILCH_NEVER);
-    }
-    free_parts(client);
+    stop_shards(client, client->shard_count);
+    if (client->cookies)
+        curl_share_cleanup(client->cookies);
     http_client_unref(client);
 }

@@ -1,4 +1,4 @@
-/* The HTTP client inside: see client.c, callbacks.c, transfer.c, response.c. */
+/* The HTTP client inside: see client.c, shard.c, callbacks.c, transfer.c, response.c. */
 #ifndef FILCH_IO_HTTP_CLIENT_H
 #define FILCH_IO_HTTP_CLIENT_H
 
@@ -24,7 +24,7 @@ struct http_buffer {
     bool ended;  /* no more will be put in */
 };
 
-/* What a transfer's owner asks of the client's task: bits. */
+/* What a transfer's owner asks of the shard's task: bits. */
 enum http_ask {
     HTTP_ASK_BEGIN = 1,
     HTTP_ASK_GO_ON = 2, /* a buffer has room, or bytes, again */
@@ -32,7 +32,7 @@ enum http_ask {
 };
 
 /* A handle of libcurl's, set up for the client: it is costly to make, so it serves one transfer
- * after another. The client's task only. */
+ * after another. The shard's task only. */
 struct http_handle {
     CURL *easy;
     filch_http_response *response; /* what it is used for; NULL: it is spare */
@@ -40,7 +40,7 @@ struct http_handle {
     char text[CURL_ERROR_SIZE];    /* what has gone wrong */
 };
 
-/* A socket that was opened for libcurl: see sockets.c. The client's task only. */
+/* A socket that was opened for libcurl: see sockets.c. The shard's task only. */
 struct http_socket {
     uint32_t in_epoll; /* what is waited for; 0: it is not in there */
     bool open;
@@ -64,13 +64,14 @@ struct filch_http_request {
     int64_t reader_bytes;
 };
 
-/* A response is a transfer, too. It has two holders: who asked for it, and the client's task while
+/* A response is a transfer, too. It has two holders: who asked for it, and the shard's task while
  * libcurl has it. */
 struct filch_http_response {
     filch_atomic_u32 refs;
     filch_http_client *client;
+    struct http_shard *shard;
     filch_http_request *request;
-    /* Under the client's lock. */
+    /* Under the shard's lock. */
     filch_http_response *next_asking;
     unsigned asks;
     /* Under the lock: what passes between the two. It is held for moments, never across a wait. */
@@ -92,7 +93,7 @@ struct filch_http_response {
     char *trailers; /* likewise; the task's until it is done */
     size_t trailers_bytes, trailers_room;
     bool no_memory; /* for them, for the body, or to wait for its socket */
-    /* The client's task only. */
+    /* The shard's task only. */
     struct http_handle *handle;
     size_t body_sent;
     bool is_sent;       /* and nothing was answered yet */
@@ -108,12 +109,14 @@ struct filch_http_response {
     size_t body_bytes;
 };
 
-struct filch_http_client {
-    filch_atomic_u32 refs;
-    filch_http_client_opts opts;
-    char *texts[5];       /* what the options point to */
-    bool may_share;       /* HTTP/2 streams share a connection */
-    bool may_reuse_http2; /* that was begun without asking */
+/* A task with a libcurl handle of its own: it and its connections are one CPU's work. See shard.c.
+ */
+struct http_shard {
+    filch_http_client *client;
+    /* Requests that were given to it and have not ended. Relaxed: who chooses a shard by it may be
+     * wrong by some. */
+    filch_atomic_u32 load;
+    unsigned connections_max, host_connections_max; /* its share */
     filch_task *task;
     pthread_mutex_t lock;
     filch_notify wake; /* somebody asks */
@@ -121,7 +124,6 @@ struct filch_http_client {
     bool closing;
     /* The task only. */
     CURLM *multi;
-    CURLSH *cookies;
     struct http_handle *spare; /* to be used again */
     unsigned spares;
     int epoll;                   /* libcurl's sockets */
@@ -132,11 +134,36 @@ struct filch_http_client {
     filch_http_response *transfers;
 };
 
+struct filch_http_client {
+    filch_atomic_u32 refs;
+    filch_http_client_opts opts;
+    char *texts[5];       /* what the options point to */
+    bool may_share;       /* HTTP/2 streams share a connection */
+    bool may_reuse_http2; /* that was begun without asking */
+    CURLSH *cookies;
+    pthread_mutex_t cookies_lock; /* for libcurl, which holds it for moments */
+    unsigned shard_count;
+    struct http_shard *shards;
+};
+
+/* client.c */
 void http_client_unref(filch_http_client *client);
+/* Where the next request goes. */
+struct http_shard *http_client_choose_shard(filch_http_client *client);
 void http_request_unref(filch_http_request *request);
 void http_response_unref(filch_http_response *response);
 
-/* Asks something of the client's task. Does not suspend. */
+/* shard.c */
+
+/* Of a shard that is all zero. It can be asked from then on, until the last one has gone who might;
+ * the two in between make it do something. */
+void http_shard_init(struct http_shard *shard, filch_http_client *client);
+void http_shard_fini(struct http_shard *shard);
+/* Return: 0; an error, then nothing is left of it. */
+int http_shard_start(struct http_shard *shard);
+/* What waits for it ends with -ECANCELED; then the task. Suspends. */
+void http_shard_stop(struct http_shard *shard);
+/* Asks something of the response's shard. Does not suspend. */
 void http_ask(filch_http_response *response, unsigned ask);
 
 /* Sets an option of a handle; leaves the calling function if that fails. */
@@ -146,23 +173,23 @@ void http_ask(filch_http_response *response, unsigned ask);
             return -EINVAL;                                                                        \
     } while (0)
 
-/* sockets.c: in the client's task. The first four are called by libcurl, or for it. */
-curl_socket_t http_socket_open(filch_http_client *client, const struct curl_sockaddr *addr);
+/* sockets.c: in the shard's task. The first four are called by libcurl, or for it. */
+curl_socket_t http_socket_open(struct http_shard *shard, const struct curl_sockaddr *addr);
 int http_socket_close(void *context, curl_socket_t fd);
 int http_on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *known);
 int http_on_timer(CURLM *multi, long ms, void *context);
 /* Return: were there any that are ready? */
-bool http_handle_sockets(filch_http_client *client);
-void http_handle_timer(filch_http_client *client);
+bool http_handle_sockets(struct http_shard *shard);
+void http_handle_timer(struct http_shard *shard);
 
-/* handle.c: in the client's task. */
-int http_handle_get(filch_http_client *client, struct http_handle **ret_handle);
-void http_handle_put(filch_http_client *client, struct http_handle *handle);
+/* handle.c: in the shard's task. */
+int http_handle_get(struct http_shard *shard, struct http_handle **ret_handle);
+void http_handle_put(struct http_shard *shard, struct http_handle *handle);
 void http_handle_free(struct http_handle *handle);
 /* Tells libcurl what is to be sent. */
 int http_handle_describe(struct http_handle *handle, const filch_http_request *request);
 
-/* callbacks.c: in the client's task. */
+/* callbacks.c: in the shard's task. */
 int http_transfer_set_calls(struct http_handle *handle);
 /* Only for requests that have some: such a handle is not used again. */
 int http_transfer_set_trailers(struct http_handle *handle);
@@ -177,7 +204,7 @@ void http_transfer_reads_no_more(CURL *easy, bool writes);
 /* There is no memory for it: it is ended when libcurl has returned. */
 void http_transfer_fail(CURL *easy);
 
-/* transfer.c: in the client's task. */
+/* transfer.c: in the shard's task. */
 int http_transfer_begin(filch_http_response *response);
 void http_transfer_go_on(filch_http_response *response);
 /* libcurl is through with it, or it is taken away from it. */

@@ -34,12 +34,13 @@ static int set_security(const filch_http_client_opts *opts, CURL *easy)
     return 0;
 }
 
-static int set_client(filch_http_client *client, CURL *easy)
+static int set_client(struct http_shard *shard, CURL *easy)
 {
+    const filch_http_client *client = shard->client;
     const filch_http_client_opts *opts = &client->opts;
 
     SET(CURLOPT_CLOSESOCKETFUNCTION, http_socket_close);
-    SET(CURLOPT_CLOSESOCKETDATA, client);
+    SET(CURLOPT_CLOSESOCKETDATA, shard);
     SET(CURLOPT_NOSIGNAL, 1L);
     SET(CURLOPT_PROTOCOLS_STR, "http,https");
     SET(CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
@@ -84,7 +85,7 @@ void http_handle_free(struct http_handle *handle)
     free(handle);
 }
 
-static int set_up(filch_http_client *client, struct http_handle *handle)
+static int set_up(struct http_shard *shard, struct http_handle *handle)
 {
     CURL *easy = handle->easy;
     int r;
@@ -92,24 +93,24 @@ static int set_up(filch_http_client *client, struct http_handle *handle)
     SET(CURLOPT_PRIVATE, handle);
     SET(CURLOPT_ERRORBUFFER, handle->text);
     r = http_transfer_set_calls(handle);
-    return r < 0 ? r : set_client(client, easy);
+    return r < 0 ? r : set_client(shard, easy);
 }
 
-int http_handle_get(filch_http_client *client, struct http_handle **ret_handle)
+int http_handle_get(struct http_shard *shard, struct http_handle **ret_handle)
 {
-    struct http_handle *handle = client->spare;
+    struct http_handle *handle = shard->spare;
     int r;
 
     if (handle) {
-        client->spare = handle->next;
-        client->spares--;
+        shard->spare = handle->next;
+        shard->spares--;
         *ret_handle = handle;
         return 0;
     }
     handle = handle_new();
     if (!handle)
         return -ENOMEM;
-    r = set_up(client, handle);
+    r = set_up(shard, handle);
     if (r < 0) {
         http_handle_free(handle);
         return r;
@@ -118,17 +119,17 @@ int http_handle_get(filch_http_client *client, struct http_handle **ret_handle)
     return 0;
 }
 
-void http_handle_put(filch_http_client *client, struct http_handle *handle)
+void http_handle_put(struct http_shard *shard, struct http_handle *handle)
 {
-    if (client->spares == SPARES_MAX) {
+    if (shard->spares == SPARES_MAX) {
         http_handle_free(handle);
         return;
     }
     handle->response = NULL;
     *handle->text = '\0';
-    handle->next = client->spare;
-    client->spare = handle;
-    client->spares++;
+    handle->next = shard->spare;
+    shard->spare = handle;
+    shard->spares++;
 }
 
 /* libcurl sends trailers behind chunks only, which HTTP/2 does not have. And with HTTP/2, if it is

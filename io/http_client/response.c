@@ -1,4 +1,4 @@
-/* Answers, as their owners see them: they wait here for what the client's task brings.
+/* Answers, as their owners see them: they wait here for what the shard's task brings.
  *
  * An owner looks under the lock and waits for a notification, which keeps a permit: what happens
  * between the look and the wait is not missed. It never waits for the task itself: to give up it
@@ -33,6 +33,7 @@ int http_response_new(filch_http_request *request, bool is_for_all,
     response->is_for_all = is_for_all;
     response->is_sending = request->has_reader;
     response->client = request->client;
+    response->shard = http_client_choose_shard(request->client);
     response->request = request;
     filch_fetch_add_relaxed(&request->refs, 1);
     *ret_response = response;

@@ -1,4 +1,4 @@
-/* Transfers: what the client's task does with a request between its beginning and its end, and what
+/* Transfers: what a shard's task does with a request between its beginning and its end, and what
  * a failure of libcurl's is for the caller. What libcurl calls meanwhile: callbacks.c. */
 #include <errno.h>
 #include <stdio.h>
@@ -8,9 +8,9 @@
 
 int http_transfer_begin(filch_http_response *response)
 {
-    filch_http_client *client = response->client;
+    struct http_shard *shard = response->shard;
     struct http_handle *handle;
-    int r = http_handle_get(client, &handle);
+    int r = http_handle_get(shard, &handle);
 
     if (r < 0)
         return r;
@@ -18,7 +18,7 @@ int http_transfer_begin(filch_http_response *response)
     r = http_handle_describe(handle, response->request);
     if (r == 0 && response->request->has_trailers)
         r = http_transfer_set_trailers(handle);
-    if (r == 0 && curl_multi_add_handle(client->multi, handle->easy) != CURLM_OK)
+    if (r == 0 && curl_multi_add_handle(shard->multi, handle->easy) != CURLM_OK)
         r = -ENOMEM;
     if (r < 0) {
         http_handle_free(handle);
@@ -26,11 +26,11 @@ int http_transfer_begin(filch_http_response *response)
     }
     response->handle = handle;
     filch_fetch_add_relaxed(&response->refs, 1);
-    response->next = client->transfers;
-    response->link = &client->transfers;
+    response->next = shard->transfers;
+    response->link = &shard->transfers;
     if (response->next)
         response->next->link = &response->next;
-    client->transfers = response;
+    shard->transfers = response;
     return 0;
 }
 
@@ -64,6 +64,7 @@ static void finish(filch_http_response *response, int result)
 {
     pthread_mutex_lock(&response->lock);
     if (!response->done) {
+        filch_fetch_sub_relaxed(&response->shard->load, 1);
         response->done = true;
         response->result = result;
         response->in.ended = true;
@@ -75,13 +76,13 @@ static void finish(filch_http_response *response, int result)
 /* @clean: the transfer has come to a good end. */
 static void take_from_libcurl(filch_http_response *response, bool clean)
 {
-    filch_http_client *client = response->client;
+    struct http_shard *shard = response->shard;
 
-    curl_multi_remove_handle(client->multi, response->handle->easy);
+    curl_multi_remove_handle(shard->multi, response->handle->easy);
     /* libcurl (7.88, at least) writes the next chunks that a handle sends after trailers in front
      * of its buffer. */
     if (clean && !response->request->has_trailers)
-        http_handle_put(client, response->handle);
+        http_handle_put(shard, response->handle);
     else
         http_handle_free(response->handle);
     response->handle = NULL;

@@ -230,7 +230,7 @@ def run_openssl_speed(plan, bench):
 def run_http_client(plan, template, bench, layout):
     """The time and the CPU time of the client's whole process."""
     server_cpu, client_cpu = _cpus_of(layout)
-    requests = bench.requests // 10 if plan.quick else bench.requests
+    requests = bench.requests  # also when it is to be quick: a tenth would be the time that processes take to start
     with server(_fill(catalog.HTTP_CLIENT_SERVER, plan, 1), server_cpu) as (_, port):
         _check_http(port)
         command = [part.format(filch=plan.filch, peers=plan.peers, workers=layout.workers, requests=requests,
@@ -378,9 +378,8 @@ def http_case(plan, bench):
     return case
 
 
-def http_client_case(plan, bench):
-    layout = catalog.LAYOUTS[0]
-    case = Case(bench.name, "http", layout.workers, catalog.CLIENT_METRICS)
+def http_client_case(plan, bench, layout):
+    case = Case(f"{bench.name}_{layout.name}", "http", layout.workers, catalog.CLIENT_METRICS)
     for impl, template in _servers(plan, catalog.FILCH_HTTP_CLIENT, catalog.PEER_HTTP_CLIENT, {}).items():
         program = template[0].format(filch=plan.filch, peers=plan.peers)
         _add_impl(case, impl, shutil.which(program),
@@ -420,7 +419,8 @@ def all_names():
     for bench in catalog.HTTP_BENCHES:
         names[bench.name] = Name("http", "req/s, us", bench.what)
     for bench in catalog.CLIENT_BENCHES:
-        names[bench.name] = Name("http", "req/s, us", bench.what)
+        for layout in catalog.LAYOUTS:
+            names[f"{bench.name}_{layout.name}"] = Name("http", "req/s, us", bench.what)
     for bench in catalog.RESP_BENCHES:
         for layout in catalog.LAYOUTS:
             names[f"{bench.name}_{layout.name}"] = Name("resp", "req/s, us", bench.what)
@@ -438,8 +438,9 @@ def make_cases(plan, name):
             if f"{bench.name}_{layout.name}" == name:
                 return [echo_case(plan, bench, layout)]
     for bench in catalog.CLIENT_BENCHES:
-        if bench.name == name:
-            return [http_client_case(plan, bench)]
+        for layout in catalog.LAYOUTS:
+            if f"{bench.name}_{layout.name}" == name:
+                return [http_client_case(plan, bench, layout)]
     for bench in catalog.RESP_BENCHES:
         for layout in catalog.LAYOUTS:
             if f"{bench.name}_{layout.name}" == name:
