@@ -57,11 +57,11 @@ enum filch_http_phase {
 typedef struct filch_http_client_opts {
     unsigned connections_max;      /* at a time, requests beyond wait; 0: 256 */
     unsigned host_connections_max; /* of them to one host; 0: 64 */
-    unsigned shards;               /* tasks that do the client's work, beside each other, between
-                                      which its connections are shared out: one does some 25,000
-                                      requests a second. A second one gets requests only when the
-                                      first has 8 in progress. 1 to 16; 0: as many as the runtime
-                                      has workers, if each may have 8 connections to a host */
+    unsigned shards;               /* tasks that do the client's work beside each other, between
+                                      which its connections are shared out: one does some 25,000 to
+                                      50,000 requests a second. The next begins when those before
+                                      have 8 requests each. 1 to 16; 0: as many as the runtime has
+                                      workers, if each may have 8 connections to a host */
     unsigned redirects_max;        /* 0: 10 */
     bool no_redirects;             /* give 3xx as it comes. Else GET and HEAD follow, others as GET
                                       after 303, and with their method and body after 307 and 308 */

@@ -1,13 +1,13 @@
 /* The HTTP client: options, and the shards among which its requests are shared out (shard.c).
  *
- * A shard is one task, so it has one CPU's worth of libcurl, some 25,000 requests a second, and
- * connections of its own. A client has as many as there are workers, as long as each may have
- * enough connections to a host. They are filled one after the other: while there is little to do
- * one has all of it, so that connections are used again and streams of HTTP/2 share them; only when
- * that one has FULL requests in progress does the next get some, and when all have, the one that
- * has least.
+ * A shard is one task, so it has one CPU's worth of libcurl, some 25,000 to 50,000 requests a
+ * second, and connections of its own. A client may have as many as there are workers, as long as
+ * each may have enough connections to a host. They are filled one after the other: while there is
+ * little to do one has all of it, so that connections are used again and streams of HTTP/2 share
+ * them; only when that one has FULL requests in progress does the next begin, or get some, and when
+ * all have, the one that has least.
  *
- * Cookies are shared by all, under a lock that libcurl takes for moments. */
+ * Cookies are common, under a lock that libcurl takes for moments. */
 #include "io/http_client/client.h"
 
 #include <errno.h>
@@ -31,19 +31,55 @@ static void global_init(void)
 
 /* ---- shards ---- */
 
-struct http_shard *http_client_choose_shard(filch_http_client *client)
+static bool is_full(struct http_shard *shard, uint32_t load)
 {
+    return load >= FULL || load >= shard->host_connections_max;
+}
+
+/* The first one that is not full, or the one that has least, of those that have begun. */
+static struct http_shard *least_loaded(filch_http_client *client, bool *ret_full)
+{
+    unsigned begun = filch_load_acquire(&client->begun); /* [http-shards] */
     struct http_shard *chosen = client->shards;
     uint32_t least = UINT32_MAX;
 
-    for (unsigned i = 0; i < client->shard_count && least >= FULL; i++) {
+    *ret_full = true;
+    for (unsigned i = 0; i < begun && *ret_full; i++) {
         uint32_t load = filch_load_relaxed(&client->shards[i].load);
 
-        if (load < FULL || load < least) {
+        *ret_full = is_full(&client->shards[i], load);
+        if (!*ret_full || load < least) {
             chosen = &client->shards[i];
             least = load;
         }
     }
+    return chosen;
+}
+
+/* Return: one more; NULL: there are as many as there may be, or no memory. */
+static struct http_shard *begin_shard(filch_http_client *client)
+{
+    struct http_shard *shard = NULL;
+    unsigned begun;
+
+    pthread_mutex_lock(&client->begin_lock);
+    begun = filch_load_relaxed(&client->begun); /* under the lock */
+    if (begun < client->shard_count && !client->closing &&
+        http_shard_start(&client->shards[begun]) == 0) {
+        shard = &client->shards[begun];
+        filch_store_release(&client->begun, begun + 1); /* [http-shards] */
+    }
+    pthread_mutex_unlock(&client->begin_lock);
+    return shard;
+}
+
+struct http_shard *http_client_choose_shard(filch_http_client *client)
+{
+    bool full;
+    struct http_shard *chosen = least_loaded(client, &full);
+
+    if (full && filch_load_relaxed(&client->begun) < client->shard_count)
+        chosen = begin_shard(client) ?: chosen;
     filch_fetch_add_relaxed(&chosen->load, 1);
     return chosen;
 }
@@ -72,36 +108,27 @@ static unsigned share_of(unsigned all, unsigned count, unsigned index)
     return all / count + (index < all % count);
 }
 
-static void stop_shards(filch_http_client *client, unsigned count)
-{
-    while (count)
-        http_shard_stop(&client->shards[--count]);
-}
-
-static int start_shards(filch_http_client *client)
+static int make_shards(filch_http_client *client)
 {
     const filch_http_client_opts *opts = &client->opts;
     unsigned count = count_shards(opts);
+    int r;
 
     client->shards = calloc(count, sizeof(*client->shards));
     if (!client->shards)
         return -ENOMEM;
     client->shard_count = count;
-    for (unsigned i = 0; i < count; i++)
-        http_shard_init(&client->shards[i], client);
     for (unsigned i = 0; i < count; i++) {
         struct http_shard *shard = &client->shards[i];
-        int r;
 
+        http_shard_init(shard, client);
         shard->connections_max = share_of(opts->connections_max, count, i);
         shard->host_connections_max = share_of(opts->host_connections_max, count, i);
-        r = http_shard_start(shard);
-        if (r < 0) {
-            stop_shards(client, i);
-            return r;
-        }
     }
-    return 0;
+    r = http_shard_start(client->shards);
+    if (r == 0)
+        filch_atomic_init(&client->begun, 1);
+    return r;
 }
 
 /* ---- cookies ---- */
@@ -147,6 +174,7 @@ void http_client_unref(filch_http_client *client)
     for (unsigned i = 0; i < client->shard_count; i++)
         http_shard_fini(&client->shards[i]);
     pthread_mutex_destroy(&client->cookies_lock);
+    pthread_mutex_destroy(&client->begin_lock);
     free(client->shards);
     free(client);
 }
@@ -212,13 +240,16 @@ int filch_http_client_new(const filch_http_client_opts *opts, filch_http_client 
     if (!client)
         return -ENOMEM;
     filch_atomic_init(&client->refs, 1);
+    filch_atomic_init(&client->begun, 0);
+    pthread_mutex_init(&client->begin_lock, NULL);
     pthread_mutex_init(&client->cookies_lock, NULL);
+    client->group = filch_group_self() ?: FILCH_NO_GROUP;
     look_at_version(client);
     r = copy_opts(client, opts);
     if (r == 0)
         r = make_cookies(client);
     if (r == 0)
-        r = start_shards(client);
+        r = make_shards(client);
     if (r < 0) {
         if (client->cookies)
             curl_share_cleanup(client->cookies);
@@ -231,9 +262,16 @@ int filch_http_client_new(const filch_http_client_opts *opts, filch_http_client 
 
 void filch_http_client_close(filch_http_client *client)
 {
+    unsigned begun;
+
     if (!client)
         return;
-    stop_shards(client, client->shard_count);
+    pthread_mutex_lock(&client->begin_lock);
+    client->closing = true;
+    begun = filch_load_relaxed(&client->begun); /* under the lock */
+    pthread_mutex_unlock(&client->begin_lock);
+    while (begun)
+        http_shard_stop(&client->shards[--begun]);
     if (client->cookies)
         curl_share_cleanup(client->cookies);
     http_client_unref(client);

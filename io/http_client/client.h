@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include <filch/fd.h>
+#include <filch/group.h>
 #include <filch/http_client.h>
 #include <filch/notify.h>
 #include <filch/task.h>
@@ -142,13 +143,19 @@ struct filch_http_client {
     bool may_reuse_http2; /* that was begun without asking */
     CURLSH *cookies;
     pthread_mutex_t cookies_lock; /* for libcurl, which holds it for moments */
+    filch_group *group;           /* that shards are in: its maker's */
     unsigned shard_count;
     struct http_shard *shards;
+    /* So many of them have begun, those in front. [http-shards] release by who has begun one ->
+     * acquire by who chooses: it can be asked. */
+    filch_atomic_u32 begun;
+    pthread_mutex_t begin_lock; /* for `begun` and `closing` */
+    bool closing;
 };
 
 /* client.c */
 void http_client_unref(filch_http_client *client);
-/* Where the next request goes. */
+/* Where the next request goes: counted there. */
 struct http_shard *http_client_choose_shard(filch_http_client *client);
 void http_request_unref(filch_http_request *request);
 void http_response_unref(filch_http_response *response);

@@ -255,15 +255,20 @@ void http_shard_fini(struct http_shard *shard)
 
 int http_shard_start(struct http_shard *shard)
 {
-    const filch_task_opts opts = {.name = "http client", .stack_bytes = STACK_BYTES};
+    const filch_task_opts opts = {
+        .name = "http client", .stack_bytes = STACK_BYTES, .group = shard->client->group};
     int r = make_multi(shard);
 
     if (r == 0)
         r = make_epoll(shard);
     if (r == 0)
         r = filch_task_spawn(shard_main, shard, &opts, &shard->task);
-    if (r < 0)
+    if (r < 0) {
         free_parts(shard);
+        shard->multi = NULL; /* it may be tried again */
+        shard->epoll = -1;
+        shard->ready = NULL;
+    }
     return r;
 }
 

@@ -3,6 +3,8 @@
  * common; a close ends what any of them does. */
 #include <errno.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <criterion/criterion.h>
 
@@ -11,6 +13,7 @@
 
 #include "io/http_client/client.h"
 #include "tests/runner/http_site.h"
+#include "tests/runner/process.h"
 
 TestSuite(http_client_shards, .timeout = 120);
 
@@ -290,4 +293,72 @@ static int close_with_many(void *arg)
 Test(http_client_shards, a_close_ends_what_each_of_them_does)
 {
     T_OK(run_in_runtime(0, close_with_many, NULL));
+}
+
+/* ---- they begin when they are needed ---- */
+
+static unsigned begun(struct scene *scene)
+{
+    return filch_load_relaxed(&scene->client->begun);
+}
+
+static int begin_late(void *arg)
+{
+    unsigned descriptors = process_files();
+    struct scene scene = {0};
+
+    (void)arg;
+    scene_open(&scene, (filch_http_client_opts){.shards = 3, .host_connections_max = 6});
+    T_IS(begun(&scene), 1);
+    begin_many(&scene, 2);
+    T_WAIT_UNTIL(atomic_load(&inside) == 2);
+    T_IS(begun(&scene), 1);
+    scene.tasks[2] = spawn(get_held, &scene);
+    T_WAIT_UNTIL(atomic_load(&inside) == 3);
+    T_IS(begun(&scene), 2);
+    T_IS(load_of(&scene, 1), 1);
+    open_the_gate();
+    join_many(&scene, 3, 0);
+    scene_close(&scene);
+    T_IS(process_files(), descriptors);
+    return 0;
+}
+
+Test(http_client_shards, one_begins_when_the_others_are_full)
+{
+    T_OK(run_in_runtime(0, begin_late, NULL));
+}
+
+/* Without descriptors for another one, the first has all. */
+static int begin_in_vain(void *arg)
+{
+    struct rlimit before, none;
+    struct scene scene = {0};
+    int kept[3];
+
+    (void)arg;
+    scene_open(&scene, (filch_http_client_opts){.shards = 2, .host_connections_max = 2});
+    T_OK(get(&scene, "/cookie", "none")); /* it has its connection */
+    T_OK(getrlimit(RLIMIT_NOFILE, &before));
+    for (int i = 0; i < 3; i++)
+        T_CHECK((kept[i] = dup(0)) >= 0);
+    none = (struct rlimit){(rlim_t)kept[2] + 1, before.rlim_max};
+    T_OK(setrlimit(RLIMIT_NOFILE, &none));
+    begin_many(&scene, 4);
+    T_WAIT_UNTIL(whole_load(&scene) == 4);
+    T_IS(begun(&scene), 1);
+    T_OK(setrlimit(RLIMIT_NOFILE, &before));
+    for (int i = 0; i < 3; i++)
+        close(kept[i]);
+    open_the_gate();
+    join_many(&scene, 4, 0);
+    scene_close(&scene);
+    return 0;
+}
+
+Test(http_client_shards, one_that_cannot_begin_is_done_without)
+{
+    if (RUNNING_ON_VALGRIND)
+        cr_skip_test("Valgrind only pretends to a limit of descriptors");
+    T_OK(run_in_runtime(0, begin_in_vain, NULL));
 }
