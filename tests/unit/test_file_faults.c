@@ -159,6 +159,7 @@ static int sizes_body(void *arg)
     filch_file *file;
     filch_file_info info;
     char buf[4];
+    int r;
 
     (void)arg;
     T_OK(filch_file_temp(NULL, &file, T_LIMIT));
@@ -175,7 +176,8 @@ static int sizes_body(void *arg)
     T_CHECK(filch_file_pread(file, buf, 4, INT64_MAX, T_LIMIT) <= 0);
     T_CHECK(filch_file_pwrite(file, "x", 1, INT64_MAX, T_LIMIT) < 0);
     T_CHECK(filch_file_allocate(file, INT64_MAX - 1, 10, T_LIMIT) < 0);
-    T_CHECK(filch_file_truncate(file, INT64_MAX, T_LIMIT) < 0);
+    r = filch_file_truncate(file, INT64_MAX, T_LIMIT);
+    T_CHECK(r == -EFBIG || r == -EINVAL || r == 0); /* memory may be that large */
     T_CHECK(filch_file_seek(file, INT64_MIN, SEEK_CUR, NULL) < 0);
     /* As much as the limit allows, and no more. */
     T_OK(filch_file_truncate(file, 0, T_LIMIT));
