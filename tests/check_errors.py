@@ -18,7 +18,7 @@ import sys
 DOC = re.compile(r"/\*\*(.*?)\*/\s*([^;{]*[;{])", re.S)
 NAME = re.compile(r"\b(filch_(?!_)\w+)\s*\(")
 CODE = re.compile(r"-(E[A-Z0-9]{2,})\b")
-AS = re.compile(r"(?:Return:|Result:|errors:|else|[Oo]therwise|result is|`result`:|returns?)[^.]*?\bas (?:from |that of )?(filch_\w+)\(\)", re.S)
+AS = re.compile(r"(?:Return:|Result:|errors:|else|[Oo]therwise|result is|`result`:|\breturns?\b)[^.]*?\bas (?:from |that of )?(filch_\w+)\(\)", re.S)
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
 FUNCTION = re.compile(r"^(?:Test\(\s*(\w+)\s*,\s*(\w+)[^\n]*\)|[a-z_][^\n;=#]*?\b(\w+)\([^;{]*\))\s*\n\{(.*?)^\}", re.S | re.M)
 ROW = re.compile(r"^\| `(\w+)\(\)` \| `-(E\w+)`((?:, `-E\w+`)*) \| (.*?) \|$", re.M)
