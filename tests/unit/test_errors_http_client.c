@@ -170,9 +170,63 @@ static void speaker_close(struct speaker *speaker)
     T_CHECK(join(speaker->task) < 0);
 }
 
-/* ---- connections ---- */
+/* ---- answers ---- */
 
 #define OK_HEAD "HTTP/1.1 200 OK\r\n"
+
+static int ask_all(void *arg)
+{
+    static const struct {
+        const char *text;
+        int error;
+        const char *why;
+        bool resets;
+    } answers[] = {
+        {"", -ECONNRESET, "", .resets = true},
+        {"", -ECONNRESET, "Empty reply"},
+        {"HTTP/1.1 20", -ECONNRESET, "Empty reply"},
+        {OK_HEAD, -EPIPE, "within the head"},
+        {OK_HEAD "Content-Type: te", -EPIPE, "within the head"},
+        {OK_HEAD "Content-Type: text/plain\r\n", -EPIPE, "within the head"},
+        {"HTTP/1.1 100 Continue\r\n\r\n", -ECONNRESET, "Empty reply"},
+        {"HTTP/1.1 100 Continue\r\n\r\n" OK_HEAD "A: b\r\n", -EPIPE, "within the head"},
+        {"nonsense\r\n\r\n", -EPROTO, "HTTP/0.9"},
+        {"HTTP/9.1 200 OK\r\n\r\n", -EPROTO, "HTTP version"},
+        {"HTTP/1.1 abc OK\r\n\r\n", -EPROTO, "HTTP version"},
+        {OK_HEAD "Content-Length: -5\r\n\r\n", -EPROTO, "Content-Length"},
+        {"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+         -ELOOP, "redirects"},
+    };
+    filch_http_client *client = client_new((filch_http_client_opts){.redirects_max = 3});
+
+    (void)arg;
+    for (size_t i = 0; i < sizeof(answers) / sizeof(*answers); i++) {
+        struct speaker speaker = {.text = answers[i].text, .resets = answers[i].resets};
+        filch_http_response *response;
+        filch_error error;
+        int r;
+
+        speaker_open(&speaker);
+        r = filch_http_get(client, speaker.url, &response, &error, T_LIMIT);
+        if (r != answers[i].error || !strstr(error.text, answers[i].why))
+            fprintf(stderr, "%zu: %d, %s\n", i, r, r < 0 ? error.text : "");
+        T_IS(r, answers[i].error);
+        T_CHECK(strstr(error.text, answers[i].why));
+        r = filch_http_send(request_to(client, speaker.url), &response, &error, T_LIMIT);
+        T_IS(r, answers[i].error);
+        speaker_close(&speaker);
+    }
+    request_to(NULL, NULL);
+    filch_http_client_close(client);
+    return 0;
+}
+
+Test(errors_http_client, of_answers_that_are_none)
+{
+    T_OK(run_in_runtime(0, ask_all, NULL));
+}
+
+/* ---- connections ---- */
 
 static int connect_in_vain(void *arg)
 {
@@ -233,6 +287,46 @@ static void end(filch_http_response *response, struct speaker *speaker)
     filch_http_response_free(response);
     atomic_store(&speaker->may_go_on, true);
     speaker_close(speaker);
+}
+
+static int read_badly(void *arg)
+{
+    struct speaker cuts = {.text = OK_HEAD "Content-Length: 5\r\n\r\nab", .rest = ""};
+    struct speaker resets = {
+        .text = OK_HEAD "Content-Length: 5\r\n\r\nab", .rest = "", .resets = true};
+    struct speaker packs = {.text =
+                                OK_HEAD "Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello"};
+    struct speaker chunks = {.text = OK_HEAD "Transfer-Encoding: chunked\r\n\r\nnone\r\n"};
+    filch_http_client *client = client_new((filch_http_client_opts){0});
+    filch_http_response *response;
+    char buf[5];
+
+    (void)arg;
+    response = begun(client, &cuts);
+    T_IS(filch_http_response_read(response, buf, 5, NULL, T_LIMIT), 2);
+    T_IS(filch_http_response_read(response, buf, 5, NULL, FILCH_NOW), -ETIMEDOUT);
+    atomic_store(&cuts.may_go_on, true);
+    T_IS(filch_http_response_read(response, buf, 5, NULL, T_LIMIT), -EPIPE);
+    end(response, &cuts);
+    response = begun(client, &resets);
+    T_IS(filch_http_response_read(response, buf, 5, NULL, T_LIMIT), 2);
+    atomic_store(&resets.may_go_on, true);
+    T_IS(filch_http_response_read(response, buf, 5, NULL, T_LIMIT), -ECONNRESET);
+    end(response, &resets);
+    response = begun(client, &packs);
+    T_IS(filch_http_response_read(response, buf, 5, NULL, T_LIMIT), -EPROTO);
+    end(response, &packs);
+    response = begun(client, &chunks);
+    T_IS(filch_http_response_read(response, buf, 5, NULL, T_LIMIT), -EPROTO);
+    end(response, &chunks);
+    request_to(NULL, NULL);
+    filch_http_client_close(client);
+    return 0;
+}
+
+Test(errors_http_client, of_bodies)
+{
+    T_OK(run_in_runtime(0, read_badly, NULL));
 }
 
 static int64_t received(filch_http_response *response)
