@@ -241,7 +241,9 @@ FILCH_API int filch_http_response_progress(filch_http_response *response, int64_
  * Sends what is left of the request's body meanwhile, if that is read from a reader: see there. The
  * answer ends when both have. Suspends: yes. Cancellation point: yes; no byte was taken. Return:
  * bytes; 0 (the end; an answer that was cut off is an error); -ETIMEDOUT (read on later);
- * -ECANCELED; what the request's reader says; else as filch_http_send().
+ * -ECANCELED; -EPIPE (it was cut off); -ECONNRESET and what else recv(2) says; -EPROTO (HTTP is not
+ * understood, or the body cannot be unpacked); -ENOMEM; -EIO (else); what the request's reader
+ * says; -EINVAL (NULL).
  */
 FILCH_API FILCH_MUST_CHECK ssize_t filch_http_response_read(filch_http_response *response,
                                                             void *buf, size_t bytes,

@@ -401,7 +401,9 @@ FILCH_API FILCH_MUST_CHECK int filch_exchange_set_trailer(filch_exchange *x, con
                                                           const char *value);
 
 /** filch_exchange_flush() - send what is buffered. Suspends: yes. Cancellation point: yes; what was
- * not sent stays buffered. Return: 0; else as filch_exchange_write(). */
+ * not sent stays buffered. Return: 0; -EPROTO (there is no answer yet); -ETIMEDOUT, and the
+ * connection ends, if the peer takes nothing for stall_ns; -ECANCELED; -EPIPE, -ECONNRESET and what
+ * else its io says; -EINVAL. */
 FILCH_API FILCH_MUST_CHECK int filch_exchange_flush(filch_exchange *x, filch_time until);
 
 /** filch_exchange_writer() - a writer of the body; it has no finish. */

@@ -260,8 +260,8 @@ FILCH_API FILCH_MUST_CHECK int filch_runtime_fd(filch_runtime *rt);
  * filch_runtime_spawn() - start a task from any thread
  * As filch_task_spawn(), but for a plain thread or another runtime's task. It may race with
  * filch_runtime_shutdown(): either the task is spawned, and runs to its end, or the result is
- * -ESHUTDOWN and @arg is still the caller's. Return: as filch_spawn(); -ECHILD (in the child of a
- * fork).
+ * -ESHUTDOWN and @arg is still the caller's. Return: 0; -EINVAL (NULL, or options that contradict
+ * each other or name no worker); -ESHUTDOWN; -ENOMEM; -ECHILD (in the child of a fork).
  */
 FILCH_API FILCH_MUST_CHECK int filch_runtime_spawn(filch_runtime *rt, filch_fn fn, void *arg,
                                                    const filch_task_opts *opts,

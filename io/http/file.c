@@ -392,7 +392,7 @@ int http_serve_folder(filch_exchange *x, void *context)
     int n, r;
 
     (void)context;
-    if (!folder || is_hidden(path))
+    if (is_hidden(path))
         return 404;
     n = snprintf(name, sizeof(name), "%s/%s%s", folder, path, index);
     if (n < 0 || (size_t)n >= sizeof(name))

@@ -124,8 +124,8 @@ int filch_http_route_files(filch_http_server *server, const char *prefix, const 
 {
     struct http_route *route;
     size_t bytes = prefix ? strlen(prefix) : 0;
-    char *pattern;
-    int r;
+    char *pattern, *copy;
+    int r = -ENOMEM;
 
     if (!server || !folder || !bytes)
         return -EINVAL;
@@ -134,17 +134,19 @@ int filch_http_route_files(filch_http_server *server, const char *prefix, const 
     if (prefix[bytes - 1] == '/')
         bytes--;
     pattern = malloc(bytes + sizeof("/{path...}"));
-    if (!pattern)
-        return -ENOMEM;
-    memcpy(pattern, prefix, bytes);
-    memcpy(pattern + bytes, "/{path...}", sizeof("/{path...}"));
-    r = http_route_add(&server->routes, "GET", pattern, http_serve_folder, NULL, FILCH_HTTP_PROMPT,
-                       &route);
+    copy = strdup(folder);
+    if (pattern && copy) {
+        memcpy(pattern, prefix, bytes);
+        memcpy(pattern + bytes, "/{path...}", sizeof("/{path...}"));
+        r = http_route_add(&server->routes, "GET", pattern, http_serve_folder, NULL,
+                           FILCH_HTTP_PROMPT, &route);
+    }
+    if (r == 0)
+        route->folder = copy;
+    else
+        free(copy);
     free(pattern);
-    if (r < 0)
-        return r;
-    route->folder = strdup(folder);
-    return route->folder ? 0 : -ENOMEM; /* without it, it answers 404 */
+    return r;
 }
 
 /* ---- connections ---- */

@@ -314,11 +314,13 @@ static size_t on_header(char *line, size_t size, size_t count, void *context)
     if (!response->has_head && bytes > 5 && memcmp(line, "HTTP/", 5) == 0) {
         response->fields_bytes = 0;
         response->is_sent = false; /* and answered */
+        response->is_head_whole = false;
         http_transfer_phase(response, FILCH_HTTP_RECEIVE);
         return all;
     }
     if (!response->has_head && !bytes) {
         curl_easy_getinfo(response->handle->easy, CURLINFO_RESPONSE_CODE, &response->status);
+        response->is_head_whole = response->status >= 200;
         if (is_final(response)) {
             http_transfer_hand_over(response);
             look_for_end(response);

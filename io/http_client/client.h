@@ -98,6 +98,7 @@ struct filch_http_response {
     struct http_handle *handle;
     size_t body_sent;
     bool is_sent;       /* and nothing was answered yet */
+    bool is_head_whole; /* of an answer that is none for the meantime */
     bool is_sent_whole; /* libcurl has taken all of a body of unknown length */
     bool sending_waits; /* libcurl was told to pause, and has not been told to go on */
     bool reading_waits;

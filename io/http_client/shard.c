@@ -35,6 +35,8 @@
 /* Sockets may be ready all the time, and looking at them is no operation of the runtime: after so
  * many looks others run. */
 #define ROUNDS 16
+/* Where it cannot wait for its sockets, it looks at them again after that. */
+#define NO_MEMORY_NS (10 * FILCH_MILLISECOND)
 
 /* ---- asking ---- */
 
@@ -161,6 +163,11 @@ static int wait_for_work(struct http_shard *shard)
                           filch_case_fd(shard->ready, FILCH_FD_READABLE, &events)};
     int r = filch_select(cases, 2, 0, shard->timer);
 
+    if (r == 1 && cases[1].result < 0) { /* no memory to wait for the sockets with */
+        filch_time soon = filch_after(NO_MEMORY_NS);
+
+        r = filch_notify_wait(&shard->wake, soon < shard->timer ? soon : shard->timer);
+    }
     return r < 0 && r != -ETIMEDOUT ? r : 0;
 }
 

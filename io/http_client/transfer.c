@@ -161,6 +161,22 @@ static bool is_lost(const filch_http_response *response, CURLcode code)
     return code == CURLE_HTTP2_STREAM && !*response->handle->text;
 }
 
+/* A connection that ends within the head of an answer is the end of that to libcurl (7.88, at
+ * least), as if there were no body. */
+static bool is_cut_off(const filch_http_response *response, CURLcode code)
+{
+    return code == CURLE_OK && !response->is_head_whole;
+}
+
+/* Of what is no HTTP libcurl says that it does not support the protocol, or that receiving failed.
+ */
+static bool is_no_http(const filch_http_response *response, CURLcode code, long os_error)
+{
+    return (code == CURLE_UNSUPPORTED_PROTOCOL && response->is_sent) ||
+           (code == CURLE_RECV_ERROR && !os_error &&
+            strstr(response->handle->text, "chunked-encoding"));
+}
+
 /* What has failed, where that is another place than where it was noticed. Return: the code. */
 static int judge_failure(filch_http_response *response, CURLcode code)
 {
@@ -173,6 +189,10 @@ static int judge_failure(filch_http_response *response, CURLcode code)
         http_transfer_phase(response, FILCH_HTTP_PREPARE);
         return -EINVAL;
     }
+    if (is_no_http(response, code, os_error)) {
+        http_transfer_phase(response, FILCH_HTTP_RECEIVE);
+        return -EPROTO;
+    }
     if (is_proxys_refusal(response, code)) {
         http_transfer_phase(response, FILCH_HTTP_CONNECT);
         return -EACCES;
@@ -182,7 +202,9 @@ static int judge_failure(filch_http_response *response, CURLcode code)
             http_transfer_phase(response, FILCH_HTTP_TLS);
         return -EPROTO;
     }
-    return is_lost(response, code) ? -EPIPE : http_transfer_failure(code, os_error);
+    return is_cut_off(response, code) || is_lost(response, code)
+               ? -EPIPE
+               : http_transfer_failure(code, os_error);
 }
 
 static void say_why(filch_http_response *response, CURLcode code)
@@ -191,6 +213,8 @@ static void say_why(filch_http_response *response, CURLcode code)
 
     if (code == CURLE_ABORTED_BY_CALLBACK)
         text = "the connection ended without an answer, and the request may have been done";
+    else if (is_cut_off(response, code))
+        text = "the connection ended within the head of the answer";
     else if (is_lost(response, code))
         text = "the server has answered before it had all of the body, and libcurl lost that";
     else if (*response->handle->text)

@@ -9,7 +9,6 @@
 #include <stdarg.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <criterion/criterion.h>
@@ -19,6 +18,7 @@
 #include <filch/process.h>
 #include <filch/signal.h>
 
+#include "tests/runner/forked.h"
 #include "tests/runner/programs.h"
 #include "tests/runner/refused_memory.h"
 #include "tests/runner/tcp_pair.h"
@@ -99,21 +99,6 @@ static int selected(filch_case c)
     int r = filch_select(&c, 1, 0, T_LIMIT);
 
     return r < 0 ? r : c.result;
-}
-
-/* In a child of a fork, where a failed check ends it. */
-static void in_child(void (*body)(void))
-{
-    int status = -1;
-    pid_t child = fork();
-
-    T_CHECK(child >= 0);
-    if (child == 0) {
-        body();
-        _exit(0);
-    }
-    T_IS(waitpid(child, &status, 0), child);
-    T_IS(status, 0);
 }
 
 /* ---- processes ---- */

@@ -136,6 +136,23 @@ static void expect_refusal(const struct site *site, filch_http_client_opts opts,
     expect_failure(site, opts, code, FILCH_HTTP_TLS, words);
 }
 
+/* A request that is sent step by step is refused likewise. */
+static void expect_refused_send(const struct site *site)
+{
+    const filch_http_client_opts opts = {.proxy = ""};
+    filch_http_client *client;
+    filch_http_request *request;
+    filch_http_response *response;
+    char url[128];
+
+    snprintf(url, sizeof(url), "https://%s/", site->http.addr);
+    T_OK(filch_http_client_new(&opts, &client));
+    T_OK(filch_http_request_new(client, "GET", url, &request));
+    T_IS(filch_http_send(request, &response, NULL, T_LIMIT), -EKEYREJECTED);
+    filch_http_request_free(request);
+    filch_http_client_close(client);
+}
+
 /* ---- servers ---- */
 
 static void judge(const char *names, long begins_s, long ends_s, const char *words)
@@ -169,6 +186,7 @@ static int servers(void *arg)
     make_identity(&other, "IP:127.0.0.1", 0, 3600);
     opts.ca_file = write_text(&site.dir, "other.pem", other.cert);
     expect_refusal(&site, opts, -EKEYREJECTED, "certificate");
+    expect_refused_send(&site);
     site_close(&site);
     return 0;
 }

@@ -18,7 +18,7 @@ TestSuite(http_trailers, .timeout = 120);
 
 /* ---- a server that says in trailers how much came, and what came behind it ---- */
 
-static int expected_result; /* of setting one */
+static atomic_int expected_result; /* of setting one */
 
 static int sum(filch_exchange *x, void *context)
 {
