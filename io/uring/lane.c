@@ -448,6 +448,9 @@ static void end_all_ops(struct filch__uring_lane *lane)
         .timeout = {.tv_sec = 1, .tv_nsec = 0},
     };
 
+    /* What was never submitted cannot be found. */
+    for (int i = 0; i < CLOSE_TRIES && filch__uring_staged(lane); i++)
+        filch__uring_poll(lane);
     for (int i = 0; i < CLOSE_TRIES; i++) {
         int r = filch__ring_register(&lane->ring, IORING_REGISTER_SYNC_CANCEL, &reg, 1);
 

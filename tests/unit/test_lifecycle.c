@@ -598,6 +598,27 @@ Test(lifecycle, shutdown_ends_whatever_is_in_flight)
     filch_chan_unref(flight.chan);
 }
 
+/* The kernel does not have the accept yet, and nobody waits for it any more. */
+static int begin_to_accept(void *listener)
+{
+    filch_tcp *conn;
+
+    T_OK(filch_task_cancel(filch_task_self()));
+    T_IS(filch_listener_accept(listener, &conn, T_LIMIT), -ECANCELED);
+    return 0;
+}
+
+Test(lifecycle, shutdown_ends_what_has_hardly_begun)
+{
+    for (int i = 0; i < T_MANY(300); i++) {
+        filch_listener *listener;
+
+        T_OK(filch_listener_open("127.0.0.1:0", NULL, &listener));
+        T_OK(run_in_runtime(1, begin_to_accept, listener));
+        T_OK(filch_listener_close(listener)); /* waits for its accept */
+    }
+}
+
 struct hooks {
     atomic_int starts, stops, parks, unparks;
 };
