@@ -792,7 +792,7 @@ Test(http2, windows_hold_both_sides_back)
 
 static int be_slow(void *arg)
 {
-    const filch_time ms = (RUNNING_ON_VALGRIND ? 20 : 1) * FILCH_MILLISECOND;
+    const filch_time ms = (RUNNING_ON_VALGRIND ? 20 : 4) * FILCH_MILLISECOND;
     const filch_http_server_opts opts = {
         .head_ns = 100 * ms, .idle_ns = 60 * ms, .stall_ns = 50 * ms};
     struct site site;

@@ -122,7 +122,7 @@ static void drip(const struct http_site *site, const char *begin, const char *wa
 static int be_slow(void *arg)
 {
     /* Long enough for a peer that is not slow. */
-    const filch_time ms = (RUNNING_ON_VALGRIND ? 20 : 1) * FILCH_MILLISECOND;
+    const filch_time ms = (RUNNING_ON_VALGRIND ? 20 : 4) * FILCH_MILLISECOND;
     const filch_http_server_opts opts = {
         .head_ns = 100 * ms, .idle_ns = 60 * ms, .stall_ns = 50 * ms, .body_rate_min = 100000};
     struct http_site site;
