@@ -38,10 +38,12 @@ static int await_change(struct h2_stream *s, filch_time limit, filch_time until)
     return r == -ETIMEDOUT && limit < until ? -ETIME : r;
 }
 
-/* The peer is too slow for this stream. */
+/* The peer is too slow for this stream; the connection has its time from now on, or its end would
+ * come before the stream's is told. */
 static int give_up(struct h2_stream *s)
 {
     http_count(&s->h->server->timeouts);
+    s->h->progress_at = h1_now();
     if (!s->closed)
         nghttp2_submit_rst_stream(s->h->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_CANCEL);
     h2_kick(s->h);
