@@ -53,8 +53,13 @@ int filch__file_open_fd(const char *path, int flags, unsigned mode, bool *ret_wa
 /* Closes a descriptor. Not a cancellation point. @slow: it may have to wait. Return: 0; -errno. */
 int filch__fs_close(int fd, bool slow);
 
-/* Is it filch_file_reader()'s? Its file is the context. */
+/* For a user of a file that waits: until it is ready, or in error. Return: 0; -ETIMEDOUT;
+ * -ECANCELED, also when it is being closed. */
+int filch__file_wait(struct filch_file *file, short events, filch_time until);
+
+/* Is it filch_file_reader()'s, filch_file_writer()'s? Its file is the context. */
 bool filch__reader_is_file(filch_reader reader);
+bool filch__writer_is_file(filch_writer writer);
 
 enum filch_file_type filch__file_type(unsigned mode);
 
