@@ -71,20 +71,31 @@ static unsigned refused_bit(const struct move *m)
     return m->out ? 2 : 1;
 }
 
-/* Return: as the call; -EAGAIN (it would wait); -EOPNOTSUPP (who knows). */
-static ssize_t move_now(const struct move *m)
+static ssize_t call_unblocked(const struct move *m)
 {
     ssize_t n;
 
+    if (!filch__fd_unblock(&m->file->fd))
+        return -EAGAIN;
+    n = call_quietly(m, 0);
+    filch__fd_block(&m->file->fd);
+    return n;
+}
+
+/* Return: as the call; -EAGAIN (it would wait); -EOPNOTSUPP (who knows). */
+static ssize_t move_now(const struct move *m)
+{
+    ssize_t n = -EOPNOTSUPP;
+
     /* An offset in what has none: only this call says so. A ring would take it for none, and wait.
      */
-    if ((filch_load_relaxed(&m->file->refused) & refused_bit(m)) &&
-        !(m->waits && m->offset != FILCH_FILE_POSITION))
-        return -EOPNOTSUPP;
-    n = call_quietly(m, RWF_NOWAIT);
-    if (n == -EOPNOTSUPP)
-        filch_fetch_or_acq_rel(&m->file->refused, refused_bit(m));
-    return n;
+    if (!(filch_load_relaxed(&m->file->refused) & refused_bit(m)) ||
+        (m->waits && m->offset != FILCH_FILE_POSITION)) {
+        n = call_quietly(m, RWF_NOWAIT);
+        if (n == -EOPNOTSUPP)
+            filch_fetch_or_acq_rel(&m->file->refused, refused_bit(m));
+    }
+    return n == -EOPNOTSUPP && m->file->pipe ? call_unblocked(m) : n;
 }
 
 static int wait_for(const struct move *m, struct filch__op *op, filch_time until)
