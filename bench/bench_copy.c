@@ -1,6 +1,8 @@
 /* A proxy: bytes of one connection to another, by filch_copy_both(). What stands on both sides is
  * that of the peers: threads with blocking calls. And a file into a connection, by
- * filch_send_file() and by reads and writes: what the receiving thread costs is left out there. */
+ * filch_send_file() and by reads and writes: what the receiving thread costs is left out there. A
+ * connection into a pipe, by filch_copy() and by reads and writes, without what both threads cost.
+ */
 #include "bench/bench.h"
 
 #include <errno.h>
@@ -15,6 +17,14 @@ static double cpu_ns(void)
     struct timespec ts;
 
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+    return (double)ts.tv_sec * 1e9 + (double)ts.tv_nsec;
+}
+
+static double thread_cpu_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
     return (double)ts.tv_sec * 1e9 + (double)ts.tv_nsec;
 }
 
@@ -58,18 +68,16 @@ static void *receive(void *arg)
 {
     struct receiver *receiver = arg;
     unsigned char *piece = bench_alloc(PROXY_PIECE), *got = bench_alloc(PROXY_PIECE);
-    struct timespec ts;
     ssize_t n;
 
     proxy_fill(piece);
     receiver->right = true;
-    while ((n = recv(receiver->fd, got, PROXY_PIECE - receiver->bytes % PROXY_PIECE, 0)) > 0) {
+    while ((n = read(receiver->fd, got, PROXY_PIECE - receiver->bytes % PROXY_PIECE)) > 0) {
         if (memcmp(got, piece + receiver->bytes % PROXY_PIECE, (size_t)n) != 0)
             receiver->right = false;
         receiver->bytes += (uint64_t)n;
     }
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-    receiver->cpu_ns = (double)ts.tv_sec * 1e9 + (double)ts.tv_nsec;
+    receiver->cpu_ns = thread_cpu_ns();
     free(piece);
     free(got);
     return NULL;
@@ -147,11 +155,103 @@ static bool send_file(filch_runtime *rt, double *ret_value)
     return *ret_value > 0 && copy > 0;
 }
 
+/* ---- into a pipe ---- */
+
+struct feeder {
+    int fd;
+    uint64_t bytes;
+    double cpu_ns;
+};
+
+static void *feed(void *arg)
+{
+    struct feeder *feeder = arg;
+    unsigned char *piece = bench_alloc(PROXY_PIECE);
+
+    proxy_fill(piece);
+    for (uint64_t sent = 0; sent < feeder->bytes;) {
+        ssize_t n = send(feeder->fd, piece + sent % PROXY_PIECE, PROXY_PIECE - sent % PROXY_PIECE,
+                         MSG_NOSIGNAL);
+
+        if (n <= 0)
+            break;
+        sent += (uint64_t)n;
+    }
+    shutdown(feeder->fd, SHUT_WR);
+    free(piece);
+    feeder->cpu_ns = thread_cpu_ns();
+    return NULL;
+}
+
+static int copy_by_kernel(filch_tcp *conn, filch_file *pipe)
+{
+    return filch_copy(filch_tcp_reader(conn), filch_file_writer(pipe), NULL, NULL, FILCH_NEVER);
+}
+
+static int copy_by_hand(filch_tcp *conn, filch_file *pipe)
+{
+    char *buffer = bench_alloc(COPY_BYTES);
+    ssize_t n = 0;
+    int r = 0;
+
+    while (r == 0 && (n = filch_tcp_read(conn, buffer, COPY_BYTES, FILCH_NEVER)) > 0)
+        r = filch_file_write_all(pipe, buffer, (size_t)n, NULL, FILCH_NEVER);
+    free(buffer);
+    return r < 0 ? r : (int)n;
+}
+
+/* As time_sending(). */
+static double time_copying(int (*copy)(filch_tcp *conn, filch_file *pipe), const char *cpu_name)
+{
+    const unsigned mib = bench_quick ? 256 : 2048;
+    struct feeder feeder = {.bytes = (uint64_t)mib << 20};
+    struct receiver receiver = {0};
+    filch_file *in, *out;
+    pthread_t threads[2];
+    filch_tcp *conn;
+    filch_time start;
+    double cpu, ns;
+    int fd, r;
+
+    if (!proxy_pair(&feeder.fd, &fd))
+        return 0;
+    BENCH_OK(filch_tcp_adopt(fd, &conn));
+    BENCH_OK(filch_pipe(0, &in, &out));
+    receiver.fd = filch_file_fd(in);
+    start = filch_now();
+    cpu = cpu_ns();
+    BENCH_OK(-pthread_create(&threads[0], NULL, receive, &receiver));
+    BENCH_OK(-pthread_create(&threads[1], NULL, feed, &feeder));
+    r = copy(conn, out);
+    BENCH_OK(filch_file_close(out));
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+    ns = (double)(filch_now() - start);
+    bench_also(cpu_name, "CPU us/MiB",
+               (cpu_ns() - cpu - receiver.cpu_ns - feeder.cpu_ns) / 1e3 / mib);
+    filch_tcp_close(conn);
+    close(feeder.fd);
+    BENCH_OK(filch_file_close(in));
+    return r == 0 && receiver.right && receiver.bytes == feeder.bytes ? ns / 1e3 / mib : 0;
+}
+
+static bool copy_pipe(filch_runtime *rt, double *ret_value)
+{
+    double copy;
+
+    (void)rt;
+    *ret_value = time_copying(copy_by_kernel, "cpu");
+    copy = time_copying(copy_by_hand, "copy_cpu");
+    bench_also("copy", "us/MiB", copy);
+    return *ret_value > 0 && copy > 0;
+}
+
 int main(int argc, char **argv)
 {
     static const struct bench benches[] = {
         {"proxy", "us/MiB", proxy, 0, NULL},
         {"send_file", "us/MiB", send_file, 0, "time"},
+        {"copy_pipe", "us/MiB", copy_pipe, 0, "time"},
     };
 
     return bench_main(argc, argv, benches, sizeof benches / sizeof *benches);

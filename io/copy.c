@@ -11,7 +11,6 @@
 #include <filch/scope.h>
 #include <filch/task.h>
 
-#include "io/fs/call.h"
 #include "io/net/socket.h"
 #include "io/splice.h"
 
@@ -51,36 +50,47 @@ static int drain(filch_writer writer, filch_copier *copier, filch_time until)
     return 0;
 }
 
-/* Return: 0: the reader has ended, or the rest is for the buffer; an error. */
-static int copy_by_kernel(filch_reader reader, filch_writer writer, filch_copier *copier,
-                          filch_time until)
+/* Return: 0: the reader has ended, or what comes next is for the buffer; an error. */
+static int copy_by_kernel(struct filch__splice *splice, filch_copier *copier, filch_time until)
 {
-    struct filch__splice splice;
-    ssize_t n;
+    ssize_t n = 0;
 
-    if (copier->ended || !filch__reader_is_file(reader) ||
-        !filch__splice_init(&splice, reader.context, FILCH_FILE_POSITION, writer))
-        return 0;
-    while ((n = filch__splice_some(&splice, UINT64_MAX, until)) > 0) {
+    while (splice->next && (n = filch__splice_some(splice, UINT64_MAX, until)) > 0) {
         copier->bytes += (uint64_t)n;
         if (filch_task_is_cancelled())
             return -ECANCELED;
     }
-    copier->writing = splice.writing;
+    if (n > 0 || n == -EBUSY)
+        return 0;
+    copier->writing = splice->writing;
     copier->ended = n == 0;
-    return n == -EOPNOTSUPP ? 0 : (int)n;
+    return (int)n;
+}
+
+static int copy_by_buffer(filch_reader reader, filch_writer writer, struct filch__splice *splice,
+                          filch_copier *copier, filch_time until)
+{
+    int r = fill(reader, copier, until);
+
+    if (r < 0)
+        return r;
+    filch__splice_copied(splice, copier->end, copier->end == copier->room);
+    return drain(writer, copier, until);
 }
 
 static int copy(filch_reader reader, filch_writer writer, filch_copier *copier, filch_time until)
 {
+    struct filch__splice splice;
     int r = drain(writer, copier, until);
 
-    if (r == 0)
-        r = copy_by_kernel(reader, writer, copier, until);
+    if (r < 0 || copier->ended)
+        return r;
+    filch__splice_init(&splice, reader, FILCH_FILE_POSITION, writer);
     while (r == 0 && !copier->ended) {
-        r = fill(reader, copier, until);
-        if (r == 0)
-            r = drain(writer, copier, until);
+        if (splice.next)
+            r = copy_by_kernel(&splice, copier, until);
+        if (r == 0 && !copier->ended)
+            r = copy_by_buffer(reader, writer, &splice, copier, until);
     }
     return r;
 }

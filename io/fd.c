@@ -15,6 +15,8 @@
 #define CLOSING ((uint64_t)1 << 33)
 #define CLOSER ((uint64_t)1 << 34)
 #define GENERATION_SHIFT 48
+/* Of `unblocked`: the first user is making it non-blocking, or the last one blocking. */
+#define CHANGING ((uint32_t)1 << 31)
 
 void *filch__fd_open(struct filch__fd *object, int fd)
 {
@@ -137,25 +139,40 @@ void filch__fd_wait_users(struct filch__fd *object)
         }
 }
 
+static bool set_blocking(int fd, bool blocking)
+{
+    int non_blocking = !blocking;
+
+    return ioctl(fd, FIONBIO, &non_blocking) == 0;
+}
+
 bool filch__fd_unblock(struct filch__fd *object)
 {
-    uint32_t none = 0;
-    int on = 1;
+    uint32_t users = filch_load_relaxed(&object->unblocked);
+    bool ok;
 
-    while (!filch_cas_weak_acq_rel(&object->unblocked, &none, 1)) /* [fd-unblock] */
-        if (none)
+    do {
+        if (users & CHANGING)
             return false;
-    if (ioctl(object->fd, FIONBIO, &on) == 0)
+    } while (!filch_cas_weak_acq_rel(&object->unblocked, &users,
+                                     users ? users + 1 : CHANGING)); /* [fd-unblock] */
+    if (users)
         return true;
-    filch_store_release(&object->unblocked, 0);
-    return false;
+    ok = set_blocking(object->fd, false);
+    filch_store_release(&object->unblocked, ok ? 1 : 0); /* [fd-unblock] */
+    return ok;
 }
 
 void filch__fd_block(struct filch__fd *object)
 {
-    int off = 0;
+    uint32_t users = filch_load_relaxed(&object->unblocked);
 
-    ioctl(object->fd, FIONBIO, &off);
+    while (!filch_cas_weak_acq_rel(&object->unblocked, &users,
+                                   users > 1 ? users - 1 : CHANGING)) /* [fd-unblock] */
+        ;
+    if (users > 1)
+        return;
+    set_blocking(object->fd, true);
     filch_store_release(&object->unblocked, 0); /* [fd-unblock] */
 }
 

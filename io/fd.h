@@ -25,8 +25,8 @@ struct filch__fd {
     /* Zero-copy writes in a row that the kernel has copied: see net/zero_copy.c. Relaxed: a hint.
      */
     filch_atomic_u32 copied;
-    /* 1: somebody has made it non-blocking for a moment, and makes it blocking again.
-     * [fd-unblock] acquire to claim it -> release to give it back. */
+    /* How many users have it non-blocking at the moment; CHANGING in between.
+     * [fd-unblock] release by whoever has changed it or has done with it -> acquire by the next. */
     filch_atomic_u32 unblocked;
     struct filch__waiter *closer; /* with CLOSER */
 };
@@ -74,7 +74,7 @@ void filch__fd_end(struct filch__fd *object, struct filch__pool *pool);
 int filch__fd_release(void *handle, struct filch__pool *pool, int *ret_fd);
 
 /* For a user of a socket: has the kernel not wait in calls that have no flag for that, until
- * filch__fd_block(). Return: false: another user is doing so. */
+ * filch__fd_block(); several users may at a time. Return: false: it is being changed just now. */
 bool filch__fd_unblock(struct filch__fd *object);
 void filch__fd_block(struct filch__fd *object);
 

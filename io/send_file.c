@@ -1,5 +1,6 @@
-/* A part of a file to a writer: by the kernel where both are its own (splice.c), else through a
- * buffer. What was read and not written is read again: `done` counts what the writer took. */
+/* A part of a file to a writer: by the kernel where both are its own (splice.c), else, or what it
+ * leaves to us, through a buffer. What was read and not written is read again: `done` counts what
+ * the writer took. */
 #include <filch/copy.h>
 
 #include <errno.h>
@@ -18,6 +19,7 @@ struct sending {
     int64_t offset;
     uint64_t bytes, done;
     filch_time until;
+    char *buffer; /* once it is needed */
 };
 
 static uint64_t rest_of(const struct sending *s)
@@ -33,54 +35,53 @@ static int look_up(const struct sending *s)
     return s->until != FILCH_NOW && filch_now() >= s->until ? -ETIMEDOUT : 0;
 }
 
-/* Return: 0: all, or until the end of the file; -EOPNOTSUPP: the rest is to be copied; an error. */
-static int send_by_kernel(struct sending *s)
+/* Return: 1: go on; 0: the end of the file; -EBUSY: copy the next piece; an error. */
+static int send_by_kernel(struct sending *s, struct filch__splice *splice)
 {
-    struct filch__splice splice;
     ssize_t n;
-    int r = 0;
-
-    if (!filch__splice_pays(rest_of(s)) ||
-        !filch__splice_init(&splice, s->file, s->offset + (int64_t)s->done, s->writer))
-        return -EOPNOTSUPP;
-    while (r == 0 && rest_of(s)) {
-        n = filch__splice_some(&splice, rest_of(s), s->until);
-        if (n <= 0)
-            return (int)n;
-        s->done += (uint64_t)n;
-        r = rest_of(s) ? look_up(s) : 0;
-    }
-    return r;
-}
-
-static int send_copies(struct sending *s, char *buffer, size_t room)
-{
-    while (rest_of(s)) {
-        size_t want = rest_of(s) < room ? (size_t)rest_of(s) : room, written = 0;
-        ssize_t n = filch_file_pread(s->file, buffer, want, s->offset + (int64_t)s->done, s->until);
-        int r;
-
-        if (n <= 0)
-            return (int)n;
-        r = filch_write_all(s->writer, buffer, (size_t)n, &written, s->until);
-        s->done += written;
-        if (r < 0)
-            return r;
-    }
-    return 0;
-}
-
-static int send_by_copy(struct sending *s)
-{
-    size_t room = rest_of(s) < BUFFER ? (size_t)rest_of(s) : BUFFER;
-    char *buffer = malloc(room ? room : 1);
     int r;
 
-    if (!buffer)
+    splice->offset = s->offset + (int64_t)s->done;
+    n = filch__splice_some(splice, rest_of(s), s->until);
+    if (n <= 0)
+        return (int)n;
+    s->done += (uint64_t)n;
+    r = rest_of(s) ? look_up(s) : 0;
+    return r < 0 ? r : 1;
+}
+
+/* Return: 1: go on; 0: the end of the file; an error. */
+static int send_copy(struct sending *s)
+{
+    size_t want = rest_of(s) < BUFFER ? (size_t)rest_of(s) : BUFFER, written = 0;
+    ssize_t n;
+    int r;
+
+    if (!s->buffer && !(s->buffer = malloc(want)))
         return -ENOMEM;
-    r = send_copies(s, buffer, room);
-    free(buffer);
-    return r;
+    n = filch_file_pread(s->file, s->buffer, want, s->offset + (int64_t)s->done, s->until);
+    if (n <= 0)
+        return (int)n;
+    r = filch_write_all(s->writer, s->buffer, (size_t)n, &written, s->until);
+    s->done += written;
+    return r < 0 ? r : 1;
+}
+
+static int send_all(struct sending *s)
+{
+    bool pays = filch__splice_pays(rest_of(s));
+    struct filch__splice splice;
+    int r = 1;
+
+    filch__splice_init(&splice, filch_file_reader(s->file), s->offset + (int64_t)s->done,
+                       s->writer);
+    while (r > 0 && rest_of(s)) {
+        r = splice.next && pays ? send_by_kernel(s, &splice) : -EBUSY;
+        if (r == -EBUSY)
+            r = send_copy(s);
+    }
+    free(s->buffer);
+    return r < 0 ? r : 0;
 }
 
 int filch_send_file(filch_writer writer, filch_file *file, int64_t offset, uint64_t bytes,
@@ -96,9 +97,7 @@ int filch_send_file(filch_writer writer, filch_file *file, int64_t offset, uint6
     s.done = done ? *done : 0;
     if (s.done > s.bytes)
         return -EINVAL;
-    r = send_by_kernel(&s);
-    if (r == -EOPNOTSUPP)
-        r = send_by_copy(&s);
+    r = send_all(&s);
     if (done)
         *done = s.done;
     return r == 0 && s.done < s.bytes && bytes != FILCH_TO_END ? -ENODATA : r;

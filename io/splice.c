@@ -1,184 +1,287 @@
-/* Bytes that the kernel moves by itself: out of the page cache into a socket, by sendfile(2).
+/* Bytes that the kernel moves by itself:
  *
- *     is what comes next in the page cache?   sendfile(2) here, else on a blocking thread
- *     is the socket full?                     poll for it, and again
+ *                      to TCP         to a Unix socket    to a pipe    to a file
+ *     from a file      sendfile(2)    sendfile(2)         splice(2)    copied
+ *     from a pipe      copied         splice(2)           splice(2)    copied
+ *     from a socket    copied         copied              splice(2)    copied
  *
- * sendfile(2) waits for the socket unless that is non-blocking, and ours are not (net/transfer.c).
- * So it is made non-blocking for the length of the call, by one user at a time; what others do with
- * it meanwhile finds that it would wait, and polls. Handles are entered for each try and each wait,
- * not for the whole transfer: so a close of one end does not wait for what the other end waits for.
+ * A call (splice_piece.c) moves what it can at once. When it moves nothing it does not say which
+ * end is to be waited for, so both are asked, and what they say counts in the order in which a read
+ * and a write would find it:
  *
- * It counts what the socket took, and moves the file's position by as much: whatever comes in
- * between, no byte is lost or doubled.
+ *     the reader has ended, or fails    so does the copy, though the writer be full or gone
+ *     the reader has nothing            wait for it, though the writer be full or gone
+ *     the writer has gone               -EPIPE
+ *     the writer is full                wait for it
+ *     both are ready                    again; at last this piece is copied
  *
- * For the disk the call waits, too, and nothing tells it not to. Two reads of a byte that must not
- * wait, at the beginning and at the end of the piece, tell whether the pages are there. Between
- * them one may be missing, and is read while the worker waits: read-ahead makes that rare.
+ * The last line is for what only a read gets past, as the mark of urgent data. Tries are
+ * counted, so nothing spins, whatever the kernel says.
  *
- * Not by the ring: it has no sendfile, and its splice always goes to a thread of the kernel's,
- * twice for each piece, with a pipe in between. */
+ * Handles are entered for each try and each wait, not for the whole transfer: so a close of one end
+ * does not wait for what the other end waits for. Bytes are in one end or in the other, and never
+ * in our hands: whatever comes in between, none is lost or doubled.
+ *
+ * Small pieces of a stream are copied, which costs less, and fills a pipe with bytes instead of
+ * with pages that have a few each: what has come is looked at before each call. After a small piece
+ * a read waits for the next one, after a large one we do.
+ *
+ * Only pipes that no other process has the same end of (fs/call.h): after a splice the kernel does
+ * not promise any more that a read or a write of that end will not wait (RWF_NOWAIT), so the end is
+ * made non-blocking for their length, which the others would see (fs/move.c).
+ *
+ * Not into files: a splice holds the pipe's lock while it waits for the disk, and whoever writes
+ * into the pipe, a worker, would wait for that lock. */
 #include "io/splice.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <sys/sendfile.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
-#include <unistd.h>
+#include <sys/socket.h>
 
 #include "io/fs/call.h"
 #include "io/net/ends.h"
 #include "io/net/socket.h"
-#include "io/quiet.h"
 #include "runtime/task/task.h"
 
 /* At a time: 15 us of a worker's time. */
 #define PIECE ((size_t)256 << 10)
-/* Less than this is copied faster than the pages are handed over. */
+/* Less than this is copied faster than the pages are handed over: see README.md. */
 #define PAYS_BYTES ((uint64_t)16 << 10)
-
-/* One call, here or on another thread. */
-struct piece {
-    int from, to;
-    off_t offset; /* FILCH_FILE_POSITION */
-    size_t most;
-    ssize_t n; /* the result */
-};
+/* More tries to move a piece it does not get. */
+#define TRIES 4
 
 bool filch__splice_pays(uint64_t bytes)
 {
     return bytes >= PAYS_BYTES;
 }
 
-bool filch__splice_init(struct filch__splice *s, filch_file *from, int64_t offset,
-                        filch_writer writer)
+/* ---- which ends ---- */
+
+static bool find_file(filch_file *handle, struct filch__splice_end *ret_end)
+{
+    const struct filch_file *file;
+    struct filch__fd *object;
+    bool ok;
+
+    if (filch__fd_enter(handle, &object) < 0)
+        return false;
+    file = filch_container_of(object, struct filch_file, fd);
+    ok = !file->waits || file->pipe;
+    *ret_end =
+        (struct filch__splice_end){handle, file->waits ? FILCH__SPLICE_PIPE : FILCH__SPLICE_FILE};
+    filch__fd_leave(object);
+    return ok;
+}
+
+static bool find_end(bool is_socket, bool is_file, void *handle, struct filch__splice_end *ret_end)
+{
+    *ret_end = (struct filch__splice_end){handle, FILCH__SPLICE_SOCKET};
+    return is_socket || (is_file && find_file(handle, ret_end));
+}
+
+static bool is_unix(const void *socket)
 {
     struct filch__fd *object;
-    bool waits;
+    int domain = 0;
+    socklen_t bytes = sizeof domain;
+    int r = filch__fd_enter(socket, &object);
 
-    if (!filch__writer_is_socket(writer) || filch__fd_enter(from, &object) < 0)
+    if (r < 0)
         return false;
-    waits = filch_container_of(object, struct filch_file, fd)->waits;
+    r = getsockopt(object->fd, SOL_SOCKET, SO_DOMAIN, &domain, &bytes);
     filch__fd_leave(object);
-    *s = (struct filch__splice){.from = from, .to = writer.context, .offset = offset};
-    return !waits;
+    return r == 0 && domain == AF_UNIX;
 }
 
-/* Some kinds of files cannot, and there is no end behind the largest offset. */
-static ssize_t error_of(int error)
+static bool is_between(const struct filch__splice *s)
 {
-    return error == EINVAL || error == ENOSYS || error == EOVERFLOW ? -EOPNOTSUPP : -error;
+    if (s->from.kind == FILCH__SPLICE_FILE)
+        return s->to.kind != FILCH__SPLICE_FILE;
+    if (s->offset != FILCH_FILE_POSITION)
+        return false;
+    if (s->to.kind == FILCH__SPLICE_SOCKET)
+        return s->from.kind == FILCH__SPLICE_PIPE && is_unix(s->to.handle);
+    return s->to.kind == FILCH__SPLICE_PIPE;
 }
 
-static int move_piece(void *arg)
+void filch__splice_init(struct filch__splice *s, filch_reader reader, int64_t offset,
+                        filch_writer writer)
 {
-    struct piece *piece = arg;
-    struct filch__quiet quiet;
-
-    filch__quiet_begin(&quiet);
-    do {
-        piece->n = sendfile(piece->to, piece->from, piece->offset < 0 ? NULL : &piece->offset,
-                            piece->most);
-    } while (piece->n < 0 && errno == EINTR);
-    if (piece->n < 0)
-        piece->n = error_of(errno);
-    filch__quiet_end(&quiet, piece->n == -EPIPE);
-    return 0;
+    *s = (struct filch__splice){.offset = offset};
+    s->able = find_end(filch__reader_is_socket(reader), filch__reader_is_file(reader),
+                       reader.context, &s->from) &&
+              find_end(filch__writer_is_socket(writer), filch__writer_is_file(writer),
+                       writer.context, &s->to) &&
+              is_between(s);
+    s->next = s->able;
 }
 
-/* Is there anything to wait for? */
-static bool is_there(int fd, off_t offset)
-{
-    char byte;
-    struct iovec iov = {&byte, 1};
+/* ---- a try ---- */
 
-    return syscall(SYS_preadv2, fd, &iov, 1L, (long)offset, 0L, (long)RWF_NOWAIT) >= 0;
+struct attempt {
+    struct filch__fd *from, *to; /* entered */
+    struct filch__splice_piece piece;
+    struct filch__splice_end *wait; /* with -EAGAIN: for which end; NULL: neither */
+};
+
+static struct filch__fd *socket_of(const struct attempt *at)
+{
+    if (at->piece.from_kind == FILCH__SPLICE_SOCKET)
+        return at->from;
+    return at->piece.to_kind == FILCH__SPLICE_SOCKET ? at->to : NULL;
 }
 
-static bool is_cached(const struct piece *piece)
+static ssize_t move(struct filch__splice *s, struct attempt *at, filch_time until)
 {
-    off_t offset = piece->offset < 0 ? lseek(piece->from, 0, SEEK_CUR) : piece->offset;
-
-    return offset < 0 || (is_there(piece->from, offset) &&
-                          is_there(piece->from, offset + (off_t)piece->most - 1));
-}
-
-/* Return: 0: it was made; -errno: it was not. */
-static int make_call(struct piece *piece, filch_time until)
-{
-    if (!filch__in_stackful_task() || is_cached(piece))
-        return move_piece(piece);
-    return filch__fs_job(move_piece, piece, until);
-}
-
-static ssize_t try_entered(struct filch__splice *s, struct filch__fd *from, struct filch__fd *to,
-                           size_t most, filch_time until)
-{
-    struct piece piece = {.from = from->fd, .to = to->fd, .offset = s->offset, .most = most};
+    struct filch__fd *socket = socket_of(at);
     int r;
 
-    if (!filch__fd_unblock(to))
-        return -EOPNOTSUPP;
-    r = make_call(&piece, until);
-    if (r == -EAGAIN) /* no thread to be had */
-        r = move_piece(&piece);
-    filch__fd_block(to);
-    if (r < 0)
-        return r;
-    if (piece.n > 0 && s->offset >= 0)
-        s->offset += piece.n;
-    s->writing = piece.n != -EIO;
-    return piece.n < 0 && filch__fd_is_closing(to) ? -ECANCELED : piece.n;
+    if (socket && !filch__fd_unblock(socket))
+        return -EBUSY;
+    r = filch__splice_move(&at->piece, until);
+    if (socket)
+        filch__fd_block(socket);
+    s->writing = r == 0 && socket != at->from && at->piece.n != -EIO;
+    return r < 0 ? r : at->piece.n;
 }
 
-static ssize_t try_once(struct filch__splice *s, size_t most, filch_time until)
+/* Why did it move nothing? @n: what it said. Return: what a read and a write would say; -EAGAIN. */
+static ssize_t ask_both(struct filch__splice *s, struct attempt *at, ssize_t n)
 {
-    struct filch__fd *from, *to;
+    int there = filch__splice_peek(&at->piece);
+
+    s->writing = there > 0;
+    if (there == -EAGAIN)
+        at->wait = &s->from;
+    if (there <= 0)
+        return there;
+    if (n == -EAGAIN && !filch__splice_has_room(&at->piece))
+        at->wait = &s->to;
+    return n ? n : -EBUSY;
+}
+
+/* A socket whose peer has ended says that at the mark of urgent data, too, before the end. */
+static bool is_clear(const struct filch__splice *s, ssize_t n)
+{
+    if (n == 0)
+        return s->from.kind != FILCH__SPLICE_SOCKET;
+    return n != -EAGAIN && (n != -EPIPE || s->to.kind != FILCH__SPLICE_PIPE);
+}
+
+/* What a close does to a socket looks like its end, or like a failure. */
+static ssize_t unless_closed(struct filch__splice *s, const struct attempt *at, ssize_t n)
+{
+    struct filch__fd *socket = socket_of(at);
+    bool writing = socket != at->from;
+
+    if (!socket || n > 0 || (n == 0 && writing) || !filch__fd_is_closing(socket))
+        return n;
+    s->writing = writing;
+    return -ECANCELED;
+}
+
+static ssize_t move_if_it_pays(struct filch__splice *s, struct attempt *at, filch_time until)
+{
+    int bytes = filch__splice_bytes(&at->piece);
+
+    if (bytes == 0)
+        return -EAGAIN;
+    return filch__splice_pays((uint64_t)bytes) ? move(s, at, until) : -EBUSY;
+}
+
+static ssize_t try_entered(struct filch__splice *s, struct attempt *at, filch_time until)
+{
+    ssize_t n;
+
+    at->piece.from = at->from->fd;
+    at->piece.to = at->to->fd;
+    n = s->from.kind == FILCH__SPLICE_FILE ? move(s, at, until) : move_if_it_pays(s, at, until);
+    if (!is_clear(s, n))
+        n = ask_both(s, at, n);
+    if (n > 0 && s->offset >= 0)
+        s->offset += n;
+    return unless_closed(s, at, n);
+}
+
+/* With a handle that is closed a read or a write says so; a file is not read for nothing. */
+static ssize_t try_once(struct filch__splice *s, struct attempt *at, filch_time until)
+{
     ssize_t n;
     int r;
 
-    s->writing = false;
-    r = filch__fd_enter(s->from, &from);
-    if (r < 0)
-        return r;
-    r = filch__fd_enter(s->to, &to);
+    if (filch__fd_enter(s->from.handle, &at->from) < 0)
+        return -EBUSY;
+    r = filch__fd_enter(s->to.handle, &at->to);
     s->writing = r < 0;
-    n = r;
+    n = r < 0 && s->from.kind != FILCH__SPLICE_FILE ? -EBUSY : r;
     if (r == 0) {
-        n = try_entered(s, from, to, most, until);
-        filch__fd_leave(to);
+        n = try_entered(s, at, until);
+        filch__fd_leave(at->to);
     }
-    filch__fd_leave(from);
+    filch__fd_leave(at->from);
     return n;
 }
 
-static int wait_for_room(struct filch__splice *s, filch_time until)
-{
-    struct filch__fd *to;
-    int r = filch__fd_enter(s->to, &to);
+/* ---- */
 
-    s->writing = true;
+static int wait_for(struct filch__splice *s, const struct filch__splice_end *end, filch_time until)
+{
+    short events = end == &s->to ? POLLOUT : POLLIN;
+    struct filch__fd *object;
+    int r = filch__fd_enter(end->handle, &object);
+
+    s->writing = end == &s->to;
     if (r < 0)
         return r;
-    r = filch__socket_wait(to->fd, POLLOUT, until);
-    if (filch__fd_is_closing(to))
+    if (end->kind == FILCH__SPLICE_PIPE)
+        r = filch__file_wait(filch_container_of(object, struct filch_file, fd), events, until);
+    else
+        r = filch__socket_wait(object->fd, events, until);
+    if (filch__fd_is_closing(object))
         r = -ECANCELED;
-    filch__fd_leave(to);
+    filch__fd_leave(object);
     return r;
+}
+
+static ssize_t move_some(struct filch__splice *s, size_t most, filch_time until)
+{
+    ssize_t n;
+
+    for (int tries = 0; tries < TRIES; tries++) {
+        struct attempt at = {.piece = {.from_kind = s->from.kind,
+                                       .to_kind = s->to.kind,
+                                       .offset = s->offset,
+                                       .most = most}};
+        int r;
+
+        n = try_once(s, &at, until);
+        if (n != -EAGAIN)
+            return n;
+        r = at.wait ? wait_for(s, at.wait, until) : 0;
+        if (r < 0)
+            return r;
+    }
+    return -EBUSY;
+}
+
+static bool pays_next(const struct filch__splice *s, bool large)
+{
+    return s->able && (large || s->from.kind == FILCH__SPLICE_FILE);
 }
 
 ssize_t filch__splice_some(struct filch__splice *s, uint64_t most, filch_time until)
 {
-    size_t piece = most < PIECE ? (size_t)most : PIECE;
-    ssize_t n;
+    ssize_t n = move_some(s, most < PIECE ? (size_t)most : PIECE, until);
 
-    while ((n = try_once(s, piece, until)) == -EAGAIN) {
-        int r = wait_for_room(s, until);
-
-        if (r < 0)
-            return r;
-    }
+    if (n == -EOPNOTSUPP)
+        s->able = false;
+    s->next = pays_next(s, n > 0 && filch__splice_pays((uint64_t)n));
     if (n > 0)
         filch__coop();
-    return n;
+    return n == -EOPNOTSUPP ? -EBUSY : n;
+}
+
+void filch__splice_copied(struct filch__splice *s, size_t bytes, bool full)
+{
+    s->next = pays_next(s, full || filch__splice_pays(bytes));
 }

@@ -31,12 +31,15 @@ typedef struct filch_copier {
  *             written is lost when the call fails
  * @ret_bytes: bytes written, by all calls with this copier; set also on failure; may be NULL
  *
- * The writer is not finished: more may follow. A regular file goes into a socket as by
- * filch_send_file(), without the buffer. Thread-safety: as reader and writer; one caller at a time.
- * Suspends: yes. Cancellation point: yes; with a copier the same call again goes on, and nothing is
- * lost or doubled. Return: 0 (the reader has ended, and all is written); the errors of reader and
- * writer, as -ETIMEDOUT, -ECANCELED, -EPIPE; -EIO (one of them claims more than there was, or the
- * writer nothing); -ENOMEM (no copier); -EINVAL (NULL, no room).
+ * The writer is not finished: more may follow. A regular file goes into a socket or a pipe as by
+ * filch_send_file(), without the buffer; so do large pieces out of a pipe into a pipe or a Unix
+ * socket, and out of a stream socket into a pipe, which then holds fewer bytes if they came in
+ * small packets. (Pipes: of filch_pipe(), of children, and FIFOs opened here.) Thread-safety: as
+ * reader and writer; one caller at a time. Suspends: yes. Cancellation point: yes; with a copier
+ * the same call again goes on, and nothing is lost or doubled. Return: 0 (the reader has ended, and
+ * all is written); the errors of reader and writer, as -ETIMEDOUT, -ECANCELED, -EPIPE; -EIO (one of
+ * them claims more than there was, or the writer nothing); -ENOMEM (no copier); -EINVAL (NULL, no
+ * room).
  */
 FILCH_API FILCH_MUST_CHECK int filch_copy(filch_reader reader, filch_writer writer,
                                           filch_copier *copier, uint64_t *ret_bytes,
@@ -47,18 +50,18 @@ FILCH_API FILCH_MUST_CHECK int filch_copy(filch_reader reader, filch_writer writ
 
 /**
  * filch_send_file() - write a part of a file
- * @writer: of a socket: the kernel takes the bytes out of its page cache, and no copy is made; of
- *          anything else: by reads and writes of 64 KiB
+ * @writer: of a socket or a pipe: the kernel takes the bytes out of its page cache, and no copy is
+ *          made; of anything else: by reads and writes of 64 KiB
  * @file:   borrowed; its position neither matters nor moves
  * @offset: of the part; at least 0
  * @bytes:  of the part; FILCH_TO_END: to the end of the file
  * @done:   bytes of the part that are written already; counted up, also on failure. NULL: none are
  *
- * Where no copy is made, bytes that are changed in the file until the peer has them go out as they
- * were or as they are. What is not in the page cache is read by a blocking thread. Thread-safety:
- * as filch_file_pread() and the writer. Suspends: yes. Cancellation point: yes; the same call again
- * goes on behind @done, and nothing is lost or doubled.
- * Return: 0; -ENODATA (the file ends before that; never with FILCH_TO_END); the errors of
+ * Where no copy is made, bytes that are changed in the file until the peer, or whoever reads the
+ * pipe, has them go out as they were or as they are. What is not in the page cache is read by a
+ * blocking thread, or copied. Thread-safety: as filch_file_pread() and the writer. Suspends: yes.
+ * Cancellation point: yes; the same call again goes on behind @done, and nothing is lost or
+ * doubled. Return: 0; -ENODATA (the file ends before that; never with FILCH_TO_END); the errors of
  * filch_file_pread() and of the writer, as -EPIPE, -ETIMEDOUT, -ECANCELED; -ENOMEM; -EINVAL (NULL,
  * a negative offset, beyond the largest one, @done beyond @bytes).
  */

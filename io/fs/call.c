@@ -15,7 +15,10 @@
  * Why a FIFO is opened without waiting, and waited for then: a thread that waits in open(2) holds
  * one of the few threads, and the one who would open the other side may stand behind it.
  *
- * Pipes are written by direct calls only: the ring raises SIGPIPE in whoever submits.
+ * Pipes are written by direct calls only: the ring raises SIGPIPE in whoever submits. Where the
+ * kernel does not give its word for a pipe (before 6.4, for a FIFO, and once it was spliced from or
+ * to) an end that is ours alone is non-blocking for the length of the call instead: a thread that
+ * writes more than there is room for could not be called back.
  *
  * Close of what waits, which shutdown(2) does not end:
  *

@@ -36,6 +36,9 @@ struct filch_file {
     struct filch__fd fd;
     /* Written at the open. */
     bool waits; /* a pipe, a terminal, a socket, ...: a read or write may wait for somebody */
+    /* The end of a pipe, which no other process has, so it may be made non-blocking for the length
+     * of a call; with `waits`. */
+    bool pipe;
     bool writable;
     /* Bit 0: the kernel does not know how to read without waiting; bit 1: to write. Relaxed: only
      * advice. */
@@ -46,6 +49,9 @@ struct filch_file {
 /* Makes a file of a descriptor, which stays the caller's on failure. @flags: of its open. */
 int filch__file_wrap(int fd, int flags, bool waits, filch_file **ret_file);
 
+/* The same with an end of a pipe that was made or opened here. */
+int filch__pipe_wrap(int fd, int flags, filch_file **ret_file);
+
 /* Opens, and waits for the other side of a FIFO. Return: the descriptor; -errno. */
 int filch__file_open_fd(const char *path, int flags, unsigned mode, bool *ret_waits,
                         filch_time until);
@@ -53,8 +59,13 @@ int filch__file_open_fd(const char *path, int flags, unsigned mode, bool *ret_wa
 /* Closes a descriptor. Not a cancellation point. @slow: it may have to wait. Return: 0; -errno. */
 int filch__fs_close(int fd, bool slow);
 
-/* Is it filch_file_reader()'s? Its file is the context. */
+/* For a user of a file that waits: until it is ready, or in error. Return: 0; -ETIMEDOUT;
+ * -ECANCELED, also when it is being closed. */
+int filch__file_wait(struct filch_file *file, short events, filch_time until);
+
+/* Is it filch_file_reader()'s, filch_file_writer()'s? Its file is the context. */
 bool filch__reader_is_file(filch_reader reader);
+bool filch__writer_is_file(filch_writer writer);
 
 enum filch_file_type filch__file_type(unsigned mode);
 

@@ -27,18 +27,29 @@ static struct filch__pool file_pool = {
     .forked = filch__fd_forked,
 };
 
-int filch__file_wrap(int fd, int flags, bool waits, filch_file **ret_file)
+static int wrap(int fd, int flags, bool waits, bool pipe, filch_file **ret_file)
 {
     struct filch_file *file = filch__pool_take(&file_pool);
 
     if (!file)
         return -ENOMEM;
     file->waits = waits;
+    file->pipe = pipe;
     file->writable = (flags & O_ACCMODE) != O_RDONLY;
     filch_atomic_init(&file->refused, 0);
     filch__op_list_init(&file->ops);
     *ret_file = filch__fd_open(&file->fd, fd);
     return 0;
+}
+
+int filch__file_wrap(int fd, int flags, bool waits, filch_file **ret_file)
+{
+    return wrap(fd, flags, waits, false, ret_file);
+}
+
+int filch__pipe_wrap(int fd, int flags, filch_file **ret_file)
+{
+    return wrap(fd, flags, true, true, ret_file);
 }
 
 enum filch_file_type filch__file_type(unsigned mode)
@@ -172,6 +183,13 @@ int filch__file_open_fd(const char *path, int flags, unsigned mode, bool *ret_wa
     return r;
 }
 
+static bool is_fifo(int fd)
+{
+    struct stat stat;
+
+    return fstat(fd, &stat) == 0 && S_ISFIFO(stat.st_mode);
+}
+
 int filch_file_open(const char *path, int flags, unsigned mode, filch_file **ret_file,
                     filch_time until)
 {
@@ -183,7 +201,7 @@ int filch_file_open(const char *path, int flags, unsigned mode, filch_file **ret
     fd = filch__file_open_fd(path, flags, mode, &waits, until);
     if (fd < 0)
         return fd;
-    r = filch__file_wrap(fd, flags, waits, ret_file);
+    r = wrap(fd, flags, waits, waits && !(flags & O_NONBLOCK) && is_fifo(fd), ret_file);
     if (r < 0)
         close(fd);
     return r;

@@ -25,3 +25,8 @@ bool filch__reader_is_file(filch_reader reader)
 {
     return reader.read == read_file;
 }
+
+bool filch__writer_is_file(filch_writer writer)
+{
+    return writer.write == write_file;
+}

@@ -71,20 +71,31 @@ static unsigned refused_bit(const struct move *m)
     return m->out ? 2 : 1;
 }
 
-/* Return: as the call; -EAGAIN (it would wait); -EOPNOTSUPP (who knows). */
-static ssize_t move_now(const struct move *m)
+static ssize_t call_unblocked(const struct move *m)
 {
     ssize_t n;
 
+    if (!filch__fd_unblock(&m->file->fd))
+        return -EAGAIN;
+    n = call_quietly(m, 0);
+    filch__fd_block(&m->file->fd);
+    return n;
+}
+
+/* Return: as the call; -EAGAIN (it would wait); -EOPNOTSUPP (who knows). */
+static ssize_t move_now(const struct move *m)
+{
+    ssize_t n = -EOPNOTSUPP;
+
     /* An offset in what has none: only this call says so. A ring would take it for none, and wait.
      */
-    if ((filch_load_relaxed(&m->file->refused) & refused_bit(m)) &&
-        !(m->waits && m->offset != FILCH_FILE_POSITION))
-        return -EOPNOTSUPP;
-    n = call_quietly(m, RWF_NOWAIT);
-    if (n == -EOPNOTSUPP)
-        filch_fetch_or_acq_rel(&m->file->refused, refused_bit(m));
-    return n;
+    if (!(filch_load_relaxed(&m->file->refused) & refused_bit(m)) ||
+        (m->waits && m->offset != FILCH_FILE_POSITION)) {
+        n = call_quietly(m, RWF_NOWAIT);
+        if (n == -EOPNOTSUPP)
+            filch_fetch_or_acq_rel(&m->file->refused, refused_bit(m));
+    }
+    return n == -EOPNOTSUPP && m->file->pipe ? call_unblocked(m) : n;
 }
 
 static int wait_for(const struct move *m, struct filch__op *op, filch_time until)
@@ -93,17 +104,50 @@ static int wait_for(const struct move *m, struct filch__op *op, filch_time until
                     : filch__op_wait(op, until);
 }
 
-static int poll_by_ring(const struct move *m, filch_time until)
+static int poll_by_ring(struct filch_file *file, short events, filch_time until)
 {
     struct filch__lane *lane;
     struct filch__op op;
     struct io_uring_sqe *sqe = filch__op_begin(&op, &lane);
     int r;
 
-    io_uring_prep_poll_add(sqe, m->file->fd.fd, m->out ? POLLOUT : POLLIN);
+    io_uring_prep_poll_add(sqe, file->fd.fd, (unsigned)events);
     filch__lane_commit(lane, &op);
-    r = wait_for(m, &op, until);
+    r = filch__op_list_wait(&file->ops, &file->fd, &op, until);
     return r > 0 ? 0 : r;
+}
+
+/* Of a thread, a job or a future's poll. */
+static int wait_in_thread(struct filch_file *file, short events, filch_time until)
+{
+    for (;;) {
+        filch_time look = filch_after(LOOK_AGAIN);
+        int r = filch__socket_poll(file->fd.fd, events, look < until ? look : until);
+
+        if (filch__fd_is_closing(&file->fd) || filch_task_is_cancelled())
+            return -ECANCELED;
+        if (r == 0)
+            return 0;
+        if (filch_now() >= until)
+            return -ETIMEDOUT;
+    }
+}
+
+int filch__file_wait(struct filch_file *file, short events, filch_time until)
+{
+    int r;
+
+    if (!filch__in_stackful_task())
+        return wait_in_thread(file, events, until);
+    do {
+        r = filch__only_now(until) ?: poll_by_ring(file, events, until);
+    } while (r == -EINTR && !filch__fd_is_closing(&file->fd));
+    return filch__fd_is_closing(&file->fd) ? -ECANCELED : r;
+}
+
+static short events_of(const struct move *m)
+{
+    return m->out ? POLLOUT : POLLIN;
 }
 
 static ssize_t move_once_by_ring(const struct move *m, filch_time until)
@@ -147,7 +191,7 @@ static ssize_t move_by_ring(const struct move *m, filch_time until)
  * else may take what is there. Return: as the call; -EAGAIN. */
 static ssize_t try_by_ring(const struct move *m)
 {
-    struct pollfd poll_fd = {.fd = m->file->fd.fd, .events = m->out ? POLLOUT : POLLIN};
+    struct pollfd poll_fd = {.fd = m->file->fd.fd, .events = events_of(m)};
     ssize_t n = -EAGAIN;
 
     if (poll(&poll_fd, 1, 0) > 0)
@@ -174,7 +218,7 @@ static ssize_t move_in_task(const struct move *m, filch_time until)
             return n == -EAGAIN || n == -EOPNOTSUPP ? filch__only_now(until) : n;
         }
         if (m->waits && (n == -EAGAIN || unready)) {
-            n = poll_by_ring(m, until) ?: -EINTR;
+            n = poll_by_ring(m->file, events_of(m), until) ?: -EINTR;
             unready = false;
         } else {
             n = move_by_ring(m, until);
@@ -195,16 +239,12 @@ static ssize_t move_in_thread(const struct move *m, filch_time until)
     if (!m->waits)
         return call_once(m, 0);
     while ((n = move_now(m)) == -EAGAIN || n == -EOPNOTSUPP) {
-        filch_time look = filch_after(LOOK_AGAIN);
-        int r = filch__socket_poll(m->file->fd.fd, m->out ? POLLOUT : POLLIN,
-                                   look < until ? look : until);
+        int r = wait_in_thread(m->file, events_of(m), until);
 
-        if (filch__fd_is_closing(&m->file->fd) || filch_task_is_cancelled())
-            return -ECANCELED;
-        if (r == 0 && n == -EOPNOTSUPP)
+        if (r < 0)
+            return r;
+        if (n == -EOPNOTSUPP)
             return call_quietly(m, 0);
-        if (r < 0 && filch_now() >= until)
-            return -ETIMEDOUT;
     }
     return n;
 }

@@ -11,14 +11,14 @@
 static int wrap(const int *fds, filch_file **ret_reader, filch_file **ret_writer)
 {
     filch_file *reader;
-    int r = filch__file_wrap(fds[0], O_RDONLY, true, &reader);
+    int r = filch__pipe_wrap(fds[0], O_RDONLY, &reader);
 
     if (r < 0) {
         close(fds[0]);
         close(fds[1]);
         return r;
     }
-    r = filch__file_wrap(fds[1], O_WRONLY, true, ret_writer);
+    r = filch__pipe_wrap(fds[1], O_WRONLY, ret_writer);
     if (r < 0) {
         (void)filch_file_close(reader);
         close(fds[1]);

@@ -75,8 +75,7 @@ static int give_pipe(struct plan *plan, int number)
     r = give(plan, ends[!ours], number);
     close(ends[!ours]);
     if (r == 0)
-        r = filch__file_wrap(ends[ours], ours == 1 ? O_WRONLY : O_RDONLY, true,
-                             &plan->pipes[number]);
+        r = filch__pipe_wrap(ends[ours], ours == 1 ? O_WRONLY : O_RDONLY, &plan->pipes[number]);
     if (r < 0)
         close(ends[ours]);
     return r;

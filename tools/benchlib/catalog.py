@@ -164,6 +164,8 @@ TASK_BENCHES = (
             "2 GiB from one connection to another; its peer is a splice loop"),
         Spec("send_file", {TIME: "us/MiB", "cpu": "CPU us/MiB", "copy": "us/MiB", "copy_cpu": "CPU us/MiB"}, (),
             "a file of 4 MiB into a connection, 512 times; copy: by reads and writes; cpu: the sender's"),
+        Spec("copy_pipe", {TIME: "us/MiB", "cpu": "CPU us/MiB", "copy": "us/MiB", "copy_cpu": "CPU us/MiB"}, (),
+            "2 GiB from a connection into a pipe; copy: by reads and writes; cpu: without those who feed and take"),
     ])
     + _benches("idle", "bench_idle", [
         Spec("mem_task", MEMORY, GO, "1M tasks in a 600 s sleep: to create, and memory of each"),
