@@ -5,6 +5,7 @@
 #define FILCH_TESTS_RUNNER_COPYING_H
 
 #include <fcntl.h>
+#include <sys/uio.h>
 
 #include <filch/copy.h>
 
@@ -39,6 +40,7 @@ struct copying {
     filch_copier copier;
     filch_time until;
     uint64_t bytes;
+    atomic_bool begun; /* it has the handles */
 };
 
 static inline void open_copying(struct copying *copying, enum line_kind from, enum line_kind to)
@@ -48,6 +50,7 @@ static inline void open_copying(struct copying *copying, enum line_kind from, en
     copying->copier = (filch_copier){.buffer = copying->buffer, .room = sizeof copying->buffer};
     copying->until = T_LIMIT;
     copying->bytes = 0;
+    atomic_store(&copying->begun, false);
     count_anew();
 }
 
@@ -60,9 +63,11 @@ static inline void close_copying(struct copying *copying)
 __attribute__((unused)) static int copies(void *arg)
 {
     struct copying *copying = arg;
+    filch_reader reader = line_reader(&copying->from);
+    filch_writer writer = line_writer(&copying->to);
 
-    return filch_copy(line_reader(&copying->from), line_writer(&copying->to), &copying->copier,
-                      &copying->bytes, copying->until);
+    atomic_store(&copying->begun, true);
+    return filch_copy(reader, writer, &copying->copier, &copying->bytes, copying->until);
 }
 
 /* Writes bytes that are held by what is in between, and no reader is needed. */
@@ -85,6 +90,15 @@ static inline filch_task *start(struct copying *copying)
     T_WAIT_UNTIL(atomic_load(&calls) > 0);
     let_others_run();
     return task;
+}
+
+/* Into a pipe goes what is in the page cache, and not all file systems know. */
+static inline bool tells_what_is_cached(filch_file *file)
+{
+    char byte;
+    struct iovec iov = {&byte, 1};
+
+    return preadv2(filch_file_fd(file), &iov, 1, 0, RWF_NOWAIT) == 1;
 }
 
 static inline bool kernel_moves(enum line_kind from, enum line_kind to)

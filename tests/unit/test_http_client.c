@@ -473,6 +473,7 @@ static int fail(void *arg)
     filch_error error;
     char addr[FILCH_ADDR_BYTES], url[128];
     int fd = raw_bind(addr); /* nobody listens */
+    int r;
 
     (void)arg;
     site_open(&site, NULL);
@@ -512,8 +513,10 @@ static int fail(void *arg)
                         filch_after(20 * FILCH_MILLISECOND)),
          -ETIMEDOUT);
     T_IS(error.detail, FILCH_HTTP_SEND);
-    T_IS(filch_http_get(site.client, url_of(&site, "/ten"), &response, &error, FILCH_NOW),
-         -ETIMEDOUT);
+    r = filch_http_get(site.client, url_of(&site, "/ten"), &response, &error, FILCH_NOW);
+    T_CHECK(r == -ETIMEDOUT || r == 0); /* others may run before the look */
+    if (r == 0)
+        filch_http_response_free(response);
     site_close(&site);
 
     site_open(&site, &(filch_http_client_opts){.body_bytes_max = 1000});

@@ -19,15 +19,6 @@ TestSuite(splice, .timeout = 120);
 
 /* ---- all bytes ---- */
 
-/* Into a pipe goes what is in the page cache, and not all file systems know. */
-static bool tells_what_is_cached(filch_file *file)
-{
-    char byte;
-    struct iovec iov = {&byte, 1};
-
-    return preadv2(filch_file_fd(file), &iov, 1, 0, RWF_NOWAIT) == 1;
-}
-
 static void copies_all(enum line_kind from, enum line_kind to, uint64_t bytes, size_t at_a_time)
 {
     struct copying copying;
@@ -86,13 +77,16 @@ Test(splice, plain_threads_copy_too)
     for (int i = 0; i < 9; i++) {
         struct copying copying;
         struct line_work eating = {&copying.to, UINT64_MAX, 777, 0};
+        bool by_kernel = kernel_moves(kinds[i / 3], kinds[i % 3]);
 
         open_copying(&copying, kinds[i / 3], kinds[i % 3]);
         put(&copying.from, 50000);
         line_finish(&copying.from);
+        if (kinds[i / 3] == LINE_FILE && by_kernel)
+            by_kernel = tells_what_is_cached(copying.from.in);
         T_OK(copies(&copying));
         T_IS(copying.bytes, 50000);
-        T_IS(atomic_load(&moved) > 0, kernel_moves(kinds[i / 3], kinds[i % 3]));
+        T_IS(atomic_load(&moved) > 0, by_kernel);
         line_finish(&copying.to);
         T_OK(line_eat(&eating));
         T_IS(eating.done, 50000);
@@ -236,8 +230,9 @@ static void sends_part(int64_t offset, uint64_t bytes)
     line_open(&to, LINE_PIPE);
     T_OK(line_feed(&feeding));
     count_anew();
-    T_IS(filch_send_file(line_writer(&to), from.in, offset, bytes, &done, FILCH_NOW),
-         want > 1 << 16 ? -ETIMEDOUT : 0);
+    if (tells_what_is_cached(from.in))
+        T_IS(filch_send_file(line_writer(&to), from.in, offset, bytes, &done, FILCH_NOW),
+             want > 1 << 16 ? -ETIMEDOUT : 0);
     eater = spawn(line_eat, &eating);
     T_OK(filch_send_file(line_writer(&to), from.in, offset, bytes, &done, T_LIMIT));
     T_IS(done, want);
