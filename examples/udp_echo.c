@@ -1,5 +1,7 @@
-/* A UDP echo server: tasks that receive what has arrived and send it back, up to 32 datagrams by
- * two system calls; as many as there are workers.
+/* A UDP echo server: a task that receives what has arrived and sends it back, up to 32 datagrams by
+ * two system calls. One task for one socket: two would wake each other up for half of the batch,
+ * and wait for the socket's lock. More CPUs want more sockets (FILCH_UDP_REUSE_PORT), each with a
+ * task.
  *
  *     udp_echo ADDR [WORKERS]       udp_echo 127.0.0.1:7000
  *
@@ -14,11 +16,8 @@
 
 enum { BATCH = 32, DATAGRAM_BYTES = 2048 };
 
-static unsigned workers = 1; /* set before the runtime starts */
-
-static int echo(void *arg)
+static int echo(filch_udp *udp)
 {
-    filch_udp *udp = arg;
     char *bufs = malloc((size_t)BATCH * DATAGRAM_BYTES);
     filch_datagram datagrams[BATCH];
     ssize_t n, sent = 0;
@@ -56,19 +55,14 @@ static int serve(void *arg)
         printf("listening on %s\n", text);
     fflush(stdout); /* who started us may be waiting for the port */
 
-    FILCH_SCOPE(echoes);
-    for (unsigned i = 0; i < workers && r == 0; i++)
-        r = filch_scope_spawn(&echoes, echo, udp);
-    if (r == 0)
-        r = filch_scope_join(&echoes, FILCH_NEVER);
-    filch_scope_cancel_join(&echoes); /* no task outlives its scope */
+    r = echo(udp);
     filch_udp_close(udp);
     return r;
 }
 
 int main(int argc, char **argv)
 {
-    filch_runtime_opts opts = {0};
+    filch_runtime_opts opts = {.workers = 1};
     int r;
 
     if (argc < 2 || argc > 3) {
@@ -76,8 +70,7 @@ int main(int argc, char **argv)
         return 2;
     }
     if (argc > 2)
-        workers = (unsigned)strtoul(argv[2], NULL, 10);
-    opts.workers = workers;
+        opts.workers = (unsigned)strtoul(argv[2], NULL, 10);
     r = filch_main(serve, argv[1], &opts);
     if (r < 0)
         fprintf(stderr, "udp_echo: %s: %s\n", argv[1], strerror(-r));

@@ -169,6 +169,8 @@ FILCH_API FILCH_MUST_CHECK ssize_t filch_udp_send_many(filch_udp *udp,
  * @datagrams: @buf and @bytes of each are given; addr, size and segment of those received are set
  * @count:     32 at most are received at a time
  *
+ * Several tasks that receive from one socket wake each other up, and wait for its lock: one does
+ * better, and for more CPUs one socket each (FILCH_UDP_REUSE_PORT).
  * Cancellation point: yes, with none consumed. Return: how many; 0 for @count 0; errors as of
  * filch_udp_recv().
  */
