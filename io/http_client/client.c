@@ -78,6 +78,7 @@ struct http_shard *http_client_choose_shard(filch_http_client *client)
     bool full;
     struct http_shard *chosen = least_loaded(client, &full);
 
+    /* relaxed: it is looked at again, under the lock. */
     if (full && filch_load_relaxed(&client->begun) < client->shard_count)
         chosen = begin_shard(client) ?: chosen;
     filch_fetch_add_relaxed(&chosen->load, 1);

@@ -7,7 +7,6 @@
 #include <stdarg.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <criterion/criterion.h>
@@ -18,6 +17,7 @@
 
 #include "tests/runner/refused_memory.h"
 #include "tests/runner/run.h"
+#include "tests/runner/wrapped_syscall.h"
 
 TestSuite(errors_files, .timeout = 60);
 
@@ -43,9 +43,6 @@ int __real_open64(const char *path, int flags, ...);
 int __wrap_open64(const char *path, int flags, ...);
 int __real_fcntl64(int fd, int command, ...);
 int __wrap_fcntl64(int fd, int command, ...);
-long __real_syscall(long number, ...);
-long __wrap_syscall(long number, ...);
-
 int __wrap_open64(const char *path, int flags, ...)
 {
     va_list args;
@@ -72,18 +69,10 @@ int __wrap_fcntl64(int fd, int command, ...)
     return __real_fcntl64(fd, command, argument);
 }
 
-long __wrap_syscall(long number, ...)
+static bool refuses_syscall(long number, const long *arg)
 {
-    long arg[6];
-    va_list args;
-
-    va_start(args, number);
-    for (int i = 0; i < 6; i++)
-        arg[i] = va_arg(args, long);
-    va_end(args);
-    if ((number == SYS_preadv2 || number == SYS_pwritev2) && refuses(MOVE))
-        return -1;
-    return __real_syscall(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
+    (void)arg;
+    return (number == SYS_preadv2 || number == SYS_pwritev2) && refuses(MOVE);
 }
 
 /* It is closed all the same. */

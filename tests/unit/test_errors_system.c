@@ -6,9 +6,7 @@
 #include <netdb.h>
 #include <signal.h>
 #include <spawn.h>
-#include <stdarg.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <criterion/criterion.h>
@@ -22,6 +20,7 @@
 #include "tests/runner/programs.h"
 #include "tests/runner/refused_memory.h"
 #include "tests/runner/tcp_pair.h"
+#include "tests/runner/wrapped_syscall.h"
 #include "tests/runner/temp_dir.h"
 
 TestSuite(errors_system, .timeout = 60, .init = test_starts_programs);
@@ -44,22 +43,11 @@ WRAPPED(int, pipe2, (int *fds, int flags))
     return refuses(PIPE) ? -1 : __real_pipe2(fds, flags);
 }
 
-long __real_syscall(long number, ...);
-long __wrap_syscall(long number, ...);
-
-long __wrap_syscall(long number, ...)
+static bool refuses_syscall(long number, const long *arg)
 {
-    long arg[6];
-    va_list args;
-
-    va_start(args, number);
-    for (int i = 0; i < 6; i++)
-        arg[i] = va_arg(args, long);
-    va_end(args);
-    if ((number == SYS_pidfd_open && refuses(PIDFD)) ||
-        (number == SYS_pidfd_send_signal && refuses(KILL)))
-        return -1;
-    return __real_syscall(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
+    (void)arg;
+    return (number == SYS_pidfd_open && refuses(PIDFD)) ||
+           (number == SYS_pidfd_send_signal && refuses(KILL));
 }
 
 /* What the C library calls it. */

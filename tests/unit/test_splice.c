@@ -263,21 +263,43 @@ Test(splice, parts_of_files_go_into_pipes)
 
 /* ---- interrupted ---- */
 
+/* Who writes and who reads while the copy goes on. */
+struct beside {
+    struct line_work feeding, eating;
+    filch_task *feeder, *eater; /* feeder: NULL for a file, which is there before */
+};
+
+static void begin_beside(struct beside *beside, struct copying *copying, uint64_t bytes,
+                         size_t at_a_time)
+{
+    *beside = (struct beside){.feeding = {&copying->from, bytes, at_a_time, 0},
+                              .eating = {&copying->to, UINT64_MAX, 1 << 15, 0}};
+    if (copying->from.kind == LINE_FILE)
+        T_OK(line_feed(&beside->feeding));
+    else
+        beside->feeder = spawn(line_feed, &beside->feeding);
+    beside->eater = spawn(line_eat, &beside->eating);
+}
+
+static void end_beside(struct beside *beside, struct copying *copying)
+{
+    line_finish(&copying->to);
+    if (beside->feeder)
+        T_OK(join(beside->feeder));
+    T_OK(join(beside->eater));
+    T_IS(beside->eating.done, beside->feeding.bytes);
+    close_copying(copying);
+}
+
 static void goes_on(enum line_kind from, enum line_kind to)
 {
     const uint64_t bytes = 1 << 20;
     struct copying copying;
-    struct line_work feeding = {&copying.from, bytes, 1 << 15, 0},
-                     eating = {&copying.to, UINT64_MAX, 1 << 15, 0};
-    filch_task *feeder = NULL, *eater;
+    struct beside beside;
     int r, times = 0;
 
     open_copying(&copying, from, to);
-    if (from == LINE_FILE)
-        T_OK(line_feed(&feeding));
-    else
-        feeder = spawn(line_feed, &feeding);
-    eater = spawn(line_eat, &eating);
+    begin_beside(&beside, &copying, bytes, 1 << 15);
     do {
         copying.until = times++ % 2 ? FILCH_NOW : filch_after(20 * FILCH_MICROSECOND);
         r = copies(&copying);
@@ -287,12 +309,7 @@ static void goes_on(enum line_kind from, enum line_kind to)
     T_OK(r);
     T_IS(copying.bytes, bytes);
     T_CHECK(copying.copier.ended);
-    line_finish(&copying.to);
-    if (feeder)
-        T_OK(join(feeder));
-    T_OK(join(eater));
-    T_IS(eating.done, bytes);
-    close_copying(&copying);
+    end_beside(&beside, &copying);
 }
 
 static int all_go_on(void *arg)
@@ -315,17 +332,11 @@ static void is_cancelled(enum line_kind from, enum line_kind to, unsigned seed)
 {
     const uint64_t bytes = 2 << 20;
     struct copying copying;
-    struct line_work feeding = {&copying.from, bytes, 1 << 16, 0},
-                     eating = {&copying.to, UINT64_MAX, 1 << 15, 0};
-    filch_task *feeder = NULL, *eater;
+    struct beside beside;
     int r;
 
     open_copying(&copying, from, to);
-    if (from == LINE_FILE)
-        T_OK(line_feed(&feeding));
-    else
-        feeder = spawn(line_feed, &feeding);
-    eater = spawn(line_eat, &eating);
+    begin_beside(&beside, &copying, bytes, 1 << 16);
     do {
         filch_task *task = spawn(copies, &copying);
 
@@ -337,12 +348,7 @@ static void is_cancelled(enum line_kind from, enum line_kind to, unsigned seed)
         T_CHECK(r == 0 || r == -ECANCELED);
     } while (r < 0);
     T_IS(copying.bytes, bytes);
-    line_finish(&copying.to);
-    if (feeder)
-        T_OK(join(feeder));
-    T_OK(join(eater));
-    T_IS(eating.done, bytes);
-    close_copying(&copying);
+    end_beside(&beside, &copying);
 }
 
 static int all_are_cancelled(void *arg)

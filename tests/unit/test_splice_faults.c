@@ -4,9 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 
 #include <criterion/criterion.h>
@@ -15,6 +13,7 @@
 
 #include "tests/runner/line.h"
 #include "tests/runner/refusals.h"
+#include "tests/runner/wrapped_syscall.h"
 
 TestSuite(splice_faults, .timeout = 120);
 
@@ -39,23 +38,11 @@ WRAPPED(ssize_t, splice,
     return n;
 }
 
-long __real_syscall(long number, ...);
-long __wrap_syscall(long number, ...);
-
 /* Only reads of one byte: those that ask what is in the page cache. */
-long __wrap_syscall(long number, ...)
+static bool refuses_syscall(long number, const long *arg)
 {
-    long arg[6];
-    va_list args;
-
-    va_start(args, number);
-    for (int i = 0; i < 6; i++)
-        arg[i] = va_arg(args, long);
-    va_end(args);
-    if (number == SYS_preadv2 && arg[5] == RWF_NOWAIT && arg[2] == 1 &&
-        ((const struct iovec *)arg[1])->iov_len == 1 && refuses(CACHE))
-        return -1;
-    return __real_syscall(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
+    return number == SYS_preadv2 && arg[5] == RWF_NOWAIT && arg[2] == 1 &&
+           ((const struct iovec *)arg[1])->iov_len == 1 && refuses(CACHE);
 }
 
 /* ---- */

@@ -2,13 +2,12 @@
  * runs short in between; the end and errors behind the bytes; and the same by single requests. */
 #include <errno.h>
 #include <linux/io_uring.h>
-#include <stdarg.h>
-#include <sys/syscall.h>
 
 #include <criterion/criterion.h>
 
 #include "tests/runner/script.h"
 #include "tests/runner/tcp_pair.h"
+#include "tests/runner/wrapped_syscall.h"
 
 TestSuite(tcp_stream, .timeout = 120);
 
@@ -17,27 +16,15 @@ static _Atomic bool refused;
 static _Atomic unsigned buffer_rings;
 static bool by_uring; /* the last runtime with buffers */
 
-long __real_syscall(long number, ...);
-long __wrap_syscall(long number, ...);
-
-/* All that the library calls by number: at most six arguments, none wider than a register. */
-long __wrap_syscall(long number, ...)
+static bool refuses_syscall(long number, const long *arg)
 {
-    long arg[6];
-    va_list args;
-
-    va_start(args, number);
-    for (int i = 0; i < 6; i++)
-        arg[i] = va_arg(args, long);
-    va_end(args);
-    if (number == SYS_io_uring_register && arg[1] == IORING_REGISTER_PBUF_RING) {
-        if (refused) {
-            errno = EINVAL;
-            return -1;
-        }
+    if (number != SYS_io_uring_register || arg[1] != IORING_REGISTER_PBUF_RING)
+        return false;
+    if (refused)
+        errno = EINVAL;
+    else
         buffer_rings++;
-    }
-    return __real_syscall(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
+    return refused;
 }
 
 /* A runtime with few and small buffers. Return: what @fn returned. */
