@@ -30,6 +30,15 @@
  * @spare_workers says so: there, without, no two tasks ever run at once. A runtime whose number of
  * workers was not given looks at the CPU quota every second, and lets some sit out while it allows
  * fewer.
+ *
+ * Crowded CPUs. Where another program, a client on the same machine for example, wants a CPU as
+ * well, workers that serve I/O may share one between them: each with half of the connections, and
+ * twice the changes of threads. When they have been in each other's way for a fifth of a second,
+ * and fewer of them would have as much CPU, one sits out; it comes back when the others turn out to
+ * get less than all had before, when they are busy and a CPU is idle, when there is little to do,
+ * and when one of them is stuck. filch_stats.workers_active tells. Not with @bind_workers,
+ * @keep_workers or @current_thread, nor where the kernel does not tell how long a thread has waited
+ * for its CPU (/proc/self/task/TID/schedstat).
  */
 #ifndef FILCH_RUNTIME_H
 #define FILCH_RUNTIME_H
@@ -135,6 +144,9 @@ typedef struct filch_runtime_opts {
     /* The engine; see filch_engine(). Where this is FILCH_ENGINE_AUTO the environment variable
      * FILCH_ENGINE decides, if it is set: auto, uring (or the start fails) or epoll. */
     filch_engine_choice engine;
+    /* True: workers that take the CPU from each other, as other programs want it too, all go on:
+     * see the section Crowded CPUs above. */
+    bool keep_workers;
 } filch_runtime_opts;
 
 /* Numbers since start, summed over the workers; each is exact once the runtime is idle. */

@@ -17,13 +17,12 @@
 #include "runtime/sched/hog.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "runtime/base/proc.h"
 #include "runtime/sched/live.h"
 #include "runtime/sched/worker.h"
 
@@ -69,21 +68,12 @@ current_of(struct filch__worker *victim)
  * what else. */
 static long syscall_of(uint32_t tid, bool *ret_known)
 {
-    char text[64] = "";
+    char path[64], text[64];
     long number;
     char *end;
-    ssize_t n;
-    int fd;
 
-    snprintf(text, sizeof text, "/proc/self/task/%u/syscall", tid);
-    fd = open(text, O_RDONLY | O_CLOEXEC);
-    n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    if (fd >= 0)
-        close(fd);
-    *ret_known = n > 0;
-    if (n <= 0)
-        return -1;
-    text[n] = '\0';
+    snprintf(path, sizeof path, "/proc/self/task/%u/syscall", tid);
+    *ret_known = filch__proc_read(path, text, sizeof text);
     number = strtol(text, &end, 10);
     return end == text ? -1 : number;
 }

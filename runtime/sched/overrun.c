@@ -19,12 +19,10 @@
  */
 #include "runtime/sched/overrun.h"
 
-#include <fcntl.h>
-#include <stdio.h>
 #include <sys/resource.h>
 #include <sys/time.h>
-#include <unistd.h>
 
+#include "runtime/base/proc.h"
 #include "runtime/sched/worker.h"
 
 #define PATIENCE_NS (50 * FILCH_MICROSECOND)
@@ -132,25 +130,9 @@ bool filch__yielders_note(struct filch__yielders *yielders, uint64_t tick, filch
     return call;
 }
 
-bool filch__load_is_full(const char *text, unsigned cpus)
-{
-    unsigned running;
-
-    return sscanf(text, "%*s %*s %*s %u/", &running) == 1 && running >= cpus;
-}
-
 bool filch__cpus_are_busy(unsigned cpus)
 {
-    char text[128];
-    ssize_t n;
-    int fd = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
-
-    if (fd < 0)
-        return false;
-    n = read(fd, text, sizeof text - 1);
-    close(fd);
-    text[n > 0 ? n : 0] = '\0';
-    return filch__load_is_full(text, cpus);
+    return filch__proc_running() >= (int)cpus;
 }
 
 /* Does it serve I/O, or has it lately? */

@@ -70,7 +70,4 @@ bool filch__yielders_note(struct filch__yielders *yielders, uint64_t tick, filch
  * does not say. Costs three system calls. */
 bool filch__cpus_are_busy(unsigned cpus);
 
-/* The same for a text as in /proc/loadavg. */
-bool filch__load_is_full(const char *text, unsigned cpus);
-
 #endif

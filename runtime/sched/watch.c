@@ -50,7 +50,6 @@
 #include "runtime/sched/watch.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,6 +59,7 @@
 
 #include "runtime/base/cpu.h"
 #include "runtime/base/futex.h"
+#include "runtime/base/proc.h"
 #include "runtime/fork/fork.h"
 #include "runtime/sched/hog.h"
 #include "runtime/sched/seat.h"
@@ -104,18 +104,12 @@ static uint64_t cpu_time(struct filch__worker *worker)
 /* Does the worker's thread wait for something but a CPU? Where /proc says nothing: no. */
 static bool is_asleep(struct filch__worker *worker)
 {
-    char path[64], text[128] = "";
+    char path[64], text[128];
     const char *end;
-    ssize_t n;
-    int fd;
 
     snprintf(path, sizeof path, "/proc/self/task/%u/stat", filch_load_relaxed(&worker->thread_id));
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    n = read(fd, text, sizeof text - 1);
-    close(fd);
-    end = n > 0 ? strrchr(text, ')') : NULL; /* the name may hold anything */
+    (void)filch__proc_read(path, text, sizeof text);
+    end = strrchr(text, ')'); /* the name may hold anything */
     return end && (end[2] == 'S' || end[2] == 'D');
 }
 
@@ -207,11 +201,14 @@ static bool call_one(struct filch_runtime *rt)
 
 static void dismiss_one(struct filch_runtime *rt)
 {
+    struct filch__watch *watch = &rt->watch;
+
     for (unsigned i = filch__runtime_seats(rt); i-- > 0;) {
         struct filch__worker *worker = &rt->worker[i];
 
         if (filch__seat_dismiss(&worker->seat)) {
             filch__io_driver.unpark(worker->lane);
+            filch_counter_add(&watch->active, -1u);
             return;
         }
     }
@@ -221,16 +218,15 @@ static void dismiss_one(struct filch_runtime *rt)
 static void fill_seats(struct filch_runtime *rt, unsigned blocked, unsigned hogs)
 {
     struct filch__watch *watch = &rt->watch;
-    unsigned free_ones = watch->target > hogs ? watch->target : hogs + 1;
+    unsigned target = watch->target > watch->crowd.away ? watch->target - watch->crowd.away : 1;
+    unsigned free_ones = target > hogs ? target : hogs + 1;
     unsigned wanted = blocked + free_ones;
     unsigned active = filch_load_relaxed(&watch->active);
 
     if (active >= wanted) {
         watch->surplus_looks = active == wanted ? 0 : watch->surplus_looks + 1;
-        if (watch->surplus_looks > SURPLUS_LOOKS) {
+        if (watch->surplus_looks > SURPLUS_LOOKS)
             dismiss_one(rt);
-            filch_store_relaxed(&watch->active, active - 1);
-        }
         return;
     }
     watch->surplus_looks = 0;
@@ -255,6 +251,58 @@ static void look_at_quota(struct filch_runtime *rt, filch_time now)
         watch->target = limits.cpus < rt->workers ? limits.cpus : rt->workers;
 }
 
+static struct filch__crowd_use use_of_all(struct filch_runtime *rt)
+{
+    struct filch__crowd_use use = {0};
+    struct filch__driver_stats stats = {0};
+
+    for (unsigned i = 0; i < filch__runtime_seats(rt); i++)
+        if (rt->worker[i].has_thread)
+            use.ran_ns += cpu_time(&rt->worker[i]);
+    filch__io_driver.stats(rt->driver, &stats);
+    use.served = stats.completions + stats.ops_direct;
+    return use;
+}
+
+static void add_waits(struct filch_runtime *rt, struct filch__crowd_use *use)
+{
+    use->waits_known = true;
+    for (unsigned i = 0; i < filch__runtime_seats(rt); i++)
+        if (rt->worker[i].has_thread)
+            use->waits_known &=
+                filch__crowd_add_waits(use, filch_load_relaxed(&rt->worker[i].thread_id));
+}
+
+/* Do they take the CPU from each other? Groups have a use for each share of a CPU that there is.
+ * @stuck: some do not get on, and that comes first. */
+static void look_at_crowd(struct filch_runtime *rt, bool stuck, filch_time now)
+{
+    struct filch__crowd *crowd = &rt->watch.crowd;
+    unsigned active = filch_load_relaxed(&rt->watch.active);
+    struct filch__crowd_use use;
+    bool roomy = false;
+
+    if (rt->workers == 1 || rt->opts.keep_workers || rt->opts.bind_workers)
+        return;
+    if (filch_load_relaxed(&rt->grouped)) {
+        crowd->away = 0;
+        return;
+    }
+    if (crowd->away)
+        roomy = filch__proc_running() - 1 < (int)rt->cpus; /* but us */
+    if (!filch__crowd_look(crowd, now, roomy))
+        return;
+    if (stuck) {
+        filch__crowd_skip(crowd, now);
+        return;
+    }
+    use = use_of_all(rt);
+    if (filch__crowd_wants_waits(crowd, now, &use, active))
+        add_waits(rt, &use);
+    if (filch__crowd_judge(crowd, now, &use, active))
+        dismiss_one(rt);
+}
+
 static void look(struct filch_runtime *rt, filch_time now)
 {
     unsigned blocked = 0, hogs = 0;
@@ -272,6 +320,7 @@ static void look(struct filch_runtime *rt, filch_time now)
         blocked += stuck == FILCH_STUCK_BLOCKED;
         hogs += stuck == FILCH_STUCK_HOG;
     }
+    look_at_crowd(rt, blocked || hogs, now);
     fill_seats(rt, blocked, hogs);
     /* Who goes to work does not call one each time. [monitor-left] */
     if (filch__idle_running(&rt->idle) && filch__monitor_is_missing(rt))
@@ -289,9 +338,13 @@ static filch_time next_look(struct filch_runtime *rt, filch_time now)
     }
     if (!watch->quiet_since)
         watch->quiet_since = now;
-    /* Not before those that are too many have been sent away. */
-    return now - watch->quiet_since < QUIET_NS || watch->surplus_looks ? now + LOOK_NS
-                                                                       : FILCH_NEVER;
+    /* Not before those that are too many have been sent away, or called back. */
+    if (now - watch->quiet_since < QUIET_NS || watch->surplus_looks)
+        return now + LOOK_NS;
+    if (!watch->crowd.away)
+        return FILCH_NEVER;
+    watch->crowd.away = 0;
+    return now;
 }
 
 /* Return: was it poked? */

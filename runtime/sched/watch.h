@@ -8,6 +8,7 @@
 #include <filch/time.h>
 
 #include "runtime/base/atomic.h"
+#include "runtime/sched/crowd.h"
 #include "runtime/sched/throttle.h"
 
 struct filch_runtime;
@@ -28,6 +29,7 @@ struct filch__watch {
     filch_time quiet_since;  /* nobody has run since; 0: somebody does */
     filch_time quota_at;     /* next look at the CPU quota */
     struct filch__throttle throttle;
+    struct filch__crowd crowd;
     unsigned target;    /* workers that should get on */
     filch_time tick_ns; /* present pause between looks for groups: group_room.c */
 };

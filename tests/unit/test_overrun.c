@@ -3,6 +3,7 @@
  * where a CPU is idle, and late where none is. */
 #include <criterion/criterion.h>
 
+#include "runtime/base/proc.h"
 #include "runtime/sched/overrun.h"
 #include "tests/runner/run.h"
 
@@ -184,13 +185,12 @@ Test(overrun, a_look_without_ticks_leaves_the_count_of_yields)
     T_CHECK(yielders.many);
 }
 
-Test(overrun, a_cpu_is_idle_while_fewer_threads_want_to_run_than_there_are)
+Test(overrun, the_text_of_the_load_says_how_many_threads_want_to_run)
 {
-    T_CHECK(!filch__load_is_full("0.20 0.18 0.12 1/80 11206\n", 2));
-    T_CHECK(filch__load_is_full("0.20 0.18 0.12 2/80 11206\n", 2));
-    T_CHECK(filch__load_is_full("19.70 8.18 5.12 17/800 11206\n", 16));
-    T_CHECK(!filch__load_is_full("", 1));
-    T_CHECK(!filch__load_is_full("1.0 2.0", 1));
+    T_IS(filch__proc_running_in("0.20 0.18 0.12 1/80 11206\n"), 1);
+    T_IS(filch__proc_running_in("19.70 8.18 5.12 17/800 11206\n"), 17);
+    T_IS(filch__proc_running_in(""), -1);
+    T_IS(filch__proc_running_in("1.0 2.0"), -1);
 }
 
 Test(overrun, the_machine_says_how_many_threads_want_to_run)
