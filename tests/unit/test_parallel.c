@@ -54,14 +54,13 @@ static uint32_t next_random(uint32_t *state)
     return *state;
 }
 
-/* Often small, at times large. */
+/* Below @most; often small, at times large. */
 static size_t random_size(uint32_t *state, size_t most)
 {
     unsigned kind = next_random(state) % 4;
+    size_t limit = kind == 0 ? 4 : kind == 1 ? 100 : most;
 
-    if (kind == 0)
-        return next_random(state) % 4;
-    return next_random(state) % (kind == 1 ? 100 : most);
+    return next_random(state) % (limit < most ? limit : most);
 }
 
 static filch_parallel_opts random_opts(uint32_t *state)
