@@ -35,6 +35,7 @@ static struct filch__task *take(bool *ret_has_blocks)
     if (depot.credits && depot.blocks) {
         task = depot.blocks;
         depot.blocks = task->next;
+        __builtin_prefetch(depot.blocks, 1); /* a worker had it last */
         depot.credits--;
     }
     filch_spinlock_unlock(&depot.lock);
