@@ -43,6 +43,18 @@ static inline void filch__list_remove(struct filch__list *link)
     filch__list_init(link);
 }
 
+/* All of @from, in its order, to the end of @list; @from is empty then. Touches only the ends. */
+static inline void filch__list_splice_back(struct filch__list *list, struct filch__list *from)
+{
+    if (filch__list_is_empty(from))
+        return;
+    from->next->prev = list->prev;
+    list->prev->next = from->next;
+    from->prev->next = list;
+    list->prev = from->prev;
+    filch__list_init(from);
+}
+
 /* The oldest link, taken out; NULL when empty. */
 static inline struct filch__list *filch__list_pop_front(struct filch__list *list)
 {
