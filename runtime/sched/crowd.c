@@ -39,6 +39,12 @@ void filch__crowd_skip(struct filch__crowd *crowd, filch_time now)
     crowd->looks = crowd->roomy = 0;
 }
 
+void filch__crowd_end(struct filch__crowd *crowd)
+{
+    filch__crowd_skip(crowd, crowd->begun);
+    crowd->away = crowd->trial = 0;
+}
+
 bool filch__crowd_look(struct filch__crowd *crowd, filch_time now, bool roomy)
 {
     crowd->looks++;

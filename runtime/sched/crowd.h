@@ -75,6 +75,10 @@ bool filch__crowd_judge(struct filch__crowd *crowd, filch_time now,
 /* Instead: it would tell nothing, as some workers are stuck. */
 void filch__crowd_skip(struct filch__crowd *crowd, filch_time now);
 
+/* All are to be at work again, and what was seen tells nothing any more: nobody has run for a
+ * while, or there are groups now. How long to wait before the next attempt is kept. */
+void filch__crowd_end(struct filch__crowd *crowd);
+
 /* Adds how long a thread has waited. Return: false: /proc does not say. */
 bool filch__crowd_add_waits(struct filch__crowd_use *use, uint32_t thread_id);
 

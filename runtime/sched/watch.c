@@ -285,7 +285,7 @@ static void look_at_crowd(struct filch_runtime *rt, bool stuck, filch_time now)
     if (rt->workers == 1 || rt->opts.keep_workers || rt->opts.bind_workers)
         return;
     if (filch_load_relaxed(&rt->grouped)) {
-        crowd->away = 0;
+        filch__crowd_end(crowd);
         return;
     }
     if (crowd->away)
@@ -343,7 +343,7 @@ static filch_time next_look(struct filch_runtime *rt, filch_time now)
         return now + LOOK_NS;
     if (!watch->crowd.away)
         return FILCH_NEVER;
-    watch->crowd.away = 0;
+    filch__crowd_end(&watch->crowd);
     return now;
 }
 

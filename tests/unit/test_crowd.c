@@ -193,6 +193,17 @@ Test(crowd, little_to_do_calls_it_back)
     T_IS(m.crowd.away, 0u);
 }
 
+Test(crowd, in_the_middle_of_a_trial_all_may_be_called_back)
+{
+    struct machine m = crowded();
+
+    filch__crowd_end(&m.crowd);
+    T_IS(m.crowd.away, 0u);
+    T_CHECK(!periods(&m, TRIAL, 1.0, 1.0, 100));
+    T_IS(m.crowd.away, 0u);
+    T_CHECK(periods(&m, IN_THE_WAY + 1, 1.0, 1.0, 1000));
+}
+
 Test(crowd, a_period_in_which_nobody_looked_tells_nothing)
 {
     struct machine m = begun();
