@@ -35,10 +35,12 @@
  * well, workers that serve I/O may share one between them: each with half of the connections, and
  * twice the changes of threads. When they have been in each other's way for a fifth of a second,
  * and fewer of them would have as much CPU, one sits out; it comes back when the others turn out to
- * get less than all had before, when they are busy and a CPU is idle, when there is little to do,
- * and when one of them is stuck. filch_stats.workers_active tells. Not with @bind_workers,
- * @keep_workers or @current_thread, nor where the kernel does not tell how long a thread has waited
- * for its CPU (/proc/self/task/TID/schedstat).
+ * get less done than all did before, when they are busy and a CPU is idle or have to wait for
+ * theirs, when there is little or nothing to do, and when one of them is stuck.
+ * filch_stats.workers_active tells. Not with @bind_workers, @keep_workers or @current_thread, nor
+ * while there are scheduling groups, nor where the process may not use all CPUs of the machine, or
+ * the kernel does not tell how long a thread has waited for its CPU
+ * (/proc/self/task/TID/schedstat).
  */
 #ifndef FILCH_RUNTIME_H
 #define FILCH_RUNTIME_H

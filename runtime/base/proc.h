@@ -4,7 +4,6 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 /* The beginning of a small file, as a string; "" if it is not to be read. Three system calls.
  * Return: is there any text? */

@@ -6,11 +6,12 @@
 #include "runtime/base/proc.h"
 
 #define PERIOD_NS (50 * FILCH_MILLISECOND)
-#define PERIOD_LOST_NS (4 * PERIOD_NS) /* longer than this, and nobody looked meanwhile */
+#define PERIOD_FEWER_NS (4 * PERIOD_NS)
+#define PERIODS_LOST 4 /* so many at once, and nobody has looked meanwhile */
 #define IN_THE_WAY_PERIODS 3
 #define TRIAL_PERIODS 4 /* the first of which is for moving */
-#define LIGHT_PERIODS 20
-#define ROOMY_PERIODS 6
+#define LIGHT_PERIODS 5
+#define ROOM_PERIODS 3
 #define REST_MIN_NS FILCH_SECOND
 #define REST_MAX_NS (60 * FILCH_SECOND)
 /* Operations in a period for each CPU used: who computes more than 100 us for one has work that a
@@ -20,6 +21,7 @@
 #define WAITED_MIN 0.05
 #define ROOM 0.25 /* two use more than one, for the same work */
 #define BUSY 0.9
+#define STARVED 0.25 /* have to wait so much of the time, each, though they are fewer */
 #define LIGHT 0.5
 #define LOST 0.9 /* of what was served before */
 
@@ -31,25 +33,24 @@ struct shares {
     bool waits_known;
 };
 
-void filch__crowd_skip(struct filch__crowd *crowd, filch_time now)
+void filch__crowd_end(struct filch__crowd *crowd, filch_time now)
 {
+    if (crowd->away)
+        crowd->rest_until = now + REST_MIN_NS;
+    crowd->away = crowd->trial = 0;
     crowd->in_the_way = crowd->light = crowd->room = 0;
     crowd->begun = now;
     crowd->known = false;
-    crowd->looks = crowd->roomy = 0;
 }
 
-void filch__crowd_end(struct filch__crowd *crowd)
+static filch_time period_of(const struct filch__crowd *crowd)
 {
-    filch__crowd_skip(crowd, crowd->begun);
-    crowd->away = crowd->trial = 0;
+    return crowd->away && !crowd->trial ? PERIOD_FEWER_NS : PERIOD_NS;
 }
 
-bool filch__crowd_look(struct filch__crowd *crowd, filch_time now, bool roomy)
+bool filch__crowd_is_over(const struct filch__crowd *crowd, filch_time now)
 {
-    crowd->looks++;
-    crowd->roomy += roomy;
-    return now - crowd->begun >= PERIOD_NS;
+    return now - crowd->begun >= period_of(crowd);
 }
 
 /* Return: false: nobody has looked meanwhile, or there was none before. */
@@ -58,7 +59,7 @@ static bool shares_of(const struct filch__crowd *crowd, filch_time now,
 {
     double span = (double)(now - crowd->begun);
 
-    if (!crowd->known || span >= PERIOD_LOST_NS)
+    if (!crowd->known || span >= (double)(PERIODS_LOST * period_of(crowd)))
         return false;
     *ret_shares = (struct shares){
         .ran = (double)(use->ran_ns - crowd->use.ran_ns) / span,
@@ -85,14 +86,12 @@ bool filch__crowd_wants_waits(const struct filch__crowd *crowd, filch_time now,
     struct shares shares;
 
     return shares_of(crowd, now, use, &shares) &&
-           (crowd->trial || may_be_in_the_way(crowd, now, &shares, workers));
+           (crowd->away || may_be_in_the_way(crowd, now, &shares, workers));
 }
 
-static void call_one(struct filch__crowd *crowd, filch_time now)
+static void call_one(struct filch__crowd *crowd, filch_time rest_until)
 {
-    if (crowd->rest_ns < REST_MIN_NS)
-        crowd->rest_ns = REST_MIN_NS;
-    crowd->rest_until = now + crowd->rest_ns;
+    crowd->rest_until = rest_until;
     crowd->away--;
     crowd->trial = crowd->light = crowd->room = 0;
 }
@@ -106,39 +105,60 @@ static void judge_trial(struct filch__crowd *crowd, filch_time now, const struct
     if (crowd->trial == TRIAL_PERIODS - 1)
         return;
     if (busy && shares->served < LOST * crowd->served_before) {
-        crowd->rest_ns = crowd->rest_ns * 2 < REST_MAX_NS ? crowd->rest_ns * 2 : REST_MAX_NS;
-        call_one(crowd, now);
+        crowd->rest_ns *= 2;
+        if (crowd->rest_ns < REST_MIN_NS)
+            crowd->rest_ns = REST_MIN_NS;
+        if (crowd->rest_ns > REST_MAX_NS)
+            crowd->rest_ns = REST_MAX_NS;
+        call_one(crowd, now + crowd->rest_ns);
     } else if (crowd->trial == 0) {
         crowd->rest_ns = 0;
     }
 }
 
-static bool judge(struct filch__crowd *crowd, filch_time now, const struct shares *shares,
-                  unsigned workers)
+/* Should one of those that are away come back? */
+static bool are_too_few(struct filch__crowd *crowd, const struct shares *shares, bool roomy,
+                        unsigned workers)
 {
-    bool is_light = shares->ran + shares->waited < LIGHT * workers;
-    bool is_busy = shares->ran >= BUSY * workers;
+    double wanted = shares->ran + shares->waited;
+    bool starved = wanted >= BUSY * workers && shares->waited >= STARVED * workers;
+    bool busy = shares->ran >= BUSY * workers;
 
-    if (crowd->trial) {
-        judge_trial(crowd, now, shares, workers);
-        return false;
-    }
-    crowd->light = crowd->away && is_light ? crowd->light + 1 : 0;
-    crowd->room = crowd->away && is_busy && crowd->roomy == crowd->looks ? crowd->room + 1 : 0;
-    if (crowd->room >= ROOMY_PERIODS || crowd->light >= LIGHT_PERIODS) {
-        call_one(crowd, now);
-        return false;
-    }
+    crowd->light = wanted < LIGHT * workers ? crowd->light + 1 : 0;
+    crowd->room = starved || (busy && roomy) ? crowd->room + 1 : 0;
+    return crowd->room >= ROOM_PERIODS || crowd->light >= LIGHT_PERIODS;
+}
+
+/* Return: have they been for long enough? */
+static bool are_in_the_way(struct filch__crowd *crowd, filch_time now, const struct shares *shares,
+                           unsigned workers)
+{
     if (!may_be_in_the_way(crowd, now, shares, workers) ||
         (shares->waits_known && shares->waited < WAITED_MIN)) {
         crowd->in_the_way -= crowd->in_the_way > 0;
         return false;
     }
-    crowd->in_the_way += shares->waits_known;
-    if (crowd->in_the_way < IN_THE_WAY_PERIODS)
+    if (!shares->waits_known)
+        return false;
+    crowd->served_before =
+        crowd->in_the_way ? (crowd->served_before + shares->served) / 2 : shares->served;
+    return ++crowd->in_the_way >= IN_THE_WAY_PERIODS;
+}
+
+static bool judge(struct filch__crowd *crowd, filch_time now, const struct shares *shares,
+                  bool roomy, unsigned workers)
+{
+    if (crowd->trial) {
+        judge_trial(crowd, now, shares, workers);
+        return false;
+    }
+    if (crowd->away && are_too_few(crowd, shares, roomy, workers)) {
+        call_one(crowd, now + REST_MIN_NS);
+        return false;
+    }
+    if (!are_in_the_way(crowd, now, shares, workers))
         return false;
     crowd->in_the_way = 0;
-    crowd->served_before = shares->served;
     crowd->trial = TRIAL_PERIODS;
     crowd->away++;
     return true;
@@ -148,12 +168,15 @@ bool filch__crowd_judge(struct filch__crowd *crowd, filch_time now,
                         const struct filch__crowd_use *use, unsigned workers)
 {
     struct shares shares;
-    bool send = shares_of(crowd, now, use, &shares) && judge(crowd, now, &shares, workers);
+    bool send = false;
 
+    if (shares_of(crowd, now, use, &shares))
+        send = judge(crowd, now, &shares, use->roomy, workers);
+    else
+        crowd->trial = crowd->in_the_way = crowd->light = crowd->room = 0;
     crowd->begun = now;
     crowd->known = true;
     crowd->use = *use;
-    crowd->looks = crowd->roomy = 0;
     return send;
 }
 

@@ -18,12 +18,14 @@
  * message (reserve.c). That may have been a loss: where others on the machine compute, two workers
  * get a larger share than one. So the next periods are a trial: if the workers that are left are
  * busy all the time, and serve less than all did before, it is called back, and there is no other
- * attempt for a second, then two, up to a minute. It is called back, too, when those left are busy
- * and a CPU was idle at each look for 300 ms, and when there is little to do for a second.
+ * attempt for a second, then two, up to a minute. From then on periods are of 200 ms. It is called
+ * back, too, with a second until the next attempt, when those left are busy and a CPU is idle, or
+ * have to wait for theirs, for 600 ms, and when there is little to do for a second; all are, when
+ * one is stuck, when nobody runs, and when there are groups.
  *
  *     ALL --in each other's way, 3 periods--> TRIAL --no loss--> FEWER
  *      ^                                        |                  |
- *      +--------------loss---------------------+--idle CPU, or little to do--+
+ *      +------loss, stuck, quiet, groups--------+--the same, room, little to do--+
  *
  * With three workers and more each step is one of them, and FEWER may go on to TRIAL again.
  */
@@ -41,6 +43,7 @@ struct filch__crowd_use {
     uint64_t served;  /* completions, and operations done at once */
     bool waits_known; /* has the kernel been asked for them? */
     uint64_t waited_ns;
+    bool roomy; /* is a CPU of the machine idle at present? Told while some are away */
 };
 
 struct filch__crowd {
@@ -49,18 +52,16 @@ struct filch__crowd {
     filch_time begun;
     bool known; /* what had been used as it began: */
     struct filch__crowd_use use;
-    unsigned looks, roomy;
     /* Periods in a row that say the same. */
     unsigned in_the_way, light, room;
     unsigned trial;        /* periods of the trial that are left; 0: none is on */
     double served_before;  /* in a period, before the trial */
     filch_time rest_until; /* no attempt before */
-    filch_time rest_ns;
+    filch_time rest_ns;    /* after the last loss */
 };
 
-/* Counts a look. @roomy: is a CPU of the machine idle? Matters while some are away. Return: is the
- * period over? */
-bool filch__crowd_look(struct filch__crowd *crowd, filch_time now, bool roomy);
+/* At a look: is the period over? */
+bool filch__crowd_is_over(const struct filch__crowd *crowd, filch_time now);
 
 /* At the end of a period, with @workers that take part: does it matter how long they have waited?
  */
@@ -72,12 +73,9 @@ bool filch__crowd_wants_waits(const struct filch__crowd *crowd, filch_time now,
 bool filch__crowd_judge(struct filch__crowd *crowd, filch_time now,
                         const struct filch__crowd_use *use, unsigned workers);
 
-/* Instead: it would tell nothing, as some workers are stuck. */
-void filch__crowd_skip(struct filch__crowd *crowd, filch_time now);
-
-/* All are to be at work again, and what was seen tells nothing any more: nobody has run for a
- * while, or there are groups now. How long to wait before the next attempt is kept. */
-void filch__crowd_end(struct filch__crowd *crowd);
+/* All are to be at work again, and what was seen tells nothing any more: a worker is stuck, nobody
+ * has run for a while, there are groups. */
+void filch__crowd_end(struct filch__crowd *crowd, filch_time now);
 
 /* Adds how long a thread has waited. Return: false: /proc does not say. */
 bool filch__crowd_add_waits(struct filch__crowd_use *use, uint32_t thread_id);

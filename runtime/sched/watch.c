@@ -16,11 +16,12 @@
  * block (filch_block_in_place) is blocked from that moment. A task that goes on like that for long
  * is named in the log (hog.c).
  *
- *     workers that should be at work = blocked + max(target, hogs + 1)
+ *     workers that should be at work = blocked + max(target - away, hogs + 1)
  *
  * target: as many as the runtime was started with; or fewer while the CPU quota, which is read
  * anew every second, allows fewer, unless the user has said how many. (While a quota is used up
- * before its period ends, workers do not spin either: throttle.h.) The first ones stay, the last
+ * before its period ends, workers do not spin either: throttle.h.) away: those that would only take
+ * the CPU from the others (crowd.h); they go at once. The first ones stay, the last
  * ones go, after 100 ms in which they were too many, so that a task that blocks again and again
  * costs no change of seats (seat.h) each time. Spare workers stay for ever once they were needed:
  * their operations may be in flight, and a thread that waits costs next to nothing.
@@ -39,8 +40,9 @@
  * acquire, and never overwrites one unread. Else it might sleep on, and be waited for, for ever.
  * Modelled: tests/model/model_end.c.
  *
- * Costs: a wake-up of some 5 us every 10 ms while anything runs (0.05 % of a CPU), and two system
- * calls more for each worker that looks stuck.
+ * Costs: a wake-up of some 5 us every 10 ms while anything runs (0.05 % of a CPU), two system
+ * calls more for each worker that looks stuck, and for each worker one every 50 ms, and three more
+ * while it may be in the way of another (every 200 ms while one is away).
  *
  * Rejected: signals to the worker (they interrupt system calls of the user's); a timer per worker;
  * letting parked workers do this (there may be none); handing the stuck worker's lane and queue to
@@ -214,11 +216,17 @@ static void dismiss_one(struct filch_runtime *rt)
     }
 }
 
+/* Workers that should be at work while none is stuck. */
+static unsigned free_target(const struct filch__watch *watch)
+{
+    return watch->target > watch->crowd.away ? watch->target - watch->crowd.away : 1;
+}
+
 /* As many workers as there should be. */
 static void fill_seats(struct filch_runtime *rt, unsigned blocked, unsigned hogs)
 {
     struct filch__watch *watch = &rt->watch;
-    unsigned target = watch->target > watch->crowd.away ? watch->target - watch->crowd.away : 1;
+    unsigned target = free_target(watch);
     unsigned free_ones = target > hogs ? target : hogs + 1;
     unsigned wanted = blocked + free_ones;
     unsigned active = filch_load_relaxed(&watch->active);
@@ -232,7 +240,7 @@ static void fill_seats(struct filch_runtime *rt, unsigned blocked, unsigned hogs
     watch->surplus_looks = 0;
     while (active < wanted && call_one(rt)) {
         active++;
-        filch_counter_add(&watch->spares, 1);
+        filch_counter_add(&watch->spares, blocked || hogs);
     }
     filch_store_relaxed(&watch->active, active);
 }
@@ -249,6 +257,16 @@ static void look_at_quota(struct filch_runtime *rt, filch_time now)
     filch__throttle_note(&watch->throttle, limits.throttled, now);
     if (!rt->opts.workers)
         watch->target = limits.cpus < rt->workers ? limits.cpus : rt->workers;
+    if (watch->crowd.away >= watch->target)
+        watch->crowd.away = watch->target - 1;
+}
+
+/* Fewer threads than there are CPUs want to run, but us. */
+static bool is_roomy(struct filch_runtime *rt)
+{
+    int running = filch__proc_running();
+
+    return running >= 0 && running - 1 < (int)rt->cpus;
 }
 
 static struct filch__crowd_use use_of_all(struct filch_runtime *rt)
@@ -280,23 +298,18 @@ static void look_at_crowd(struct filch_runtime *rt, bool stuck, filch_time now)
     struct filch__crowd *crowd = &rt->watch.crowd;
     unsigned active = filch_load_relaxed(&rt->watch.active);
     struct filch__crowd_use use;
-    bool roomy = false;
 
-    if (rt->workers == 1 || rt->opts.keep_workers || rt->opts.bind_workers)
+    if (!rt->watch.crowd_matters)
         return;
-    if (filch_load_relaxed(&rt->grouped)) {
-        filch__crowd_end(crowd);
-        return;
-    }
-    if (crowd->away)
-        roomy = filch__proc_running() - 1 < (int)rt->cpus; /* but us */
-    if (!filch__crowd_look(crowd, now, roomy))
-        return;
-    if (stuck) {
-        filch__crowd_skip(crowd, now);
+    if (stuck || filch_load_relaxed(&rt->grouped)) {
+        filch__crowd_end(crowd, now);
         return;
     }
+    /* Those that were called in for others are sent away first. */
+    if (!filch__crowd_is_over(crowd, now) || active != free_target(&rt->watch))
+        return;
     use = use_of_all(rt);
+    use.roomy = crowd->away && is_roomy(rt);
     if (filch__crowd_wants_waits(crowd, now, &use, active))
         add_waits(rt, &use);
     if (filch__crowd_judge(crowd, now, &use, active))
@@ -343,7 +356,7 @@ static filch_time next_look(struct filch_runtime *rt, filch_time now)
         return now + LOOK_NS;
     if (!watch->crowd.away)
         return FILCH_NEVER;
-    filch__crowd_end(&watch->crowd);
+    filch__crowd_end(&watch->crowd, now);
     return now;
 }
 
@@ -393,6 +406,9 @@ int filch__watch_start(struct filch_runtime *rt)
     int r;
 
     watch->target = rt->workers;
+    /* A process that may not use all CPUs does not know whether one of its own is idle. */
+    watch->crowd_matters = rt->workers > 1 && !rt->opts.keep_workers && !rt->opts.bind_workers &&
+                           filch__cpu_count() >= rt->cpus;
     watch->quota_at = filch_after(QUOTA_NS);
     filch_atomic_init(&watch->active, rt->workers);
     r = filch__thread_create(&watch->thread, NULL, watch_main, rt);

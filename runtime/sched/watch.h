@@ -29,6 +29,7 @@ struct filch__watch {
     filch_time quiet_since;  /* nobody has run since; 0: somebody does */
     filch_time quota_at;     /* next look at the CPU quota */
     struct filch__throttle throttle;
+    bool crowd_matters;
     struct filch__crowd crowd;
     unsigned target;    /* workers that should get on */
     filch_time tick_ns; /* present pause between looks for groups: group_room.c */

@@ -22,6 +22,7 @@
 #include <errno.h>
 
 #include "runtime/sched/seat.h"
+
 #define MAINTAIN_TICKS 32
 #define INJECT_TICKS                                                                               \
     64 /* a multiple: the loop is entered every MAINTAIN_TICKS when the queue is busy */
@@ -95,8 +96,6 @@ static void prefetch_queue(struct filch__worker *worker)
         __builtin_prefetch(then);
     if (next)
         filch__prefetch_stack(next);
-    if (next && !next->stack)
-        __builtin_prefetch(next->arg); /* of a future itself */
 }
 
 static struct filch__task *next_local(struct filch__worker *worker)

@@ -247,8 +247,9 @@ void filch__inherited_drop(struct filch__task *task);
 /* Why is it cancelled, or would be but for a shield? 0: it is not. */
 int filch__task_cause(struct filch__task *task);
 
-/* A task that will soon go on: brings what it left on its stack near. Its `sp` may be another
- * thread's by now; an address that is out of date costs nothing. */
+/* A task that will soon go on: brings what it left on its stack near, or, as it has none, what it
+ * begins with: a future is its own argument. Its fields may be another thread's by now; an address
+ * that is out of date costs nothing. */
 static inline void filch__prefetch_stack(const struct filch__task *task)
 {
 #ifndef FILCH__TSAN
@@ -256,8 +257,10 @@ static inline void filch__prefetch_stack(const struct filch__task *task)
     /* A wait for I/O is some calls deep, with its op in between. */
     unsigned lines = task->waiting == FILCH_WAIT_IO ? 10 : 3;
 
-    if (!task->stack)
+    if (!task->stack) {
+        __builtin_prefetch(task->arg);
         return;
+    }
     for (unsigned line = 0; line < lines; line++)
         __builtin_prefetch((const void *)(sp + (uintptr_t)line * FILCH_CACHELINE));
 #else
