@@ -38,16 +38,7 @@ static inline bool filch__wave_is_empty(const struct filch__wave *wave)
 /* Under the lock: it has changed. filch__wave_unlock() must follow. */
 static inline void filch__wave_rise(struct filch__wave *wave)
 {
-    struct filch__list *waiting = &wave->waiting;
-    struct filch__list *rising = &wave->rising;
-
-    if (filch__list_is_empty(waiting))
-        return;
-    waiting->next->prev = rising->prev;
-    rising->prev->next = waiting->next;
-    waiting->prev->next = rising;
-    rising->prev = waiting->prev;
-    filch__list_init(waiting);
+    filch__list_splice_back(&wave->rising, &wave->waiting);
 }
 
 /* Gives up the lock, and wakes all that rise. The object must live as long. */
