@@ -297,7 +297,7 @@ void filch__cpu_limits_at(const char *root, unsigned affinity, struct filch__cpu
 }
 
 /* How many CPUs the affinity mask has; the kernel refuses masks that are smaller than its own. */
-static unsigned affinity_count(void)
+unsigned filch__cpu_affinity(void)
 {
     for (int cpus = CPU_SETSIZE; cpus <= CPUS_MAX; cpus *= 2) {
         cpu_set_t *set = CPU_ALLOC(cpus);
@@ -319,7 +319,7 @@ static unsigned affinity_count(void)
 
 void filch__cpu_limits(struct filch__cpu_limits *ret_limits)
 {
-    filch__cpu_limits_at("", affinity_count(), ret_limits);
+    filch__cpu_limits_at("", filch__cpu_affinity(), ret_limits);
 }
 
 unsigned filch__cpu_count(void)

@@ -24,4 +24,8 @@ void filch__cpu_limits_at(const char *root, unsigned affinity,
 /* Their number alone. */
 unsigned filch__cpu_count(void);
 
+/* CPUs in the affinity mask of the calling thread, whatever the quotas are; at least 1. Reads no
+ * files. */
+unsigned filch__cpu_affinity(void);
+
 #endif

@@ -245,6 +245,17 @@ static void fill_seats(struct filch_runtime *rt, unsigned blocked, unsigned hogs
     filch_store_relaxed(&watch->active, active);
 }
 
+/* A process that may not use all CPUs does not know whether one of its own is idle. */
+static void note_cpus(struct filch_runtime *rt, unsigned allowed, filch_time now)
+{
+    struct filch__watch *watch = &rt->watch;
+
+    watch->crowd_matters =
+        rt->workers > 1 && !rt->opts.keep_workers && !rt->opts.bind_workers && allowed >= rt->cpus;
+    if (!watch->crowd_matters)
+        filch__crowd_end(&watch->crowd, now);
+}
+
 static void look_at_quota(struct filch_runtime *rt, filch_time now)
 {
     struct filch__watch *watch = &rt->watch;
@@ -259,6 +270,7 @@ static void look_at_quota(struct filch_runtime *rt, filch_time now)
         watch->target = limits.cpus < rt->workers ? limits.cpus : rt->workers;
     if (watch->crowd.away >= watch->target)
         watch->crowd.away = watch->target - 1;
+    note_cpus(rt, limits.cpus, now);
 }
 
 /* Fewer threads than there are CPUs want to run, but us. */
@@ -406,9 +418,7 @@ int filch__watch_start(struct filch_runtime *rt)
     int r;
 
     watch->target = rt->workers;
-    /* A process that may not use all CPUs does not know whether one of its own is idle. */
-    watch->crowd_matters = rt->workers > 1 && !rt->opts.keep_workers && !rt->opts.bind_workers &&
-                           filch__cpu_count() >= rt->cpus;
+    note_cpus(rt, filch__cpu_affinity(), FILCH_NOW); /* quotas are files: later */
     watch->quota_at = filch_after(QUOTA_NS);
     filch_atomic_init(&watch->active, rt->workers);
     r = filch__thread_create(&watch->thread, NULL, watch_main, rt);
