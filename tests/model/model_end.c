@@ -179,6 +179,7 @@ static void reset_runtime(unsigned seats, unsigned active)
 {
     rt.worker = workers;
     rt.workers = active;
+    rt.opts.keep_workers = true;
     rt.seats_max = WORKERS;
     filch_atomic_init(&rt.wakers, 0);
     filch_atomic_init(&rt.callers, 0);

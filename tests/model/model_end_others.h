@@ -120,6 +120,65 @@ void filch__cpu_limits(struct filch__cpu_limits *limits)
     memset(limits, 0, sizeof *limits);
 }
 
+unsigned filch__cpu_affinity(void)
+{
+    return 0;
+}
+
+/* Nobody is away for it: `keep_workers`. */
+void filch__crowd_end(struct filch__crowd *crowd, filch_time now)
+{
+    (void)crowd;
+    (void)now;
+}
+
+bool filch__crowd_is_over(const struct filch__crowd *crowd, filch_time now)
+{
+    (void)crowd;
+    (void)now;
+    return false;
+}
+
+bool filch__crowd_wants_waits(const struct filch__crowd *crowd, filch_time now,
+                              const struct filch__crowd_use *use, unsigned active)
+{
+    (void)crowd;
+    (void)now;
+    (void)use;
+    (void)active;
+    return false;
+}
+
+bool filch__crowd_judge(struct filch__crowd *crowd, filch_time now,
+                        const struct filch__crowd_use *use, unsigned active)
+{
+    (void)crowd;
+    (void)now;
+    (void)use;
+    (void)active;
+    return false;
+}
+
+bool filch__crowd_add_waits(struct filch__crowd_use *use, uint32_t thread_id)
+{
+    (void)use;
+    (void)thread_id;
+    return false;
+}
+
+int filch__proc_running(void)
+{
+    return -1;
+}
+
+bool filch__proc_read(const char *path, char *text, size_t bytes)
+{
+    (void)path;
+    (void)bytes;
+    text[0] = '\0';
+    return false;
+}
+
 void filch__hog_look(struct filch__worker *victim, bool frozen, filch_time now)
 {
     (void)victim;
