@@ -77,6 +77,6 @@ void filch__worker_sit_out(struct filch__worker *worker)
         sit(worker);
     filch_store_relaxed(&worker->parked, 0);
     filch__idle_join(&rt->idle);
-    filch__watch_wake(
-        rt); /* one that called us in as all were quiet sleeps by now. [watch-sleep] */
+    /* It may have called us in because all was quiet, and sleep by now. [watch-sleep] */
+    filch__watch_wake(rt);
 }

@@ -80,6 +80,15 @@ static struct machine crowded(void)
     return m;
 }
 
+/* Exactly after @n such periods. */
+static void comes_back(struct machine *m, int n, double ran, double waited, uint64_t served)
+{
+    T_CHECK(!periods(m, n - 1, ran, waited, served));
+    T_IS(m->crowd.away, 1u);
+    T_CHECK(!period(m, ran, waited, served));
+    T_IS(m->crowd.away, 0u);
+}
+
 Test(crowd, two_that_share_one_cpu_become_one)
 {
     struct machine m = crowded();
@@ -149,10 +158,7 @@ Test(crowd, those_that_are_left_and_have_to_wait_get_one_back)
     struct machine m = crowded();
 
     T_CHECK(!periods(&m, TRIAL, 1.0, 0.0, 1000));
-    T_CHECK(!periods(&m, ROOM - 1, 0.5, 0.5, 500));
-    T_IS(m.crowd.away, 1u);
-    T_CHECK(!period(&m, 0.5, 0.5, 500));
-    T_IS(m.crowd.away, 0u);
+    comes_back(&m, ROOM, 0.5, 0.5, 500);
     T_CHECK(!periods(&m, 10, 1.0, 1.0, 1000)); /* half a second */
 }
 
@@ -205,10 +211,7 @@ Test(crowd, a_cpu_that_stays_idle_calls_it_back)
 
     T_CHECK(!periods(&m, TRIAL, 1.0, 0.0, 1000));
     m.use.roomy = true;
-    T_CHECK(!periods(&m, ROOM - 1, 1.0, 0.0, 1000));
-    T_IS(m.crowd.away, 1u);
-    T_CHECK(!period(&m, 1.0, 0.0, 1000));
-    T_IS(m.crowd.away, 0u);
+    comes_back(&m, ROOM, 1.0, 0.0, 1000);
 }
 
 Test(crowd, little_to_do_calls_it_back)
@@ -216,10 +219,7 @@ Test(crowd, little_to_do_calls_it_back)
     struct machine m = crowded();
 
     T_CHECK(!periods(&m, TRIAL, 1.0, 0.0, 1000));
-    T_CHECK(!periods(&m, LIGHT - 1, 0.2, 0.0, 100));
-    T_IS(m.crowd.away, 1u);
-    T_CHECK(!period(&m, 0.2, 0.0, 100));
-    T_IS(m.crowd.away, 0u);
+    comes_back(&m, LIGHT, 0.2, 0.0, 100);
 }
 
 Test(crowd, in_the_middle_of_a_trial_all_may_be_called_back)
