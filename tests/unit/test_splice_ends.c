@@ -253,6 +253,7 @@ static void full_writer_is_closed(enum line_kind from, enum line_kind to, bool c
     feeder = spawn(line_write, &feeding);
     fill(&copying);
     copying.until = T_LIMIT;
+    atomic_store(&copying.begun, false); /* fill() has set it */
     task = spawn(copies, &copying);
     T_WAIT_UNTIL(atomic_load(&copying.begun));
     let_others_run();
