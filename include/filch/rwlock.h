@@ -1,7 +1,9 @@
 /* Read/write locks for tasks and plain threads: any number of readers, or one writer.
  *
  * First in, first out: once somebody waits, newcomers wait behind, so that neither side starves.
- * Neighbours in the queue that want to read get it together. Whoever is woken has the lock already.
+ * Neighbours in the queue that want to read get it together. Whoever is woken has the lock already,
+ * but for readers with nobody else waiting: they take it when they run, and may be overtaken until
+ * then, for at most a millisecond and one holder more.
  *
  * A reader that takes the lock a second time gets it while nobody waits; but with a writer waiting
  * in between it waits for that writer, which waits for the reader's first lock: a deadlock. So do

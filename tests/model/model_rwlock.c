@@ -17,6 +17,16 @@ static void reset(void)
     memset(&lock_, 0, sizeof lock_);
     filch_rwlock_init(it());
     guarded = 0;
+    model_now = 0;
+    model_tick = 0;
+}
+
+/* Each look at the clock is a millisecond later: a reader that was woken to try and has lost
+ * insists. */
+static void reset_starving(void)
+{
+    reset();
+    model_tick = STARVED_NS;
 }
 
 static void write_once(filch_time until)
@@ -43,6 +53,12 @@ static void writes(void)
 static void reads(void)
 {
     read_once(FILCH_NEVER);
+}
+
+static void writes_twice(void)
+{
+    write_once(FILCH_NEVER);
+    write_once(FILCH_NEVER);
 }
 
 static void writes_or_gives_up(void)
@@ -96,6 +112,8 @@ int main(int argc, char **argv)
     static const struct xp_model models[] = {
         {"two write, one reads", 3, {writes, reads, writes}, reset, is_free, 2, false},
         {"two read, one writes", 3, {reads, writes, reads}, reset, is_free, 2, false},
+        {"a reader is woken to try", 2, {writes_twice, reads}, reset, is_free, 3, false},
+        {"and insists", 2, {writes_twice, reads}, reset_starving, is_free, 3, false},
         {"a writer gives up", 3, {reads, writes_or_gives_up, reads}, reset, is_free, 2, false},
         {"a reader gives up", 3, {writes, reads_or_gives_up, reads}, reset, is_free, 2, false},
         {"a downgrade", 3, {downgrades, reads, writes}, reset, is_free, 2, false},

@@ -170,6 +170,97 @@ Test(rwlock, a_select_gets_it_or_leaves_it)
     T_OK(run_in_runtime(0, selects, NULL));
 }
 
+/* ---- who is woken to try ---- */
+
+static struct {
+    filch_rwlock lock;
+    atomic_uint looks; /* of the reader */
+} busy;
+
+#define LOOKS 50u
+
+/* Without a gap, but for what the budget of a task asks of it. */
+static int always_writes(void *arg)
+{
+    (void)arg;
+    while (atomic_load(&busy.looks) < LOOKS) {
+        T_OK(filch_rwlock_write(&busy.lock, FILCH_NEVER));
+        T_OK(filch_rwlock_unlock(&busy.lock));
+    }
+    return 0;
+}
+
+static int looks_in_between(void *arg)
+{
+    (void)arg;
+    while (atomic_load(&busy.looks) < LOOKS) {
+        T_OK(filch_rwlock_read(&busy.lock, FILCH_NEVER));
+        filch_task_yield(); /* with the lock: who writes has to wait, and others behind it */
+        T_OK(filch_rwlock_unlock(&busy.lock));
+        atomic_fetch_add(&busy.looks, 1);
+    }
+    return 0;
+}
+
+static int reader_among_writers(void *arg)
+{
+    filch_task *task[3];
+
+    (void)arg;
+    for (int i = 0; i < 3; i++)
+        task[i] = spawn(i ? always_writes : looks_in_between, NULL);
+    for (int i = 0; i < 3; i++)
+        T_OK(join(task[i]));
+    filch_rwlock_fini(&busy.lock);
+    return 0;
+}
+
+Test(rwlock, a_reader_gets_in_among_busy_writers)
+{
+    T_OK(run_in_runtime(0, reader_among_writers, NULL));
+}
+
+#define ROUNDS 50000u
+#define WRITE_EACH 64u
+
+static int reads_mostly(void *arg)
+{
+    filch_rwlock *lock = arg;
+
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        T_OK(i % WRITE_EACH ? filch_rwlock_read(lock, FILCH_NEVER)
+                            : filch_rwlock_write(lock, FILCH_NEVER));
+        T_OK(filch_rwlock_unlock(lock));
+    }
+    return 0;
+}
+
+/* A lock that is given to readers who do not run yet makes the next writer wait for them, they for
+ * it, and so on: four or more switches for each write. */
+static int no_convoy(void *arg)
+{
+    filch_rwlock lock = FILCH_RWLOCK_INIT;
+    filch_task *task[4];
+    filch_stats before, after;
+
+    (void)arg;
+    T_OK(filch_runtime_stats(filch_runtime_self(), &before));
+    for (int i = 0; i < 4; i++)
+        task[i] = spawn(reads_mostly, &lock);
+    for (int i = 0; i < 4; i++)
+        T_OK(join(task[i]));
+    T_OK(filch_runtime_stats(filch_runtime_self(), &after));
+    filch_rwlock_fini(&lock);
+    /* But for those that the budget asks for. */
+    T_CHECK(test_in_chaos() || after.polls - before.polls < 4 * ROUNDS / WRITE_EACH * 2);
+    return 0;
+}
+
+Test(rwlock, readers_who_are_not_running_hold_up_nobody)
+{
+    T_OK(run_in_runtime(2, no_convoy, NULL));
+}
+
 /* ---- random operations, against the model: who is inside ---- */
 
 #ifdef T_SANITIZED
