@@ -96,9 +96,10 @@ struct filch__task *filch__run_queue_refill(struct filch__run_queue *queue)
     return chain ? ring_fill(queue, chain) : NULL;
 }
 
-/* Claims half of a ring into the thief's own. Return: how many; the newest of them is not
- * published. */
-static uint64_t ring_grab(struct filch__run_queue *queue, struct filch__run_queue *thief)
+/* Claims half of a ring: all but the oldest, which is returned, are put into the thief's own and
+ * not yet published. Return: NULL: none. *ret_n: how many were claimed. */
+static struct filch__task *ring_grab(struct filch__run_queue *queue, struct filch__run_queue *thief,
+                                     uint64_t *ret_n)
 {
     uint64_t to = filch_load_relaxed(&thief->tail);
     uint64_t head = filch_load_acquire(&queue->head);
@@ -106,21 +107,25 @@ static uint64_t ring_grab(struct filch__run_queue *queue, struct filch__run_queu
     for (;;) {
         uint64_t tail = filch_load_acquire(&queue->tail); /* [ring-publish] */
         uint64_t n = tail - head;
+        struct filch__task *oldest;
 
         n -= n / 2;
         if (n == 0 || n > FILCH__RING_SLOTS / 2 + 1) {
             uint64_t again = filch_load_acquire(&queue->head);
 
             if (n == 0 || again == head)
-                return 0;
+                return NULL;
             head = again; /* head was older than tail: look again */
             continue;
         }
-        for (uint64_t i = 0; i < n; i++)
-            filch_store_relaxed(filch__run_queue_slot(thief, to + i),
+        oldest = filch_load_relaxed(filch__run_queue_slot(queue, head));
+        for (uint64_t i = 1; i < n; i++)
+            filch_store_relaxed(filch__run_queue_slot(thief, to + i - 1),
                                 filch_load_relaxed(filch__run_queue_slot(queue, head + i)));
-        if (filch_cas_weak_acq_rel(&queue->head, &head, head + n)) /* [ring-claim] */
-            return n;
+        if (filch_cas_weak_acq_rel(&queue->head, &head, head + n)) { /* [ring-claim] */
+            *ret_n = n;
+            return oldest;
+        }
     }
 }
 
@@ -129,16 +134,11 @@ struct filch__task *filch__run_queue_steal(struct filch__run_queue *queue,
 {
     uint64_t to = filch_load_relaxed(&thief->tail);
     struct filch__task *task;
-    uint64_t n;
+    uint64_t n = 0;
 
     filch_assert_state(filch_load_relaxed(&thief->head) == to);
-    n = ring_grab(queue, thief);
-    if (n) {
-        /* The oldest runs at once; the rest moves down by one. */
-        task = filch_load_relaxed(filch__run_queue_slot(thief, to));
-        for (uint64_t i = 1; i < n; i++)
-            filch_store_relaxed(filch__run_queue_slot(thief, to + i - 1),
-                                filch_load_relaxed(filch__run_queue_slot(thief, to + i)));
+    task = ring_grab(queue, thief, &n);
+    if (task) {
         filch_store_release(&thief->tail, to + n - 1); /* [ring-publish] */
         *ret_moved = (unsigned)n;
         return task;
