@@ -1,6 +1,9 @@
 /* See timers.h. Due timers are taken out of the wheel and their tasks woken under the lock: a wake
  * only pushes into the caller's queue, and so nobody ever sees a timer between the two. A wake that
- * comes late is harmless (task/state.h). */
+ * comes late is harmless (task/state.h).
+ *
+ * Whoever has slept looks whether its timer has fired, while the next thousands still do, under the
+ * lock: so that is told by `home`, too, without the lock [timer-fired]. */
 #include "runtime/time/timers.h"
 
 #include "runtime/task/block.h"
@@ -25,7 +28,7 @@ void filch__timers_init(struct filch__timers *timers, filch_time now)
 void filch__timer_init(struct filch__timer *timer)
 {
     filch__list_init(&timer->link);
-    timer->home = NULL;
+    filch_atomic_init(&timer->home, NULL);
 }
 
 /* Up, to a multiple of the largest power of two that is at most 1/64 of the distance, within
@@ -51,7 +54,7 @@ void filch__timer_arm_waker(struct filch__timers *timers, struct filch__timer *t
     filch_time next;
 
     when = round_up(when, now);
-    timer->home = timers;
+    filch_store_relaxed(&timer->home, timers); /* its owner's alone until it is in */
     timer->target = waker->target;
     timer->key = waker->key;
     filch_spinlock_lock(&timers->lock);
@@ -80,7 +83,7 @@ void filch__timer_arm_block(struct filch__timers *timers, struct filch__timer *t
 
 bool filch__timer_disarm(struct filch__timer *timer)
 {
-    struct filch__timers *timers = timer->home;
+    struct filch__timers *timers = filch_load_acquire(&timer->home); /* [timer-fired] */
     bool armed;
 
     if (!timers)
@@ -93,14 +96,29 @@ bool filch__timer_disarm(struct filch__timer *timer)
     return armed;
 }
 
+/* [timer-fired] Release as we have done with the timer -> acquire in disarm(): its owner frees it,
+ * or arms it again, without the lock. */
+static void note_fired(struct filch__timer *timer)
+{
+    filch_store_release(&timer->home, NULL); /* [timer-fired] */
+}
+
+/* A task's block is never unmapped, so the timer may go before the wake. A relay and the blocks of
+ * a task belong to the timer's owner, who waits for us by the lock as long as `home` is there. */
 static void fire(struct filch__timer *timer)
 {
-    if (timer->key & FILCH__WAKER_KINDS)
-        filch_waker_wake_by_ref(&(filch_waker){.target = timer->target, .key = timer->key});
-    else if (timer->key & OF_BLOCK)
-        filch__block_fire(timer, timer->key & ~OF_BLOCK);
-    else
-        filch__task_wake_back(timer->target, timer->key);
+    filch_waker waker = {.target = timer->target, .key = timer->key};
+
+    if (waker.key & FILCH__WAKER_KINDS) {
+        filch_waker_wake_by_ref(&waker);
+        note_fired(timer);
+    } else if (waker.key & OF_BLOCK) {
+        filch__block_fire(timer, waker.key & ~OF_BLOCK);
+        note_fired(timer);
+    } else {
+        note_fired(timer);
+        filch__task_wake_back(waker.target, waker.key);
+    }
 }
 
 /* Walks some steps ahead of who fires, and brings near whom the timers there will wake. */

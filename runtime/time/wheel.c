@@ -4,13 +4,16 @@
  *     tick   ...|level 6|level 5|level 4|level 3|level 2|level 1|level 0|      6 bits each
  *
  * When the wheel comes to the start of a slot above level 0, that slot's timers are put again,
- * lower (a cascade), or have expired. Advancing leaps from one occupied slot to the next, so an
+ * lower (a cascade), or have expired. The times of long sleeps are rounded to where slots begin, so
+ * that often all of a slot have: then it is taken as a whole, without a look at its timers, each of
+ * which would be a cache miss. Advancing leaps from one occupied slot to the next, so an
  * idle hour costs nothing.
  *
  * Invariants:
  *   [slot]      a timer is in the slot that its tick selects, on a level low enough that the slot
  * comes up, after the present tick, not later than the timer is due; [occupied]  bit s of
- * occupied[l] is set exactly if slot[l][s] is not empty; [overdue]   the present slot of level 0
+ * occupied[l] is set exactly if slot[l][s] is not empty; [mixed]   without bit s of mixed[l] all
+ * timers in slot[l][s] are due as the slot begins; [overdue]   the present slot of level 0
  * holds what was late when it was put, and nothing else; the present slots of levels 1 to 5 are
  * empty; that of level 6 comes up after a whole turn.
  */
@@ -46,7 +49,7 @@ void filch__wheel_init(struct filch__wheel *wheel, filch_time now)
 {
     wheel->tick = now >> FILCH__WHEEL_TICK_SHIFT;
     for (unsigned l = 0; l < FILCH__WHEEL_LEVELS; l++) {
-        wheel->occupied[l] = 0;
+        wheel->occupied[l] = wheel->mixed[l] = 0;
         for (unsigned s = 0; s < FILCH__WHEEL_SLOTS; s++)
             filch__list_init(&wheel->slot[l][s]);
     }
@@ -55,12 +58,15 @@ void filch__wheel_init(struct filch__wheel *wheel, filch_time now)
 static void put(struct filch__wheel *wheel, struct filch__timer *timer)
 {
     uint64_t tick = tick_of(timer->when);
+    bool far = false;
     unsigned level, slot;
 
     if (tick < wheel->tick)
         tick = wheel->tick; /* overdue: in our own slot of level 0 */
-    else if (tick - wheel->tick >= HORIZON)
-        tick = wheel->tick + HORIZON - 1; /* far: waits as long as it can, and is put again then */
+    else if (tick - wheel->tick >= HORIZON) {
+        tick = wheel->tick + HORIZON - 1; /* waits as long as it can, and is put again then */
+        far = true;
+    }
     level = level_of(wheel->tick, tick);
     /* The bits above the last level may differ too: the slot then comes up in the wheel's next
      * turn. */
@@ -69,6 +75,8 @@ static void put(struct filch__wheel *wheel, struct filch__timer *timer)
     slot = slot_of(tick, level);
     filch__list_push_back(&wheel->slot[level][slot], &timer->link);
     wheel->occupied[level] |= (uint64_t)1 << slot;
+    if (far || tick & (((uint64_t)1 << SLOT_BITS * level) - 1))
+        wheel->mixed[level] |= (uint64_t)1 << slot;
 }
 
 void filch__wheel_insert(struct filch__wheel *wheel, struct filch__timer *timer, filch_time when)
@@ -81,6 +89,7 @@ void filch__wheel_remove(struct filch__wheel *wheel, struct filch__timer *timer)
 {
     struct filch__list *next = timer->link.next;
     uintptr_t offset;
+    uint64_t bit;
 
     filch__list_remove(&timer->link);
     if (!filch__list_is_empty(next))
@@ -90,7 +99,9 @@ void filch__wheel_remove(struct filch__wheel *wheel, struct filch__timer *timer)
     offset = ((uintptr_t)next - (uintptr_t)&wheel->slot[0][0]) / sizeof(struct filch__list);
     if (offset >= FILCH__WHEEL_LEVELS * FILCH__WHEEL_SLOTS)
         return;
-    wheel->occupied[offset / FILCH__WHEEL_SLOTS] &= ~((uint64_t)1 << offset % FILCH__WHEEL_SLOTS);
+    bit = (uint64_t)1 << offset % FILCH__WHEEL_SLOTS;
+    wheel->occupied[offset / FILCH__WHEEL_SLOTS] &= ~bit;
+    wheel->mixed[offset / FILCH__WHEEL_SLOTS] &= ~bit;
 }
 
 /* Moves everything out of a slot to the end of @to. Of many timers each is a cache miss, so none is
@@ -99,6 +110,7 @@ static void take_slot(struct filch__wheel *wheel, unsigned level, unsigned slot,
                       struct filch__list *to)
 {
     wheel->occupied[level] &= ~((uint64_t)1 << slot);
+    wheel->mixed[level] &= ~((uint64_t)1 << slot);
     filch__list_splice_back(to, &wheel->slot[level][slot]);
 }
 
@@ -106,11 +118,16 @@ static void take_slot(struct filch__wheel *wheel, unsigned level, unsigned slot,
  * again. */
 static void cascade(struct filch__wheel *wheel, unsigned level, struct filch__list *expired)
 {
+    unsigned slot = slot_of(wheel->tick, level);
     struct filch__list again;
     struct filch__list *link, *next;
 
+    if (!(wheel->mixed[level] >> slot & 1)) {
+        take_slot(wheel, level, slot, expired);
+        return;
+    }
     filch__list_init(&again);
-    take_slot(wheel, level, slot_of(wheel->tick, level), &again);
+    take_slot(wheel, level, slot, &again);
     for (link = again.next; link != &again; link = next) {
         struct filch__timer *timer = filch_container_of(link, struct filch__timer, link);
 
@@ -196,7 +213,7 @@ filch_time filch__wheel_next(const struct filch__wheel *wheel)
     return event << FILCH__WHEEL_TICK_SHIFT;
 }
 
-/* [slot], [overdue] for one timer. */
+/* [slot], [mixed], [overdue] for one timer. */
 static bool is_well_placed(const struct filch__wheel *wheel, unsigned level, unsigned slot,
                            const struct filch__list *link)
 {
@@ -212,6 +229,8 @@ static bool is_well_placed(const struct filch__wheel *wheel, unsigned level, uns
         return false;
     start = ((wheel->tick >> shift) + (away ? away : FILCH__WHEEL_SLOTS)) << shift;
     /* In the last level a far timer lies in some slot before its own. */
+    if (!(wheel->mixed[level] >> slot & 1) && tick != start)
+        return false;
     return tick >= start && (level == FILCH__WHEEL_LEVELS - 1 || tick >> shift == start >> shift);
 }
 

@@ -10,6 +10,7 @@
 
 #include <filch/base.h>
 
+#include "runtime/base/atomic.h"
 #include "runtime/base/list.h"
 
 #define FILCH__WHEEL_LEVELS 7
@@ -20,9 +21,8 @@
 struct filch__timer {
     struct filch__list link;
     filch_time when; /* absolute ns */
-    /* For timers.h: the wheel it was last armed in (written by its owner only), and whom to wake: a
-     * waker's two words. */
-    void *home;
+    /* For timers.h: the wheel it is armed in, and whom to wake: a waker's two words. */
+    filch_atomic_ptr home;
     void *target;
     uint64_t key;
 };
@@ -30,6 +30,7 @@ struct filch__timer {
 struct filch__wheel {
     uint64_t tick;                          /* everything up to here has fired */
     uint64_t occupied[FILCH__WHEEL_LEVELS]; /* bit s: slot s has timers */
+    uint64_t mixed[FILCH__WHEEL_LEVELS];    /* and some may be due later than it begins */
     struct filch__list slot[FILCH__WHEEL_LEVELS][FILCH__WHEEL_SLOTS];
 };
 

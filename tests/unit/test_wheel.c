@@ -378,3 +378,39 @@ Test(wheel, timers_round_up_in_proportion_to_their_distance)
     cr_assert_eq(timer.when, (filch_time)1 << 62);
     cr_assert(filch__timer_disarm(&timer) && !filch__timer_disarm(&timer));
 }
+
+/* Whose slot, as far as its low bits tell, could be taken as a whole when it comes up. */
+Test(wheel, one_beyond_the_horizon_does_not_fire_with_its_first_slot)
+{
+    const filch_time horizon = TICK << 42;
+    struct filch__timer timer;
+
+    filch__wheel_init(&wheel, TICK);
+    filch__wheel_insert(&wheel, &timer, 2 * horizon);
+    cr_assert(filch__wheel_is_valid(&wheel));
+    cr_assert_eq(advance(horizon), 0);
+    cr_assert_eq(advance(2 * horizon - TICK), 0);
+    cr_assert(filch__wheel_is_valid(&wheel));
+    cr_assert_eq(advance(2 * horizon), 1);
+}
+
+/* Who wakes up looks while the wheel fires the next ones, under its lock. */
+Test(wheel, one_that_has_fired_is_known_without_the_lock)
+{
+    static struct filch__timers timers;
+    static struct filch__task task;
+    struct filch__timer timer[2];
+
+    filch_atomic_init(&task.state, FILCH_TASK_DONE); /* the wake finds nobody */
+    filch__timers_init(&timers, 0);
+    for (unsigned i = 0; i < 2; i++) {
+        filch__timer_init(&timer[i]);
+        filch__timer_arm(&timers, &timer[i], (i + 1) * FILCH_SECOND, 0, &task);
+    }
+    cr_assert_eq(filch__timers_run(&timers, FILCH_SECOND + FILCH_SECOND / 2), 1);
+    filch_spinlock_lock(&timers.lock);
+    cr_assert(!filch__timer_disarm(&timer[0]));
+    filch_spinlock_unlock(&timers.lock);
+    cr_assert(filch__timer_disarm(&timer[1]));
+    cr_assert(!filch__timer_disarm(&timer[1]));
+}
