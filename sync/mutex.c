@@ -90,10 +90,8 @@ static bool take_now(struct mutex *m, uint32_t clear)
     return false;
 }
 
-static bool take_soon(struct mutex *m, uint32_t clear)
+static bool look_often(struct mutex *m, uint32_t clear)
 {
-    if (take_now(m, clear))
-        return true;
     for (int i = 0; i < SPINS; i++) {
         for (unsigned pause = 2u << i; pause > 0; pause--)
             filch_cpu_relax();
@@ -101,6 +99,12 @@ static bool take_soon(struct mutex *m, uint32_t clear)
             return true;
     }
     return false;
+}
+
+static bool take_soon(struct mutex *m, uint32_t clear)
+{
+    return take_now(m, clear) ||
+           (filch__lock_look_pays() && filch__lock_looked(look_often(m, clear)));
 }
 
 /* ---- under the spin lock ---- */

@@ -106,7 +106,7 @@ static inline bool take_now(struct rwlock *l, const char *want)
     return take(l, want, obstacle(want) | WAITERS); /* [queue] */
 }
 
-static bool take_soon(struct rwlock *l, const char *want)
+static bool look_often(struct rwlock *l, const char *want)
 {
     for (int i = 0; i < SPINS; i++) {
         for (unsigned pause = 2u << i; pause > 0; pause--)
@@ -115,6 +115,11 @@ static bool take_soon(struct rwlock *l, const char *want)
             return true;
     }
     return false;
+}
+
+static bool take_soon(struct rwlock *l, const char *want)
+{
+    return filch__lock_look_pays() && filch__lock_looked(look_often(l, want));
 }
 
 static void lock_spin(struct rwlock *l)
@@ -226,10 +231,13 @@ static void delist_unlock(struct rwlock *l, struct filch__waiter *waiter)
     grant_unlock(l);
 }
 
-static void spin_in_list(const struct filch__waiter *waiter)
+static void look_in_list(const struct filch__waiter *waiter)
 {
+    if (!filch__lock_look_pays())
+        return;
     for (int i = 0; i < LIST_SPINS && !filch_load_relaxed(&waiter->woken); i++)
         filch_cpu_relax();
+    (void)filch__lock_looked(filch_load_relaxed(&waiter->woken));
 }
 
 /* After enlisting. Return: 0: it was taken out, and finds in its `data` what for; or an error. */
@@ -237,7 +245,7 @@ static int wait_in_list(struct rwlock *l, struct filch__waiter *waiter, filch_ti
 {
     int r;
 
-    spin_in_list(waiter);
+    look_in_list(waiter);
     r = filch__waiter_wait(waiter, until);
     if (r == 0)
         return 0;

@@ -47,6 +47,12 @@ struct filch__worker_stats {
     filch_atomic_u64 forks_shared, forks_moved;
 };
 
+/* Looks at taken locks before a task waits: sync/lock_wait.h. */
+struct filch__looks {
+    uint8_t misses; /* in a row */
+    uint8_t skip;   /* so many waits begin without */
+};
+
 /* Owner only, unless said otherwise. */
 struct filch__worker {
     struct filch__task *current;
@@ -108,6 +114,7 @@ struct filch__worker {
     struct filch__slices slices;
     struct filch__lateness lateness;
     struct filch__yielders yielders;
+    struct filch__looks looks;
     uint64_t tick_seen;            /* by the last visit of the monitor; whoever has the duty */
     struct filch__watched watched; /* the watch's */
 

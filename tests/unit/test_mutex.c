@@ -5,6 +5,7 @@
 
 #include <criterion/criterion.h>
 
+#include "sync/lock_wait.h"
 #include "tests/runner/run.h"
 
 TestSuite(mutex, .timeout = 120);
@@ -354,4 +355,56 @@ Test(mutex, random_operations_of_tasks_and_threads_exclude_each_other)
         T_IS(property.count[i], atomic_load(&property.want[i]));
         filch_mutex_fini(&property.mutex[i]);
     }
+}
+
+/* ---- looks at a taken mutex before the wait ---- */
+
+static atomic_int is_running, has_looked;
+
+static int runs_beside(void *arg)
+{
+    (void)arg;
+    atomic_store(&is_running, 1);
+    while (!atomic_load(&has_looked))
+        ;
+    return 0;
+}
+
+static unsigned looks_of(unsigned waits, bool taken)
+{
+    unsigned looks = 0;
+
+    for (unsigned i = 0; i < waits; i++)
+        if (filch__lock_look_pays()) {
+            looks++;
+            T_IS(filch__lock_looked(taken), taken);
+        }
+    return looks;
+}
+
+static int looks_with_another(void *arg)
+{
+    filch_task *other = spawn(runs_beside, NULL);
+
+    (void)arg;
+    T_WAIT_UNTIL(atomic_load(&is_running));
+    T_IS(looks_of(100, true), 100);
+    T_CHECK(looks_of(6400, false) <= 110); /* after 2, 4, 8... waits, then each 64th */
+    (void)looks_of(64, true);              /* until the next look, which has luck */
+    T_IS(looks_of(100, true), 100);
+    atomic_store(&has_looked, 1);
+    return join(other);
+}
+
+static int looks_alone(void *arg)
+{
+    (void)arg;
+    T_IS(looks_of(100, true), 0);
+    return 0;
+}
+
+Test(mutex, looks_are_for_holders_that_run)
+{
+    T_OK(run_in_runtime(1, looks_alone, NULL));
+    T_OK(run_in_runtime(2, looks_with_another, NULL));
 }
