@@ -9,8 +9,12 @@
 #include "runtime/task/task.h"
 #endif
 
-/* Tasks in a chunk of the list; at most half a ring. */
-#define CHUNK (FILCH__RING_SLOTS >= 64 ? FILCH__RING_SLOTS / 8 : FILCH__RING_SLOTS / 2)
+/* Tasks in a chunk of the list; all but one fit into a ring. */
+#ifndef FILCH__CHUNK
+#define FILCH__CHUNK (FILCH__RING_SLOTS / 8)
+#endif
+
+#define COLUMNS FILCH__CHUNK_COLUMNS
 
 void filch__run_queue_init(struct filch__run_queue *queue)
 {
@@ -19,7 +23,7 @@ void filch__run_queue_init(struct filch__run_queue *queue)
     for (unsigned i = 0; i < FILCH__RING_SLOTS; i++)
         filch_atomic_init(&queue->slot[i], NULL);
     filch_spinlock_init(&queue->lock);
-    queue->first_chunk = queue->last_chunk = queue->last = NULL;
+    queue->first_chunk = queue->last_chunk = NULL;
     queue->last_count = 0;
     filch_atomic_init(&queue->listed, 0);
 }
@@ -27,31 +31,37 @@ void filch__run_queue_init(struct filch__run_queue *queue)
 static void chunk_begin_locked(struct filch__run_queue *queue, struct filch__task *task)
 {
     task->chunk.next = NULL;
-    if (queue->last_chunk) {
+    if (queue->last_chunk)
         queue->last_chunk->chunk.next = task;
-        queue->last_chunk->chunk.count = queue->last_count;
-    } else {
+    else
         queue->first_chunk = task;
-    }
     queue->last_chunk = task;
     queue->last_count = 0;
+}
+
+static void chunk_add_locked(struct filch__run_queue *queue, struct filch__task *task)
+{
+    uint64_t at = queue->last_count++;
+
+    if (at >= COLUMNS)
+        queue->last[at % COLUMNS]->next = task;
+    else if (at > 0)
+        queue->last[at - 1]->chunk.column = task;
+    queue->last[at % COLUMNS] = task;
 }
 
 void filch__run_queue_push_list(struct filch__run_queue *queue, struct filch__task *task)
 {
     task->next = NULL;
     filch_spinlock_lock(&queue->lock);
-    if (!queue->last_chunk || queue->last_count == CHUNK)
+    if (!queue->last_chunk || queue->last_count == FILCH__CHUNK)
         chunk_begin_locked(queue, task);
-    else
-        queue->last->next = task;
-    queue->last = task;
-    queue->last_count++;
+    chunk_add_locked(queue, task);
     filch_store_relaxed(&queue->listed, filch_load_relaxed(&queue->listed) + 1);
     filch_spinlock_unlock(&queue->lock);
 }
 
-/* Takes the oldest chunk. Return: a chain; its length in *ret_n. */
+/* Takes the oldest chunk. Return: its first task; NULL: none. *ret_n: its tasks. */
 static struct filch__task *list_take(struct filch__run_queue *queue, uint64_t *ret_n)
 {
     struct filch__task *chunk;
@@ -61,9 +71,9 @@ static struct filch__task *list_take(struct filch__run_queue *queue, uint64_t *r
     chunk = queue->first_chunk;
     if (chunk && chunk == queue->last_chunk) {
         n = queue->last_count;
-        queue->first_chunk = queue->last_chunk = queue->last = NULL;
+        queue->first_chunk = queue->last_chunk = NULL;
     } else if (chunk) {
-        n = chunk->chunk.count;
+        n = FILCH__CHUNK;
         queue->first_chunk = chunk->chunk.next;
     }
     filch_store_relaxed(&queue->listed, filch_load_relaxed(&queue->listed) - n);
@@ -72,28 +82,53 @@ static struct filch__task *list_take(struct filch__run_queue *queue, uint64_t *r
     return chunk;
 }
 
-/* Fills the caller's own empty ring with a chain, but for its first task, which is returned. */
-static struct filch__task *ring_fill(struct filch__run_queue *queue, struct filch__task *chain)
+/* Through a chunk that was taken, in order. */
+struct walk {
+    struct filch__task *at[COLUMNS];
+    unsigned column;
+};
+
+static void walk_begin(struct walk *walk, struct filch__task *chunk, uint64_t n)
+{
+    walk->column = 0;
+    walk->at[0] = chunk;
+    for (unsigned i = 1; i < COLUMNS && i < n; i++)
+        walk->at[i] = walk->at[i - 1]->chunk.column;
+}
+
+/* The next task, which is not touched any more: once it is in a ring it may run. */
+static struct filch__task *walk_next(struct walk *walk)
+{
+    struct filch__task *task = walk->at[walk->column];
+    struct filch__task *below = task->next;
+
+    __builtin_prefetch(below);
+    walk->at[walk->column] = below;
+    walk->column = (walk->column + 1) % COLUMNS;
+    return task;
+}
+
+/* Fills the caller's own empty ring with a chunk, but for its first task, which is returned. */
+static struct filch__task *ring_fill(struct filch__run_queue *queue, struct filch__task *chunk,
+                                     uint64_t n)
 {
     uint64_t tail = filch_load_relaxed(&queue->tail);
-    struct filch__task *first = chain;
-    struct filch__task *next;
+    struct walk walk;
 
-    for (chain = chain->next; chain; chain = next) {
-        next = chain->next; /* a thief may run it as soon as it is published */
-        filch_store_relaxed(filch__run_queue_slot(queue, tail), chain);
-        tail++;
-    }
+    walk_begin(&walk, chunk, n);
+    (void)walk_next(&walk);
+    for (uint64_t i = 1; i < n; i++)
+        filch_store_relaxed(filch__run_queue_slot(queue, tail++), walk_next(&walk));
     filch_store_release(&queue->tail, tail); /* [ring-publish] */
-    return first;
+    return chunk;
 }
 
 struct filch__task *filch__run_queue_refill(struct filch__run_queue *queue)
 {
     uint64_t n;
-    struct filch__task *chain = list_take(queue, &n);
+    struct filch__task *chunk = list_take(queue, &n);
 
-    return chain ? ring_fill(queue, chain) : NULL;
+    return chunk ? ring_fill(queue, chunk, n) : NULL;
 }
 
 /* Claims half of a ring: all but the oldest, which is returned, are put into the thief's own and
@@ -147,7 +182,7 @@ struct filch__task *filch__run_queue_steal(struct filch__run_queue *queue,
         return NULL;
     task = list_take(queue, &n);
     *ret_moved = (unsigned)n;
-    return task ? ring_fill(thief, task) : NULL;
+    return task ? ring_fill(thief, task, n) : NULL;
 }
 
 /* Claims the oldest in the ring. NULL: the ring is empty. */
@@ -168,7 +203,7 @@ unsigned filch__run_queue_move(struct filch__run_queue *queue, struct filch__run
                                unsigned max)
 {
     struct filch__task *task;
-    struct filch__task *next;
+    struct walk walk;
     unsigned moved = 0;
     uint64_t n;
 
@@ -178,11 +213,12 @@ unsigned filch__run_queue_move(struct filch__run_queue *queue, struct filch__run
     }
     if (moved || !filch_load_relaxed(&queue->listed))
         return moved;
-    for (task = list_take(queue, &n); task; task = next) {
-        next = task->next; /* once it is in a queue it may run */
-        filch__run_queue_push(own, task);
-        moved++;
-    }
+    task = list_take(queue, &n);
+    if (!task)
+        return 0;
+    walk_begin(&walk, task, n);
+    for (; moved < n; moved++)
+        filch__run_queue_push(own, walk_next(&walk));
     return moved;
 }
 

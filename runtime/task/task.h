@@ -96,7 +96,7 @@ struct filch__task {
         /* While it is the first of a chunk: of a run queue's list, or of the pool. */
         struct {
             struct filch__task *next;
-            uint64_t count;
+            struct filch__task *column; /* of a list, also in the rest of the first row */
         } chunk;
         struct filch__worker *pinned_to; /* of kind PINNED, which is never in a run queue */
         struct {                         /* with GROUPED, neither */

@@ -1,6 +1,8 @@
-/* Description: the run queue (runtime/sched/run_queue.c) with a ring of 4: an owner against
- * thieves; no task is lost or taken twice. */
+/* Description: the run queue (runtime/sched/run_queue.c) with a ring of 4 and chunks of 3, in two
+ * columns: an owner against thieves; no task is lost or taken twice. */
 #define FILCH__RING_SLOTS 4
+#define FILCH__CHUNK 3
+#define FILCH__CHUNK_COLUMNS 2
 #include "runtime/sched/run_queue.c"
 
 #include <string.h>

@@ -9,7 +9,7 @@ struct filch__task {
     struct filch__task *next;
     struct {
         struct filch__task *next;
-        uint64_t count;
+        struct filch__task *column;
     } chunk;
 };
 
