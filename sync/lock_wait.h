@@ -75,6 +75,15 @@ static inline void filch__lock_granted(struct filch__waiter *waiter)
         filch__owner_granted(&self->owner_wait);
 }
 
+/* @waiter, alone, is taken out of the list to try: it waits for nobody. */
+static inline void filch__lock_dismissed(struct filch__waiter *waiter)
+{
+    struct filch__lock_waiter *self = filch_container_of(waiter, struct filch__lock_waiter, waiter);
+
+    if (self->is_noted)
+        filch__owner_stops(&self->owner_wait);
+}
+
 /* Waiters that were taken out and claimed, to be woken after the unlock; linked by their `data`, as
  * a link that is in no list is what tells their owners that they were taken out. */
 struct filch__lock_woken {

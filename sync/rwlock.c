@@ -13,16 +13,17 @@
  * But a share that is given to a task which does not run yet holds up the next writer until it
  * does, and then one holds up the other for ever after: each access became a switch (a fifth of the
  * speed, measured with four tasks on two workers and a write in 64). So when all who wait are
- * readers, they are taken out and woken to try, and own nothing until they run. Who has lost by
- * then goes to the front of the list, and after STARVED_NS it insists: it is given its share. A
- * writer is always given the lock: those who read beside it would not let it in.
+ * readers, they are taken out and woken to try, and own nothing until they run. Who has lost to
+ * a writer by then goes to the front of the list, and after STARVED_NS it insists: it is given its
+ * share. A writer is always given the lock: those who read beside it would not let it in.
  *
  * Who waits is in the list before it spins, since a reader would not leave a gap for a writer that
  * is not.
  *
  * Invariants:
  *   [queue]    WAITERS is set and cleared under the spin lock; while it is set, the lock is taken
- *              there only, so nobody overtakes;
+ *              there only, so nobody overtakes, but a reader that was in the list before those who
+ *              are;
  *   [no-stall] WAITERS is set only with WRITER or readers in the same word: so whoever leaves last
  *              sees it, and grants. With the spin lock free the front of the list cannot go;
  *   [rw-hand-over] unlock releases, lock acquires; a grant acquires on behalf of those it wakes.
@@ -131,6 +132,8 @@ static void lock_spin(struct rwlock *l)
 /* Are there none but readers, who could take it themselves? */
 static bool all_may_try(const struct rwlock *l)
 {
+    if (filch_load_relaxed(&l->word) & WRITER) /* only the caller, or who leaves by the spin lock */
+        return false;
     for (const struct filch__list *link = l->waiters.next; link != &l->waiters; link = link->next) {
         const struct filch__waiter *waiter =
             filch_container_of(link, const struct filch__waiter, link);
@@ -138,8 +141,7 @@ static bool all_may_try(const struct rwlock *l)
         if (waiter->data != &wants_read || waiter->group)
             return false;
     }
-    /* relaxed: a writer would be the caller, or leave by the spin lock. */
-    return !(filch_load_relaxed(&l->word) & WRITER);
+    return true;
 }
 
 /* Takes all out, to try. */
@@ -149,6 +151,7 @@ static void dismiss_locked(struct rwlock *l, struct filch__lock_woken *woken)
 
     while ((waiter = filch__lock_front(&l->waiters))) {
         filch__list_remove(&waiter->link);
+        filch__lock_dismissed(waiter);
         filch__lock_woken_add(woken, waiter);
     }
 }
@@ -203,13 +206,14 @@ static void leave(struct rwlock *l, uint32_t mine, uint32_t word)
     grant_unlock(l);
 }
 
-/* Takes it, or joins the list, at its @end: which sets WAITERS beside an obstacle [no-stall]. */
+/* Takes it, or joins the list: which sets WAITERS beside an obstacle [no-stall]. Not @at_end: it
+ * was in the list before, so it waits for nobody there. */
 static bool take_or_enlist(struct rwlock *l, struct filch__waiter *waiter, bool at_end)
 {
     uint32_t word = filch_load_relaxed(&l->word);
 
     for (;;) {
-        bool can = !(word & (obstacle(waiter->data) | WAITERS));
+        bool can = !(word & (obstacle(waiter->data) | (at_end ? WAITERS : 0)));
 
         if (filch_cas_acquire(&l->word, &word, /* [rw-hand-over] */
                               can ? word + share(waiter->data) : word | WAITERS)) {

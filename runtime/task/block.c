@@ -14,10 +14,11 @@
  * [block-settle] The runner computes the answer, stores it, and computes it again with a later
  * clock, until both are the same. A timer fires after its time: one that fired before the store is
  * seen by the second look, one that fires after it changes the word itself. Its own block's timer
- * is disarmed first, under the timers' lock, and does nothing afterwards.
+ * is disarmed first, and does nothing afterwards.
  *
- * Fires happen under the lock of the timers, which the end of a block takes as well: so while one
- * runs, its block and those around it are there.
+ * Fires happen under the lock of the timers, which the end of a block takes as well, unless it sees
+ * that its timer has done with it [timer-fired]: so while one runs, its block and those around it
+ * are there.
  *
  * A deadline is handed down as a time: each child in a scope begins in a block of its own with the
  * deadline in force at its spawn. So all descendants end at the same time, each by its own worker's

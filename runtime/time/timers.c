@@ -1,6 +1,5 @@
-/* See timers.h. Due timers are taken out of the wheel and their tasks woken under the lock: a wake
- * only pushes into the caller's queue, and so nobody ever sees a timer between the two. A wake that
- * comes late is harmless (task/state.h).
+/* See timers.h. Due timers are taken out of the wheel and their tasks woken under the lock, since a
+ * wake only pushes into the caller's queue. A wake that comes late is harmless (task/state.h).
  *
  * Whoever has slept looks whether its timer has fired, while the next thousands still do, under the
  * lock: so that is told by `home`, too, without the lock [timer-fired]. */
@@ -90,8 +89,10 @@ bool filch__timer_disarm(struct filch__timer *timer)
         return false;
     filch_spinlock_lock(&timers->lock);
     armed = !filch__list_is_empty(&timer->link);
-    if (armed)
+    if (armed) {
         filch__wheel_remove(&timers->wheel, timer);
+        filch_store_relaxed(&timer->home, NULL); /* its owner's alone again */
+    }
     filch_spinlock_unlock(&timers->lock);
     return armed;
 }

@@ -21,7 +21,7 @@
 struct filch__timer {
     struct filch__list link;
     filch_time when; /* absolute ns */
-    /* For timers.h: the wheel it is armed in, and whom to wake: a waker's two words. */
+    /* For timers.h: where it is armed, NULL: nowhere; and whom to wake: a waker's two words. */
     filch_atomic_ptr home;
     void *target;
     uint64_t key;

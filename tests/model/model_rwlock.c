@@ -6,6 +6,7 @@
 
 static struct rwlock lock_;
 static int guarded;
+static filch_atomic_u32 has_downgraded, has_read;
 
 static filch_rwlock *it(void)
 {
@@ -17,6 +18,8 @@ static void reset(void)
     memset(&lock_, 0, sizeof lock_);
     filch_rwlock_init(it());
     guarded = 0;
+    filch_atomic_init(&has_downgraded, 0);
+    filch_atomic_init(&has_read, 0);
     model_now = 0;
     model_tick = 0;
 }
@@ -80,6 +83,47 @@ static void downgrades(void)
     xp_assert(filch_rwlock_unlock(it()) == 0);
 }
 
+/* Who waited to read before a writer came reads beside one who has downgraded. */
+static bool somebody_waits(void *arg)
+{
+    (void)arg;
+    return xp_peek(&lock_.word.location) & WAITERS;
+}
+
+static bool somebody_writes(void *arg)
+{
+    (void)arg;
+    return xp_peek(&lock_.word.location) & WRITER;
+}
+
+static bool is_set(void *arg)
+{
+    return xp_peek(&((filch_atomic_u32 *)arg)->location);
+}
+
+static void downgrades_and_waits(void)
+{
+    xp_assert(filch_rwlock_write(it(), FILCH_NEVER) == 0);
+    xp_block_until(somebody_waits, NULL);
+    xp_assert(filch_rwlock_downgrade(it()) == 0);
+    filch_store_relaxed(&has_downgraded, 1);
+    xp_block_until(is_set, &has_read);
+    xp_assert(filch_rwlock_unlock(it()) == 0);
+}
+
+static void is_read_meanwhile(void)
+{
+    xp_block_until(somebody_writes, NULL);
+    read_once(FILCH_NEVER);
+    filch_store_relaxed(&has_read, 1);
+}
+
+static void writes_after_that(void)
+{
+    xp_block_until(is_set, &has_downgraded);
+    write_once(FILCH_NEVER);
+}
+
 static void as_a_case(void)
 {
     struct filch__waiter_group group;
@@ -117,6 +161,13 @@ int main(int argc, char **argv)
         {"a writer gives up", 3, {reads, writes_or_gives_up, reads}, reset, is_free, 2, false},
         {"a reader gives up", 3, {writes, reads_or_gives_up, reads}, reset, is_free, 2, false},
         {"a downgrade", 3, {downgrades, reads, writes}, reset, is_free, 2, false},
+        {"a downgrade that waits for who waited",
+         3,
+         {downgrades_and_waits, is_read_meanwhile, writes_after_that},
+         reset,
+         is_free,
+         1,
+         false},
         {"a select that writes", 3, {reads, as_a_case, reads}, reset, is_free, 2, false},
     };
     return xp_main(argc, argv, models, (int)(sizeof models / sizeof models[0]), NULL, 0);

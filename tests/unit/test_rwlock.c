@@ -2,6 +2,7 @@
  * time-outs that let those behind go, downgrade, select, plain threads; random operations. */
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 
 #include <criterion/criterion.h>
 
@@ -141,6 +142,93 @@ Test(rwlock, a_downgrade_lets_the_readers_in)
     T_OK(run_in_runtime(0, batch, NULL));
 }
 
+static void *thread_writes(void *arg)
+{
+    struct shared *shared = arg;
+
+    while (!atomic_load(&shared->writers))
+        sched_yield();
+    T_OK(filch_rwlock_write(&shared->lock, FILCH_NEVER));
+    T_OK(filch_rwlock_unlock(&shared->lock));
+    return NULL;
+}
+
+static int joins_reader(void *arg)
+{
+    struct shared shared = {.lock = FILCH_RWLOCK_INIT, .until = FILCH_NEVER};
+    filch_time limit = T_LIMIT;
+    filch_task *reader;
+    pthread_t thread;
+
+    (void)arg;
+    T_OK(filch_rwlock_write(&shared.lock, FILCH_NEVER));
+    atomic_store(&shared.let_go, 1);
+    reader = spawn(reads, &shared);
+    T_WAIT_UNTIL(atomic_load(&shared.waiting) == 1);
+    let_others_run();
+    T_OK(pthread_create(&thread, NULL, thread_writes, &shared));
+    T_OK(filch_rwlock_downgrade(&shared.lock));
+    atomic_store(&shared.writers, 1);
+    /* The reader does not run before the writer is there: one worker, which is ours. */
+    while (filch_rwlock_try_read(&shared.lock) == 0) {
+        T_OK(filch_rwlock_unlock(&shared.lock));
+        T_CHECK(filch_now() < limit);
+        sched_yield();
+    }
+    T_OK(join(reader)); /* it was there before the writer, and we only read */
+    T_OK(filch_rwlock_unlock(&shared.lock));
+    pthread_join(thread, NULL);
+    filch_rwlock_fini(&shared.lock);
+    return 0;
+}
+
+Test(rwlock, who_waited_reads_beside_one_that_has_downgraded)
+{
+    T_OK(run_in_runtime(1, joins_reader, NULL));
+}
+
+struct crossing {
+    filch_rwlock lock;
+    filch_mutex mutex;
+    atomic_int waiting;
+};
+
+static int reads_with_mutex(void *arg)
+{
+    struct crossing *crossing = arg;
+
+    T_OK(filch_mutex_lock(&crossing->mutex, FILCH_NEVER));
+    atomic_store(&crossing->waiting, 1);
+    T_OK(filch_rwlock_read(&crossing->lock, FILCH_NEVER));
+    T_OK(filch_rwlock_unlock(&crossing->lock));
+    return filch_mutex_unlock(&crossing->mutex);
+}
+
+static int downgrades_and_locks(void *arg)
+{
+    struct crossing crossing = {.lock = FILCH_RWLOCK_INIT, .mutex = FILCH_MUTEX_INIT};
+    filch_task *reader;
+
+    (void)arg;
+    T_OK(filch_rwlock_write(&crossing.lock, FILCH_NEVER));
+    reader = spawn(reads_with_mutex, &crossing);
+    T_WAIT_UNTIL(atomic_load(&crossing.waiting));
+    let_others_run();
+    T_OK(filch_rwlock_downgrade(&crossing.lock));
+    T_OK(filch_mutex_lock(&crossing.mutex, FILCH_NEVER)); /* no circle: the reader can go */
+    T_OK(filch_mutex_unlock(&crossing.mutex));
+    T_OK(filch_rwlock_unlock(&crossing.lock));
+    T_OK(join(reader));
+    filch_rwlock_fini(&crossing.lock);
+    filch_mutex_fini(&crossing.mutex);
+    return 0;
+}
+
+Test(rwlock, one_that_is_woken_to_try_is_in_no_circle)
+{
+    T_OK(run_in_runtime(1, downgrades_and_locks, NULL));
+}
+
 static int selects(void *arg)
 {
     struct shared shared = {.lock = FILCH_RWLOCK_INIT, .until = FILCH_NEVER};
@@ -251,8 +339,10 @@ static int no_convoy(void *arg)
         T_OK(join(task[i]));
     T_OK(filch_runtime_stats(filch_runtime_self(), &after));
     filch_rwlock_fini(&lock);
-    /* But for those that the budget asks for. */
-    T_CHECK(test_in_chaos() || after.polls - before.polls < 4 * ROUNDS / WRITE_EACH * 2);
+    /* With those that the budget asks for; and a thread that loses its CPU with the lock holds up
+     * the others for a while. */
+    if (!test_in_chaos() && !T_IS_SLOW)
+        T_CHECK(after.polls - before.polls < 4 * ROUNDS / WRITE_EACH * 3);
     return 0;
 }
 
