@@ -361,7 +361,8 @@ filch_concurrent_stream_init(filch_concurrent_stream *stream, filch_stream *from
  * nothing but what @fn was given. They do not drop the stream, and return the first error: reading
  * may go on then. @fn runs in the caller and may suspend. ---- */
 
-/** filch_stream_for_each() - call @fn with each item, up to the end or its first negative result.
+/** filch_stream_for_each() - call @fn with each item, up to the end or its first negative result: a
+ * fold, with its state as @context.
  * Return: 0 (the end); what @fn returned; what filch_stream_next() returns; -EINVAL (NULL, items
  * that are too large). */
 FILCH_API FILCH_MUST_CHECK int filch_stream_for_each(filch_stream *stream,

@@ -190,13 +190,38 @@ static void *unlocks(void *arg)
     return NULL;
 }
 
-static void unlock_of_others(void)
+static void in_another_thread(void *(*fn)(void *), void *arg)
 {
     pthread_t thread;
 
-    T_OK(filch_mutex_lock(&others, FILCH_NEVER));
-    T_OK(pthread_create(&thread, NULL, unlocks, &others));
+    T_OK(pthread_create(&thread, NULL, fn, arg));
     pthread_join(thread, NULL);
+}
+
+static void unlock_of_others(void)
+{
+    T_OK(filch_mutex_lock(&others, FILCH_NEVER));
+    in_another_thread(unlocks, &others);
+}
+
+static filch_rwlock others_rwlock;
+
+static void *unlocks_rwlock(void *arg)
+{
+    (void)filch_rwlock_unlock(arg);
+    return NULL;
+}
+
+static void unlock_of_others_reading(void)
+{
+    T_OK(filch_rwlock_read(&others_rwlock, FILCH_NEVER));
+    in_another_thread(unlocks_rwlock, &others_rwlock);
+}
+
+static void unlock_of_others_writing(void)
+{
+    T_OK(filch_rwlock_write(&others_rwlock, FILCH_NEVER));
+    in_another_thread(unlocks_rwlock, &others_rwlock);
 }
 
 #endif
@@ -286,6 +311,8 @@ Test(deadlock, the_end_of_a_lock_in_use_aborts)
     must_abort(guard_of_null);
 #if FILCH_ASSERTS >= 2
     must_abort(unlock_of_others);
+    must_abort(unlock_of_others_reading);
+    must_abort(unlock_of_others_writing);
 #endif
 }
 

@@ -479,3 +479,77 @@ Test(errors_memory, no_thread_sees_to_rcu)
     T_OK(filch_rcu_call(&head, called));
     T_OK(filch_rcu_barrier());
 }
+
+/* ---- what needs none ---- */
+
+struct other_side {
+    filch_mutex mutex;
+    filch_rwlock rwlock;
+    filch_semaphore permits;
+    filch_notify notify;
+    filch_chan *chan;
+    atomic_bool has_locks, go_on;
+};
+
+/* Lets the first side get where it waits, and go on, step by step. */
+static int lets_go(void *arg)
+{
+    struct other_side *side = arg;
+    int message = 5;
+
+    T_OK(filch_mutex_lock(&side->mutex, FILCH_NEVER));
+    T_OK(filch_rwlock_write(&side->rwlock, FILCH_NEVER));
+    atomic_store(&side->has_locks, true);
+    T_WAIT_UNTIL(atomic_load(&side->go_on));
+    let_others_run();
+    T_OK(filch_mutex_unlock(&side->mutex));
+    let_others_run();
+    T_OK(filch_rwlock_unlock(&side->rwlock));
+    let_others_run();
+    T_OK(filch_semaphore_release(&side->permits, 1));
+    let_others_run();
+    T_OK(filch_notify_one(&side->notify));
+    for (int i = 0; i < 2; i++) {
+        let_others_run();
+        T_OK(filch_chan_send(side->chan, &message, FILCH_NEVER));
+    }
+    return 0;
+}
+
+static int waits_without_memory(void *arg)
+{
+    struct other_side side = {.mutex = FILCH_MUTEX_INIT, .notify = FILCH_NOTIFY_INIT};
+    filch_task *other;
+    int message = 0;
+
+    (void)arg;
+    T_OK(filch_semaphore_init(&side.permits, 0));
+    T_OK(filch_chan_new(sizeof(int), 1, &side.chan));
+    other = spawn(lets_go, &side);
+    T_WAIT_UNTIL(atomic_load(&side.has_locks));
+    atomic_store(&refuses, true);
+    atomic_store(&side.go_on, true);
+    T_OK(filch_mutex_lock(&side.mutex, FILCH_NEVER));
+    T_OK(filch_rwlock_read(&side.rwlock, FILCH_NEVER));
+    T_OK(filch_semaphore_acquire(&side.permits, 1, FILCH_NEVER));
+    T_OK(filch_notify_wait(&side.notify, FILCH_NEVER));
+    T_OK(filch_chan_recv(side.chan, &message, FILCH_NEVER));
+    T_IS(FILCH_SELECT(T_LIMIT, filch_case_notified(&side.notify),
+                      filch_case_recv(side.chan, &message), filch_case_acquire(&side.permits, 1)),
+         1);
+    T_IS(filch_notify_wait(&side.notify, filch_after(FILCH_MILLISECOND)), -ETIMEDOUT);
+    T_OK(filch_sleep(filch_after(FILCH_MILLISECOND)));
+    atomic_store(&refuses, false);
+    T_IS(message, 5);
+    T_OK(join(other));
+    T_OK(filch_mutex_unlock(&side.mutex));
+    T_OK(filch_rwlock_unlock(&side.rwlock));
+    filch_semaphore_fini(&side.permits);
+    filch_chan_unref(side.chan);
+    return 0;
+}
+
+Test(errors_memory, waits_need_none)
+{
+    T_OK(run_in_runtime(1, waits_without_memory, NULL));
+}

@@ -132,13 +132,17 @@ struct wish {
     uint32_t n;
     int result;
     atomic_int done;
+    unsigned place; /* among those who were done */
 };
+
+static atomic_uint places;
 
 static int acquires(void *arg)
 {
     struct wish *wish = arg;
 
     wish->result = filch_limiter_acquire(wish->limiter, wish->n, FILCH_NEVER);
+    wish->place = atomic_fetch_add(&places, 1);
     atomic_store(&wish->done, 1);
     return 0;
 }
@@ -175,6 +179,7 @@ static int waits_for_a_rate(void *arg)
     T_OK(join(task[2]));
     T_OK(second.result);
     T_OK(third.result);
+    T_CHECK(second.place < third.place); /* in the order in which they came */
     filch_limiter_fini(&l);
     return 0;
 }

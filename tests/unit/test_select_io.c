@@ -55,6 +55,49 @@ Test(select_io, a_connection_is_ready_now_or_later)
     T_OK(run_in_runtime(0, readable, NULL));
 }
 
+static int reads_all(void *conn)
+{
+    static char room[1 << 16];
+    ssize_t n;
+
+    let_others_run();
+    while ((n = filch_tcp_read(conn, room, sizeof room, T_LIMIT)) > 0)
+        ;
+    return (int)n;
+}
+
+/* Full, and with room again once the peer reads. */
+static int writable(void *arg)
+{
+    static const char bytes[1 << 16];
+    struct tcp_pair pair;
+    filch_task *reader;
+    int r;
+
+    (void)arg;
+    connect_pair(&pair);
+    while (filch_tcp_write(pair.client, bytes, sizeof bytes, FILCH_NOW) > 0)
+        ;
+    T_IS(FILCH_SELECT(FILCH_NOW, filch_case_writable(pair.client)), -ETIMEDOUT);
+    T_IS(FILCH_SELECT(filch_after(FILCH_MILLISECOND), filch_case_writable(pair.client)),
+         -ETIMEDOUT);
+    reader = spawn(reads_all, pair.server);
+    T_IS(FILCH_SELECT_RESULT(&r, T_LIMIT, filch_case_readable(pair.client),
+                             filch_case_writable(pair.client)),
+         1);
+    T_OK(r);
+    T_IS(filch_tcp_write(pair.client, bytes, 1, T_LIMIT), 1);
+    T_OK(filch_tcp_shutdown_write(pair.client));
+    T_OK(join(reader));
+    close_pair(&pair);
+    return 0;
+}
+
+Test(select_io, a_full_connection_is_writable_later)
+{
+    T_OK(run_in_runtime(0, writable, NULL));
+}
+
 struct closing {
     struct tcp_pair pair;
     atomic_int waits;

@@ -1,7 +1,7 @@
-/* Description: random selects over four channels by eight tasks and two plain threads, mixed with
- * joins, times, tokens, guards and deadlines, while tasks are cancelled and replaced: every message
- * that was sent is received once, and no other. FILCH_TEST_SELECTS sets how many selects; the seed
- * is printed, and FILCH_TEST_SEED sets it. */
+/* Description: random selects over four channels and a semaphore by eight tasks and two plain
+ * threads, mixed with joins, times, tokens, guards and deadlines, while tasks are cancelled and
+ * replaced: every message that was sent is received once, and no other, and no permit is lost.
+ * FILCH_TEST_SELECTS sets how many selects; the seed is printed, and FILCH_TEST_SEED sets it. */
 #include <errno.h>
 #include <pthread.h>
 
@@ -14,10 +14,12 @@ TestSuite(select_storm, .timeout = 600);
 #define CHANNELS 4
 #define TASKS 8
 #define THREADS 2
-#define CASES_MAX (2 * CHANNELS + 4) /* also two times, a token and a join */
+#define CASES_MAX (2 * CHANNELS + 6) /* also two times, a token, a join, permits */
+#define PERMITS 3
 
 struct storm {
     filch_chan *chan[CHANNELS];
+    filch_semaphore permits;
     unsigned selects; /* to be done in all */
     uint32_t seed;
     atomic_uint done;
@@ -60,7 +62,7 @@ static int helps(void *arg)
     return (int)(uintptr_t)arg;
 }
 
-enum kind { RECEIVE, SEND, TIME, TOKEN, JOIN };
+enum kind { RECEIVE, SEND, TIME, TOKEN, JOIN, ACQUIRE, RESERVE };
 
 struct attempt {
     filch_case cases[CASES_MAX];
@@ -68,6 +70,8 @@ struct attempt {
     unsigned count;
     unsigned message; /* for whoever sends */
     unsigned got;
+    uint64_t acquired;
+    filch_chan_permit place;
     int result; /* of the helper */
 };
 
@@ -114,10 +118,33 @@ static void prepare(struct player *player, struct attempt *attempt)
             player->helper = spawn(helps, (void *)(uintptr_t)++player->helpers);
         add(player, attempt, JOIN, filch_case_join(player->helper, &attempt->result));
     }
+    attempt->acquired = 1 + choose(player, PERMITS);
+    if (choose(player, 4) == 0)
+        add(player, attempt, ACQUIRE, filch_case_acquire(&storm->permits, attempt->acquired));
+    if (choose(player, 4) == 0)
+        add(player, attempt, RESERVE,
+            filch_case_reserve(storm->chan[choose(player, CHANNELS)], 1, &attempt->place));
     /* At least one that is there, and at least one that comes to an end. */
     attempt->kind[attempt->count] = TIME;
     attempt->cases[attempt->count++] =
         filch_case_at(filch_after(choose(player, 100) * FILCH_MICROSECOND));
+}
+
+/* It is held for a while by some. */
+static void use_permit(struct player *player, struct attempt *attempt, enum kind kind)
+{
+    struct storm *storm = player->storm;
+
+    if (choose(player, 4) == 0)
+        filch_task_yield();
+    if (kind == ACQUIRE)
+        T_OK(filch_semaphore_release(&storm->permits, attempt->acquired));
+    else if (choose(player, 2) == 0)
+        filch_chan_permit_release(&attempt->place);
+    else {
+        T_OK(filch_chan_permit_send(&attempt->place, &attempt->message));
+        T_IS(atomic_fetch_add(&storm->sent[attempt->message], 1), 0);
+    }
 }
 
 static void take_result(struct player *player, struct attempt *attempt, int winner)
@@ -140,6 +167,10 @@ static void take_result(struct player *player, struct attempt *attempt, int winn
         T_CHECK(filch_token_is_cancelled(player->token));
         filch_token_unref(player->token);
         player->token = NULL;
+        break;
+    case ACQUIRE:
+    case RESERVE:
+        use_permit(player, attempt, attempt->kind[winner]);
         break;
     case TIME:
         break;
@@ -278,6 +309,8 @@ static void account(struct storm *storm)
         moved += atomic_load(&storm->sent[i]);
     }
     T_CHECK(moved > storm->selects / 20); /* it was about something */
+    T_IS(filch_semaphore_available(&storm->permits), PERMITS);
+    filch_semaphore_fini(&storm->permits);
 }
 
 static unsigned number_from(const char *name, unsigned otherwise)
@@ -309,7 +342,7 @@ Test(select_storm, nothing_is_lost_or_doubled)
 #ifdef T_SANITIZED
     unsigned usual = 5000;
 #else
-    unsigned usual = 400000;
+    unsigned usual = T_MANY(1000000);
 #endif
     struct storm storm = {
         .token_lock = PTHREAD_MUTEX_INITIALIZER,
@@ -323,6 +356,7 @@ Test(select_storm, nothing_is_lost_or_doubled)
     storm.sent = calloc(most, 1);
     storm.received = calloc(most, 1);
     T_OK(filch_token_new(&storm.token));
+    T_OK(filch_semaphore_init(&storm.permits, PERMITS));
     for (int i = 0; i < CHANNELS; i++)
         T_OK(
             filch_chan_new(sizeof(unsigned), i ? (size_t)i : FILCH_CHAN_UNBOUNDED, &storm.chan[i]));

@@ -337,6 +337,164 @@ Test(stream, debounce_keeps_the_last_one)
     T_OK(run_in_runtime(0, debounce_in_time, NULL));
 }
 
+/* Each item has its own time, and an item that is there takes none. */
+static int timeout_for_each(void *arg)
+{
+    filch_chan_stream in;
+    filch_gap_stream gap;
+    filch_chan *chan;
+    int item;
+
+    (void)arg;
+    T_OK(filch_chan_new(sizeof(int), 8, &chan));
+    T_OK(filch_chan_stream_init(&in, chan, sizeof(int)));
+    T_OK(filch_timeout_stream_init(&gap, &in.base, FILCH_MILLISECOND));
+    for (int i = 0; i < 3; i++) {
+        T_OK(filch_chan_send(chan, &ten[i], FILCH_NOW));
+        T_IS(filch_stream_next(&gap.base, &item, T_LIMIT), 1);
+        T_IS(item, ten[i]);
+        T_IS(filch_stream_next(&gap.base, &item, T_LIMIT), -ETIMEDOUT);
+    }
+    T_OK(filch_chan_close(chan));
+    T_IS(filch_stream_next(&gap.base, &item, T_LIMIT), 0);
+    filch_stream_drop(&gap.base);
+    filch_chan_unref(chan);
+    return 0;
+}
+
+Test(stream, a_timeout_is_for_each_item)
+{
+    T_OK(run_in_runtime(0, timeout_for_each, NULL));
+}
+
+/* ---- streams that have nothing yet ---- */
+
+enum { SOURCES = 2 };
+
+struct sources {
+    filch_chan *chan[SOURCES];
+    filch_chan_stream in[SOURCES];
+    filch_stream *all[SOURCES];
+    int item; /* to be sent */
+    int to;
+};
+
+static void open_sources(struct sources *sources)
+{
+    for (int i = 0; i < SOURCES; i++) {
+        T_OK(filch_chan_new(sizeof(int), 8, &sources->chan[i]));
+        T_OK(filch_chan_stream_init(&sources->in[i], sources->chan[i], sizeof(int)));
+        sources->all[i] = &sources->in[i].base;
+    }
+}
+
+static void close_sources(struct sources *sources, filch_stream *stream)
+{
+    filch_stream_drop(stream);
+    for (int i = 0; i < SOURCES; i++)
+        filch_chan_unref(sources->chan[i]);
+}
+
+static int sends_one(void *arg)
+{
+    struct sources *sources = arg;
+
+    let_others_run(); /* to where they wait */
+    return filch_chan_send(sources->chan[sources->to], &sources->item, T_LIMIT);
+}
+
+/* Waits for an item that is sent meanwhile. */
+static int next_that_comes(struct sources *sources, filch_stream *stream, int to, int item,
+                           void *ret_item)
+{
+    filch_task *sender;
+    int r;
+
+    sources->to = to;
+    sources->item = item;
+    sender = spawn(sends_one, sources);
+    r = filch_stream_next(stream, ret_item, T_LIMIT);
+    T_OK(join(sender));
+    return r;
+}
+
+static int merge_waits(void *arg)
+{
+    struct sources sources;
+    filch_chain_stream merge;
+    int item;
+
+    (void)arg;
+    open_sources(&sources);
+    T_OK(filch_merge_stream_init(&merge, sources.all, SOURCES));
+    for (int i = 0; i < 10; i++) { /* whichever has one */
+        T_IS(next_that_comes(&sources, &merge.base, i / 2 % 2, i, &item), 1);
+        T_IS(item, i);
+        T_IS(filch_stream_next(&merge.base, &item, FILCH_NOW), -ETIMEDOUT);
+    }
+    T_OK(filch_chan_close(sources.chan[0])); /* the other one goes on */
+    T_IS(next_that_comes(&sources, &merge.base, 1, 77, &item), 1);
+    T_IS(item, 77);
+    T_OK(filch_chan_close(sources.chan[1]));
+    T_IS(filch_stream_next(&merge.base, &item, T_LIMIT), 0);
+    close_sources(&sources, &merge.base);
+    return 0;
+}
+
+static int chain_waits(void *arg)
+{
+    struct sources sources;
+    filch_chain_stream chain;
+    int item;
+
+    (void)arg;
+    open_sources(&sources);
+    T_OK(filch_chain_stream_init(&chain, sources.all, SOURCES));
+    T_OK(filch_chan_send(sources.chan[1], &ten[4], FILCH_NOW)); /* its turn comes later */
+    T_IS(filch_stream_next(&chain.base, &item, FILCH_NOW), -ETIMEDOUT);
+    T_IS(next_that_comes(&sources, &chain.base, 0, 1, &item), 1);
+    T_IS(item, 1);
+    T_OK(filch_chan_close(sources.chan[0]));
+    T_IS(filch_stream_next(&chain.base, &item, T_LIMIT), 1);
+    T_IS(item, 5);
+    T_IS(next_that_comes(&sources, &chain.base, 1, 2, &item), 1);
+    T_IS(item, 2);
+    T_OK(filch_chan_close(sources.chan[1]));
+    T_IS(filch_stream_next(&chain.base, &item, T_LIMIT), 0);
+    close_sources(&sources, &chain.base);
+    return 0;
+}
+
+static int zip_waits(void *arg)
+{
+    struct sources sources;
+    filch_zip_stream zip;
+    int pair[2];
+
+    (void)arg;
+    open_sources(&sources);
+    T_OK(filch_zip_stream_init(&zip, sources.all[0], sources.all[1]));
+    for (int first = 0; first < SOURCES; first++) { /* one has an item, which waits for its like */
+        T_OK(filch_chan_send(sources.chan[first], &ten[first], FILCH_NOW));
+        T_IS(filch_stream_next(&zip.base, pair, FILCH_NOW), -ETIMEDOUT);
+        T_IS(next_that_comes(&sources, &zip.base, !first, 50, pair), 1);
+        T_IS(pair[first], ten[first]);
+        T_IS(pair[!first], 50);
+    }
+    T_OK(filch_chan_close(sources.chan[1]));
+    T_OK(filch_chan_send(sources.chan[0], &ten[0], FILCH_NOW));
+    T_IS(filch_stream_next(&zip.base, pair, T_LIMIT), 0);
+    close_sources(&sources, &zip.base);
+    return 0;
+}
+
+Test(stream, several_that_have_nothing_yet)
+{
+    T_OK(run_in_runtime(0, merge_waits, NULL));
+    T_OK(run_in_runtime(0, chain_waits, NULL));
+    T_OK(run_in_runtime(0, zip_waits, NULL));
+}
+
 static void check_chunk(filch_stream *stream, int first, size_t count)
 {
     filch_chunk chunk;
