@@ -255,6 +255,34 @@ static int waits(void *arg)
     return 0;
 }
 
+static int serves_in_order(void *arg)
+{
+    filch_broadcast *b = broadcast_new(1, FILCH_BROADCAST_KEEP);
+    filch_broadcast_receiver r = subscribe(b);
+    struct sending sending[4];
+    filch_task *task[4];
+
+    (void)arg;
+    T_IS(send(b, 0), 1);
+    for (unsigned i = 0; i < 4; i++) {
+        sending[i] = (struct sending){b, 1 + i};
+        task[i] = spawn(sends, &sending[i]);
+        let_others_run(); /* one worker: it waits by now */
+    }
+    for (unsigned i = 0; i <= 4; i++)
+        T_IS(recv_until(&r, T_LIMIT), i);
+    for (unsigned i = 0; i < 4; i++)
+        T_IS(join(task[i]), 1);
+    filch_broadcast_unsubscribe(&r);
+    filch_broadcast_unref(b);
+    return 0;
+}
+
+Test(broadcast, senders_that_wait_are_served_in_order)
+{
+    T_OK(run_in_runtime(1, serves_in_order, NULL));
+}
+
 Test(broadcast, whoever_waits_is_woken)
 {
     T_OK(run_in_runtime(0, waits, NULL));

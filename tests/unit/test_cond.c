@@ -222,3 +222,47 @@ Test(cond, nothing_is_lost_between_producers_and_consumers)
     T_IS(queue.items, 0);
     end_queue(&queue);
 }
+
+struct turn {
+    struct queue *queue;
+    int place;
+};
+
+static int takes_its_turn(void *arg)
+{
+    struct turn *turn = arg;
+
+    T_OK(takes(turn->queue));
+    turn->place = turn->queue->taken; /* one worker, and nobody else is signalled meanwhile */
+    return 0;
+}
+
+static int in_turn(void *arg)
+{
+    struct queue queue = new_queue();
+    struct turn turn[4];
+    filch_task *task[4];
+
+    (void)arg;
+    for (int i = 0; i < 4; i++) {
+        turn[i] = (struct turn){.queue = &queue};
+        task[i] = spawn(takes_its_turn, &turn[i]);
+        wait_for_waiters(&queue, i + 1);
+    }
+    for (int i = 0; i < 4; i++) {
+        put(&queue, 1);
+        T_IS(filch_cond_signal(&queue.not_empty), 1);
+        wait_for_waiters(&queue, 3 - i);
+    }
+    for (int i = 0; i < 4; i++) {
+        T_OK(join(task[i]));
+        T_IS(turn[i].place, i + 1);
+    }
+    end_queue(&queue);
+    return 0;
+}
+
+Test(cond, a_signal_is_for_the_one_that_has_waited_longest)
+{
+    T_OK(run_in_runtime(1, in_turn, NULL));
+}

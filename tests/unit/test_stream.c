@@ -605,6 +605,75 @@ Test(stream, tasks_for_the_items_in_any_order_and_in_theirs)
     T_OK(run_in_runtime(0, concurrent, NULL));
 }
 
+/* ---- back-pressure ---- */
+
+struct flood {
+    filch_chan *in, *out;
+    atomic_int sent;
+};
+
+static int floods(void *arg)
+{
+    struct flood *flood = arg;
+    int r = 0;
+
+    while ((r = filch_chan_send(flood->in, &ten[3], FILCH_NEVER)) == 0)
+        atomic_fetch_add(&flood->sent, 1);
+    return r;
+}
+
+/* Three stages, one of which has tasks. */
+static int forwards_a_flood(void *arg)
+{
+    struct flood *flood = arg;
+    filch_chan_stream in;
+    filch_map_stream map;
+    filch_concurrent_stream concurrent;
+    int r;
+
+    T_OK(filch_chan_stream_init(&in, flood->in, sizeof(int)));
+    T_OK(filch_map_stream_init(&map, &in.base, sizeof(int), triple, NULL));
+    T_OK(filch_concurrent_stream_init(&concurrent, &map.base, sizeof(long), slow_square, NULL, 3,
+                                      0));
+    r = filch_stream_forward(&concurrent.base, flood->out, FILCH_NEVER);
+    filch_stream_drop(&concurrent.base);
+    return r;
+}
+
+/* Nobody reads at the end: the source stops. Each item that is read lets one more in. */
+static int slow_consumer(void *arg)
+{
+    enum { ROOM = 2, TASKS = 3, FREE = 5 };
+    struct flood flood = {.sent = 0};
+    filch_task *flooder, *forwarder;
+    int most = ROOM + TASKS + ROOM + 1; /* in the channels, in tasks, and one on its way */
+    long item;
+
+    (void)arg;
+    T_OK(filch_chan_new(sizeof(int), ROOM, &flood.in));
+    T_OK(filch_chan_new(sizeof(long), ROOM, &flood.out));
+    forwarder = spawn(forwards_a_flood, &flood);
+    flooder = spawn(floods, &flood);
+    for (int i = 0; i < FREE; i++) {
+        T_OK(filch_chan_recv(flood.out, &item, T_LIMIT));
+        T_IS(item, 144);
+        let_others_run();
+        T_CHECK(atomic_load(&flood.sent) <= i + 1 + most);
+    }
+    T_OK(filch_chan_close(flood.out));
+    T_IS(join(forwarder), -EPIPE);
+    T_OK(filch_chan_close(flood.in));
+    T_IS(join(flooder), -EPIPE);
+    filch_chan_unref(flood.in);
+    filch_chan_unref(flood.out);
+    return 0;
+}
+
+Test(stream, a_slow_consumer_holds_the_source_up_through_all_stages)
+{
+    T_OK(run_in_runtime(0, slow_consumer, NULL));
+}
+
 static int waits_for_ever(void *context, const void *in, void *out)
 {
     (void)in;
