@@ -36,11 +36,16 @@ static inline int http_site_serve(void *arg)
 }
 
 /* Listens and serves, with all routes there. */
-static inline void http_site_open(struct http_site *site)
+static inline void http_site_open_at(struct http_site *site, const char *addr)
 {
-    T_OK(filch_listener_open("127.0.0.1:0", NULL, &site->listener));
+    T_OK(filch_listener_open(addr, NULL, &site->listener));
     T_OK(filch_listener_addr(site->listener, site->addr));
     site->task = spawn(http_site_serve, site);
+}
+
+static inline void http_site_open(struct http_site *site)
+{
+    http_site_open_at(site, "127.0.0.1:0");
 }
 
 /* Nobody serves any more. */

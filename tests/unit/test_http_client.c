@@ -463,6 +463,67 @@ Test(http_client, redirects_and_cookies)
     T_OK(run_in_runtime(0, follow, NULL));
 }
 
+static int tell_secrets(filch_exchange *x, void *context)
+{
+    char text[128];
+
+    (void)context;
+    snprintf(text, sizeof(text), "%s, %s", filch_exchange_header(x, "Authorization") ?: "none",
+             filch_exchange_header(x, "Cookie") ?: "none");
+    return filch_exchange_reply(x, 200, NULL, text, strlen(text), FILCH_NEVER);
+}
+
+static void check_secrets(filch_http_client *client, const struct http_site *site, const char *path,
+                          const char *want)
+{
+    filch_http_request *request;
+    filch_http_response *response;
+    char url[128];
+
+    snprintf(url, sizeof(url), "http://%s%s", site->addr, path);
+    T_OK(filch_http_request_new(client, "GET", url, &request));
+    T_OK(filch_http_request_set(request, "Authorization", "Bearer x"));
+    T_OK(filch_http_request_set(request, "Cookie", "a=b"));
+    T_OK(filch_http_send(request, &response, NULL, T_LIMIT));
+    T_OK(filch_http_response_read_all(response, NULL, T_LIMIT));
+    T_IS(filch_http_response_status(response), 200);
+    T_IS(strcmp(filch_http_response_body(response, NULL), want), 0);
+    filch_http_response_free(response);
+    filch_http_request_free(request);
+}
+
+/* What is for one host is not told to another one that it names. */
+static int keep_secrets(void *arg)
+{
+    struct http_site here, elsewhere;
+    filch_http_client *client;
+    char url[128];
+
+    (void)arg;
+    http_site_new(&elsewhere, NULL);
+    T_OK(filch_http_route(elsewhere.server, "GET", "/secrets", tell_secrets, NULL));
+    http_site_open_at(&elsewhere, "127.0.0.2:0");
+    snprintf(url, sizeof(url), "http://%s/secrets", elsewhere.addr);
+    http_site_new(&here, NULL);
+    T_OK(filch_http_route(here.server, "GET", "/secrets", tell_secrets, NULL));
+    T_OK(filch_http_route(here.server, "GET", "/home/{status}", redirect, "/secrets"));
+    T_OK(filch_http_route(here.server, "GET", "/away/{status}", redirect, url));
+    http_site_open(&here);
+    T_OK(filch_http_client_new(NULL, &client));
+    check_secrets(client, &here, "/home/302", "Bearer x, a=b");
+    check_secrets(client, &here, "/away/302", "none, none");
+    check_secrets(client, &here, "/away/307", "none, none");
+    filch_http_client_close(client);
+    http_site_close(&here);
+    http_site_close(&elsewhere);
+    return 0;
+}
+
+Test(http_client, redirects_to_another_host_are_told_no_secrets)
+{
+    T_OK(run_in_runtime(0, keep_secrets, NULL));
+}
+
 /* ---- failures ---- */
 
 static int fail(void *arg)
