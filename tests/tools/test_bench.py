@@ -94,6 +94,16 @@ class Bench(unittest.TestCase):
         self.assertIn("| spawn_join | ns/task | 2 | **50.0** | 200.0 (4.00) |", once)
         self.assertIn("| compare and swap, no contention | 2.50 ns |", once)
 
+    def test_page_shows_the_plots_that_are_beside_it(self):
+        page = self.path / "page.md"
+        (self.path / "plots").mkdir()
+        for name in ["ratios_tasks", "latency_spawn_join", "ratios_others", "latency_others"]:
+            (self.path / "plots" / f"{name}.svg").touch()
+        self.read("--markdown", page)
+        self.assertIn("\n\n![latency_spawn_join](plots/latency_spawn_join.svg) "
+                      "![ratios_tasks](plots/ratios_tasks.svg)\n", page.read_text())
+        self.assertNotIn("others", page.read_text())
+
 
 if __name__ == "__main__":
     unittest.main()

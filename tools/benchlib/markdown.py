@@ -53,7 +53,15 @@ def _group(name, rows):
                                       [_line(by_impl, impls) for by_impl in lines.values()])
 
 
-def section(rows):
+def pictures(group, names, folder):
+    """The plots of a group, and of its benchmarks, that are in @folder beside the page."""
+    found = [path.name for path in sorted(folder.glob("*.svg"))
+             if path.stem == f"ratios_{group}" or path.stem.startswith(f"ratios_{group}_")
+             or path.stem.removeprefix("latency_") in names]
+    return " ".join(f"![{name.removesuffix('.svg')}]({folder.name}/{name})" for name in found)
+
+
+def section(rows, folder):
     machines = "; ".join(dict.fromkeys(row.machine for row in rows))
     most = max(row.samples for row in rows)
     taken = "One sample each" if most == 1 else f"Medians of up to {most} samples each"
@@ -63,6 +71,9 @@ def section(rows):
     for group in dict.fromkeys(row.group for row in rows):
         chosen = [row for row in rows if row.group == group]
         parts.append(_limits(chosen) if group == "limits" else _group(group, chosen))
+        shown = pictures(group, {row.bench for row in chosen}, folder)
+        if shown:
+            parts.append(shown)
     return "\n\n".join(parts) + "\n"
 
 
@@ -70,4 +81,4 @@ def write_markdown(rows, path):
     """Keeps what comes before the heading; a page without one gets the section at its end."""
     text = path.read_text() if path.exists() else ""
     before = text.split(f"\n{HEADING}\n", 1)[0].rstrip("\n")
-    path.write_text((before + "\n\n" if before else "") + section(rows))
+    path.write_text((before + "\n\n" if before else "") + section(rows, path.parent / "plots"))
