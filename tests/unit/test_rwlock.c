@@ -308,6 +308,43 @@ Test(rwlock, a_reader_gets_in_among_busy_writers)
     T_OK(run_in_runtime(0, reader_among_writers, NULL));
 }
 
+static void let_pass(filch_time span)
+{
+    filch_time end = filch_after(span);
+
+    while (filch_now() < end) /* the worker is ours */
+        ;
+}
+
+/* Who holds the lock decides when the reader runs: one worker. */
+static int loses_for_long(void *arg)
+{
+    struct shared shared = {.lock = FILCH_RWLOCK_INIT};
+    filch_task *reader;
+
+    (void)arg;
+    T_OK(filch_rwlock_write(&shared.lock, FILCH_NEVER));
+    reader = spawn(reads, &shared);
+    T_WAIT_UNTIL(atomic_load(&shared.waiting) == 1);
+    let_others_run();
+    T_OK(filch_rwlock_unlock(&shared.lock));
+    T_OK(filch_rwlock_try_write(&shared.lock)); /* it is woken to try, and does not run yet */
+    let_pass(2 * FILCH_MILLISECOND);
+    let_others_run();
+    T_IS(atomic_load(&shared.readers), 0); /* it has tried, and lost */
+    T_OK(filch_rwlock_unlock(&shared.lock));
+    T_IS(filch_rwlock_try_write(&shared.lock), -EBUSY); /* now it has it */
+    atomic_store(&shared.let_go, 1);
+    T_OK(join(reader));
+    filch_rwlock_fini(&shared.lock);
+    return 0;
+}
+
+Test(rwlock, a_reader_that_has_lost_for_long_is_given_its_share)
+{
+    T_OK(run_in_runtime(1, loses_for_long, NULL));
+}
+
 #define ROUNDS 50000u
 #define WRITE_EACH 64u
 
