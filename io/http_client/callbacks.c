@@ -390,7 +390,9 @@ static size_t on_body(char *data, size_t size, size_t count, void *context)
         in->count += bytes;
         response->received += (int64_t)bytes;
     }
-    full = HTTP_BUFFER_BYTES - in->count < CURL_MAX_WRITE_SIZE;
+    /* libcurl goes on with what it has in hand though it was told to pause: it stays so, whatever
+     * the owner has taken meanwhile. Else nobody would ask for it to go on. */
+    full = response->reading_waits || HTTP_BUFFER_BYTES - in->count < CURL_MAX_WRITE_SIZE;
     in->paused = full;
     pthread_mutex_unlock(&response->lock);
     if (fits && (full || !response->is_for_all))
