@@ -53,19 +53,21 @@ def _build_cpp(name, source, out, *libraries):
                lambda: subprocess.run(command, check=True, stdout=sys.stderr))
 
 
-def _build_tokio(source, out):
+def _build_rust(name, source, out):
     """In a copy, because cargo writes Cargo.lock beside Cargo.toml; with Debian's tools, because
     its crates are made for its compiler."""
+    program = f"{name}-peer"
+
     def build():
-        copy = out / "tokio"
+        copy = out / name
         shutil.copytree(source, copy, dirs_exist_ok=True)
         env = {**os.environ, "CARGO_HOME": str(out / "cargo-home"), "RUSTC": "/usr/bin/rustc"}
         subprocess.run(["/usr/bin/cargo", "build", "--release", "--offline"], cwd=copy, env=env,
                        check=True, stdout=sys.stderr)
-        shutil.copy2(copy / "target/release/tokio-peer", out / "tokio-peer")
-        os.utime(out / "tokio-peer")
+        shutil.copy2(copy / "target/release" / program, out / program)
+        os.utime(out / program)
     sources = [source / "Cargo.toml", *source.glob("src/*.rs")]
-    _try_build("tokio-peer", out / "tokio-peer", sources, build)
+    _try_build(program, out / program, sources, build)
 
 
 def _build_go(source, out):
@@ -97,7 +99,8 @@ def build_peers(source, out):
     _build_c("uv_bench", peers / "uv_bench.c", out, "-luv")
     _build_cpp("asio-peer", peers / "asio.cpp", out)
     _build_cpp("tbb-peer", peers / "tbb.cpp", out, "-ltbb")
-    _build_tokio(peers / "tokio", out)
+    _build_rust("tokio", peers / "tokio", out)
+    _build_rust("hyper", peers / "hyper", out)
     _build_go(peers / "go", out)
 
 
@@ -133,10 +136,10 @@ def _match(pattern, text):
     return found.group(1) if found else "?"
 
 
-def _tokio_version(out):
-    lock = out / "tokio/Cargo.lock"
+def _crate_version(name, out):
+    lock = out / name / "Cargo.lock"
     text = lock.read_text() if lock.exists() else ""
-    return _match(r'name = "tokio"\nversion = "([^"]+)"', text)
+    return _match(rf'name = "{name}"\nversion = "([^"]+)"', text)
 
 
 def version_of(impl, source, out):
@@ -144,7 +147,9 @@ def version_of(impl, source, out):
     if impl == "filch":
         return _match(r"version:\s*'([^']+)'", Path(source, "meson.build").read_text())
     if impl.startswith("tokio"):
-        return _tokio_version(out)
+        return _crate_version("tokio", out)
+    if impl == "hyper":
+        return _crate_version("hyper", out)
     if impl == "go":
         return _match(r"go([\d.]+)", _output("go", "version"))
     if impl == "libuv":

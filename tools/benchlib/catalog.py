@@ -35,6 +35,7 @@ ALLOCATORS = {
     "libuv": "glibc",
     "asio": "glibc, and Asio's recycling of handlers",
     "tbb": "tbbmalloc for its tasks, glibc for the rest",
+    "hyper": "glibc",
     "nginx": "pools on glibc",
     "redis": "jemalloc",
     "curl": "glibc",
@@ -311,6 +312,7 @@ FILCH_HTTPS = {"filch": ["{filch}/examples/https_hello", "127.0.0.1:0", "{{cert}
 PEER_NGINX = {"nginx": ["nginx"]}
 PEER_HTTP = {
     "go": ["{peers}/go-peer", "http", "--workers", "{workers}"],
+    "hyper": ["{peers}/hyper-peer", "--workers", "{workers}"],
     "nginx": ["nginx"],  # its own way to start: servers.nginx()
 }
 

@@ -3,7 +3,7 @@ from .catalog import ALLOCATORS, LIMITS, MACHINE
 from .report import number
 
 HEADING = "## Results"
-ORDER = ["filch", "filch-stream", "filch-epoll", "tokio", "tokio-jemalloc", "go", "libuv", "asio", "tbb", "nginx",
+ORDER = ["filch", "filch-stream", "filch-epoll", "tokio", "tokio-jemalloc", "go", "libuv", "asio", "tbb", "hyper", "nginx",
          "raw-uring-coop", "raw-uring-defer", "raw-uring-multishot", "raw-epoll"]
 
 

@@ -16,6 +16,7 @@ COLOURS = {
     "libuv": "#7b5ea7",
     "asio": "#b8860b",
     "tbb": "#9b2d5e",
+    "hyper": "#d9483b",
     "nginx": "#0f8b8d",
     "raw-uring-coop": "#444444",
     "raw-uring-defer": "#777777",

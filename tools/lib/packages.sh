@@ -17,7 +17,7 @@ packages_of() {
     lint) echo clang-format clang-tidy ;;
     load) echo wrk redis-tools nghttp2-client openssl ;;
     peers) echo gcc g++ pkg-config liburing-dev libuv1-dev libboost-dev libtbb-dev golang-go rustc cargo \
-                librust-tokio-dev librust-async-channel-dev libjemalloc2 nginx-light redis-server curl ;;
+                librust-tokio-dev librust-async-channel-dev librust-hyper-dev libjemalloc2 nginx-light redis-server curl ;;
     *) echo "packages: unknown group: $1" >&2; return 2 ;;
     esac
 }
