@@ -29,9 +29,11 @@ typedef struct filch_listener filch_listener;
 typedef struct filch_tcp filch_tcp;
 
 /* Options of a connection or a listener. Each has a number as its value: of type bool (0 or 1), a
- * count, bytes, or a span of time in nanoseconds (rounded up to the kernel's unit, which is given).
- * Set on a listener they hold for the connections that it accepts from then on. Not every option
- * makes sense for both; the kernel says so. */
+ * count, bytes, or a span of time in nanoseconds (rounded up to the kernel's unit, which is given);
+ * those of type text are for filch_tcp_set_text() and the like. Set on a listener they hold for the
+ * connections that it accepts from then on. Not every option makes sense for both; the kernel says
+ * so. What is no number and no name (filters, keys) is set on a descriptor, see filch_tcp_adopt().
+ */
 enum filch_tcp_option {
     FILCH_TCP_NODELAY =
         1,               /* bool: send small pieces at once (Nagle's algorithm off); default: on */
@@ -64,7 +66,33 @@ enum filch_tcp_option {
     FILCH_TCP_INCOMING_CPU, /* the CPU that got the last packet; setting it on listeners that share
                                a port distributes by CPU */
     FILCH_TCP_ERROR,        /* get only: the pending error, -errno or 0; it is cleared */
+    FILCH_TCP_TTL,          /* 1 to 255: how many routers pass a packet on (IPv6: hop limit) */
+    FILCH_TCP_MIN_TTL,      /* 0 to 255: packets that have less left of it are dropped; 0: off */
+    FILCH_TCP_RECV_LOW,     /* bytes: who waits for something to read is told from so much on, or at
+                               the end; a read takes what is there all the same; default: 1 */
+    FILCH_TCP_BUSY_POLL,    /* time (1 us) to look into the device's queue before waiting; more than
+                               it is needs CAP_NET_ADMIN */
+    FILCH_TCP_WINDOW_CLAMP, /* bytes: most to offer the peer as its window */
+    FILCH_TCP_PACING_RATE,  /* bytes per second: most to send; -1: no limit (default) */
+    FILCH_TCP_FIN_TIMEOUT,  /* time (1 s) to wait for the peer's end after a close; 0: the system's;
+                               at most 120 s */
+    FILCH_TCP_THIN,         /* bool: send again in even steps, not doubling ones, while there is
+                               little on the way: for small messages that must not be late */
+    FILCH_TCP_URGENT_INLINE, /* bool: urgent bytes stay where they are among the others */
+    FILCH_TCP_FREE_BIND,     /* bool, as a setting only: an address need not be there (yet) */
+    FILCH_TCP_TRANSPARENT,   /* bool, as a setting only: an address may be another machine's; needs
+                                CAP_NET_ADMIN */
+    FILCH_TCP_BIND_NO_PORT,  /* bool, setting of a connect: the port for its local address is chosen
+                                at the connect, so that peers share them: more connections */
+    FILCH_TCP_PATH_MTU,      /* get only: bytes of the longest packet on the way to the peer */
+    FILCH_TCP_COOKIE,        /* get only: a number that no other socket has had, as for ss(8) */
+    FILCH_TCP_CONGESTION,    /* text: the algorithm that says how much may be on its way: "cubic";
+                                see sysctl net.ipv4.tcp_available_congestion_control */
+    FILCH_TCP_DEVICE,        /* text: the network interface for all packets; "": any */
 };
+
+/* Room for any option of type text, and a NUL. */
+#define FILCH_TCP_TEXT_BYTES 16
 
 /* An option with its value, for what must be set before bind, listen or connect. */
 typedef struct filch_tcp_setting {
@@ -139,6 +167,15 @@ FILCH_API FILCH_MUST_CHECK int filch_listener_set(filch_listener *listener,
 /** filch_listener_get() - get an option. Suspends: no. Return: as filch_tcp_get(). */
 FILCH_API FILCH_MUST_CHECK int filch_listener_get(filch_listener *listener,
                                                   enum filch_tcp_option option, int64_t *ret_value);
+
+/** filch_listener_set_text() - set an option of type text. Suspends: no. Return: as
+ * filch_tcp_set_text(). */
+FILCH_API FILCH_MUST_CHECK int
+filch_listener_set_text(filch_listener *listener, enum filch_tcp_option option, const char *text);
+
+/** filch_listener_get_text() - get one. Suspends: no. Return: as filch_tcp_get_text(). */
+FILCH_API FILCH_MUST_CHECK int
+filch_listener_get_text(filch_listener *listener, enum filch_tcp_option option, char *ret_text);
 
 /** filch_listener_addr() - the address it is bound to, as text. @ret_text: FILCH_ADDR_BYTES.
  * Return: 0; -EBADF; -EINVAL. */
@@ -301,9 +338,27 @@ FILCH_API FILCH_MUST_CHECK int filch_tcp_set(filch_tcp *conn, enum filch_tcp_opt
                                              int64_t value);
 
 /** filch_tcp_get() - get an option, in the units in which it is set. Suspends: no. Return: 0;
- * -EINVAL (no such option, NULL); -ENOPROTOOPT; -EBADF (closed). */
+ * -EINVAL (no such option, NULL); -ENOPROTOOPT; -ENOTCONN (FILCH_TCP_PATH_MTU without a peer);
+ * -EBADF (closed). */
 FILCH_API FILCH_MUST_CHECK int filch_tcp_get(filch_tcp *conn, enum filch_tcp_option option,
                                              int64_t *ret_value);
+
+/**
+ * filch_tcp_set_text() - set an option of type text
+ * @text: borrowed
+ *
+ * Thread-safety: any. Suspends: no.
+ * Return: 0; -ENOENT (no such algorithm); -ENODEV (no such device); -EPERM (an algorithm that is
+ * not for all; another device without CAP_NET_RAW); -EINVAL (no such option, one that is a number,
+ * NULL); -EBADF (closed).
+ */
+FILCH_API FILCH_MUST_CHECK int filch_tcp_set_text(filch_tcp *conn, enum filch_tcp_option option,
+                                                  const char *text);
+
+/** filch_tcp_get_text() - get one. @ret_text: FILCH_TCP_TEXT_BYTES. Suspends: no. Return: 0;
+ * -ENODEV (the device is gone); -EINVAL (as for filch_tcp_set_text()); -EBADF (closed). */
+FILCH_API FILCH_MUST_CHECK int filch_tcp_get_text(filch_tcp *conn, enum filch_tcp_option option,
+                                                  char *ret_text);
 
 /** filch_tcp_local_addr() - our address as text. @ret_text: FILCH_ADDR_BYTES. Return: 0; -EBADF;
  * -EINVAL. */

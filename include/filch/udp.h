@@ -52,12 +52,27 @@ enum filch_udp_option {
     FILCH_UDP_GRO, /* bool: datagrams of one size from one peer may be received in one piece; see
                       filch_datagram.segment */
     FILCH_UDP_TOS, /* the traffic class byte, of IPv4 and IPv6: 0 to 255 */
-    FILCH_UDP_PRIORITY,     /* queueing priority: 0 to 6; more needs CAP_NET_ADMIN */
-    FILCH_UDP_MARK,         /* firewall mark; needs CAP_NET_ADMIN */
-    FILCH_UDP_INCOMING_CPU, /* the CPU that got the last packet */
-    FILCH_UDP_ERROR,        /* get only: the pending error, -errno or 0; it is cleared */
-    FILCH_UDP_LOCAL_ADDR,   /* bool: what is received tells filch_datagram.local */
+    FILCH_UDP_PRIORITY,      /* queueing priority: 0 to 6; more needs CAP_NET_ADMIN */
+    FILCH_UDP_MARK,          /* firewall mark; needs CAP_NET_ADMIN */
+    FILCH_UDP_INCOMING_CPU,  /* the CPU that got the last packet */
+    FILCH_UDP_ERROR,         /* get only: the pending error, -errno or 0; it is cleared */
+    FILCH_UDP_LOCAL_ADDR,    /* bool: what is received tells filch_datagram.local */
+    FILCH_UDP_MULTICAST_ALL, /* bool: also what is for groups that only other sockets have joined;
+                                default: on */
+    FILCH_UDP_BUSY_POLL,     /* these are as of FILCH_TCP_BUSY_POLL and so on */
+    FILCH_UDP_PACING_RATE,
+    FILCH_UDP_MIN_TTL,
+    FILCH_UDP_FREE_BIND,
+    FILCH_UDP_TRANSPARENT,
+    FILCH_UDP_PATH_MTU, /* of a connected socket; for datagrams, take off 28 bytes, or 48 of IPv6 */
+    FILCH_UDP_COOKIE,
+    FILCH_UDP_DROPPED, /* get only: how many datagrams were lost for want of room since it was
+                          made (up to 2^32) */
+    FILCH_UDP_DEVICE,  /* text, for filch_udp_set_text(): as FILCH_TCP_DEVICE */
 };
+
+/* Room for any option of type text, and a NUL. */
+#define FILCH_UDP_TEXT_BYTES 16
 
 typedef struct filch_udp_setting {
     enum filch_udp_option option;
@@ -207,6 +222,17 @@ FILCH_API FILCH_MUST_CHECK int filch_udp_set(filch_udp *udp, enum filch_udp_opti
 /** filch_udp_get() - get an option. Suspends: no. Return: as filch_tcp_get(). */
 FILCH_API FILCH_MUST_CHECK int filch_udp_get(filch_udp *udp, enum filch_udp_option option,
                                              int64_t *ret_value);
+
+/** filch_udp_set_text() - set an option of type text. @text: borrowed. Suspends: no. Return: 0;
+ * -ENODEV (no such device); -EPERM (another device without CAP_NET_RAW); -EINVAL (no such option,
+ * one that is a number, NULL); -EBADF (closed). */
+FILCH_API FILCH_MUST_CHECK int filch_udp_set_text(filch_udp *udp, enum filch_udp_option option,
+                                                  const char *text);
+
+/** filch_udp_get_text() - get one. @ret_text: FILCH_UDP_TEXT_BYTES. Suspends: no. Return: as
+ * filch_tcp_get_text(). */
+FILCH_API FILCH_MUST_CHECK int filch_udp_get_text(filch_udp *udp, enum filch_udp_option option,
+                                                  char *ret_text);
 
 /** filch_udp_local_addr() - our address. Suspends: no. Return: 0; -EBADF; -EINVAL. */
 FILCH_API int filch_udp_local_addr(filch_udp *udp, filch_addr *ret_addr);

@@ -52,6 +52,14 @@ typedef struct filch_unix_cred {
     uint32_t uid, gid;
 } filch_unix_cred;
 
+/* Options of streams and datagram sockets. Each has a number as its value, see <filch/tcp.h>. */
+enum filch_unix_option {
+    FILCH_UNIX_SEND_BUFFER = 1, /* bytes under way; the kernel doubles it, and gives the double. On
+                                   the other side there is no buffer */
+    FILCH_UNIX_ERROR,           /* get only: the pending error, -errno or 0; it is cleared */
+    FILCH_UNIX_COOKIE,          /* get only: a number that no other socket has had */
+};
+
 /* ---- listeners ---- */
 
 /**
@@ -182,6 +190,16 @@ FILCH_API FILCH_MUST_CHECK int filch_unix_peer_cred(filch_unix *conn, filch_unix
  * FILCH_UNIX_ADDR_BYTES. Return: 0; -EBADF; -EINVAL. */
 FILCH_API int filch_unix_peer_addr(filch_unix *conn, char *ret_text);
 
+/** filch_unix_set() - set an option. Suspends: no. Return: 0; -EINVAL (no such option, one that
+ * cannot be set; value out of range; NULL); -EBADF (closed). */
+FILCH_API FILCH_MUST_CHECK int filch_unix_set(filch_unix *conn, enum filch_unix_option option,
+                                              int64_t value);
+
+/** filch_unix_get() - get an option. Suspends: no. Return: 0; -EINVAL (no such option, NULL);
+ * -EBADF (closed). */
+FILCH_API FILCH_MUST_CHECK int filch_unix_get(filch_unix *conn, enum filch_unix_option option,
+                                              int64_t *ret_value);
+
 /** filch_unix_close() - close the connection: as filch_tcp_close(). */
 FILCH_API int filch_unix_close(filch_unix *conn);
 
@@ -265,6 +283,14 @@ FILCH_API FILCH_MUST_CHECK ssize_t filch_unix_dgram_recv(filch_unix_dgram *sock,
                                                          size_t bytes, filch_unix_fds *fds,
                                                          char *ret_from, size_t *ret_size,
                                                          filch_time until);
+
+/** filch_unix_dgram_set() - set an option. Suspends: no. Return: as filch_unix_set(). */
+FILCH_API FILCH_MUST_CHECK int filch_unix_dgram_set(filch_unix_dgram *sock,
+                                                    enum filch_unix_option option, int64_t value);
+
+/** filch_unix_dgram_get() - get an option. Suspends: no. Return: as filch_unix_get(). */
+FILCH_API FILCH_MUST_CHECK int
+filch_unix_dgram_get(filch_unix_dgram *sock, enum filch_unix_option option, int64_t *ret_value);
 
 /** filch_unix_dgram_addr() - what it is bound to, "" if it is not. @ret_text:
  * FILCH_UNIX_ADDR_BYTES. Return: 0; -EBADF; -EINVAL. */

@@ -12,13 +12,6 @@
 
 #include "runtime/task/task.h"
 
-int filch__socket_bind_device(int fd, const char *device)
-{
-    return setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, (socklen_t)strlen(device) + 1) < 0
-               ? -errno
-               : 0;
-}
-
 int filch__socket_new(const struct filch__addr *addr, bool listens, const char *device,
                       const filch_tcp_setting *settings, size_t count)
 {

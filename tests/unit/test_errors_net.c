@@ -113,6 +113,7 @@ static const filch_tcp_setting mark = {FILCH_TCP_MARK, 1};
 Test(errors_net, listeners)
 {
     const filch_listener_opts opts = {.settings = &mark, .setting_count = 1};
+    char text[FILCH_TCP_TEXT_BYTES];
     filch_listener *listener;
     int64_t value;
 
@@ -127,6 +128,9 @@ Test(errors_net, listeners)
     SAYS(SETSOCKOPT, -EPERM, filch_listener_set(listener, FILCH_TCP_MARK, 1));
     SAYS(SETSOCKOPT, -ENOPROTOOPT, filch_listener_set(listener, FILCH_TCP_MARK, 1));
     SAYS(GETSOCKOPT, -ENOPROTOOPT, filch_listener_get(listener, FILCH_TCP_NODELAY, &value));
+    SAYS(SETSOCKOPT, -EPERM, filch_listener_set_text(listener, FILCH_TCP_CONGESTION, "reno"));
+    SAYS(SETSOCKOPT, -ENODEV, filch_listener_set_text(listener, FILCH_TCP_DEVICE, "lo"));
+    SAYS(GETSOCKOPT, -ENODEV, filch_listener_get_text(listener, FILCH_TCP_DEVICE, text));
     T_OK(filch_listener_close(listener));
 }
 
@@ -320,6 +324,7 @@ static int selected(filch_case c)
 
 static int full_body(void *arg)
 {
+    char text[FILCH_TCP_TEXT_BYTES];
     struct tcp_pair pair;
     char byte = 0;
 
@@ -334,6 +339,9 @@ static int full_body(void *arg)
     T_IS(filch_tcp_write_zero_copy(pair.client, &byte, 1, T_LIMIT), -EPIPE);
     SAYS(SETSOCKOPT, -ENOPROTOOPT, filch_tcp_set(pair.client, FILCH_TCP_NODELAY, 1));
     SAYS(GETSOCKOPT, -ENOPROTOOPT, filch_tcp_get(pair.client, FILCH_TCP_NODELAY, &(int64_t){0}));
+    SAYS(GETSOCKOPT, -ENOTCONN, filch_tcp_get(pair.client, FILCH_TCP_ERROR, &(int64_t){0}));
+    SAYS(SETSOCKOPT, -EPERM, filch_tcp_set_text(pair.client, FILCH_TCP_CONGESTION, "reno"));
+    SAYS(GETSOCKOPT, -ENODEV, filch_tcp_get_text(pair.client, FILCH_TCP_DEVICE, text));
     close_pair(&pair);
     return 0;
 }
@@ -417,6 +425,7 @@ Test(errors_net, udp_sockets)
     const filch_udp_setting settings[] = {{FILCH_UDP_MARK, 1}};
     const filch_udp_opts marked = {.settings = settings, .setting_count = 1};
     const filch_udp_opts bound = {.device = "lo"};
+    char text[FILCH_UDP_TEXT_BYTES];
     filch_addr group, here;
     filch_udp *udp;
     int64_t value;
@@ -437,6 +446,9 @@ Test(errors_net, udp_sockets)
     SAYS(SETSOCKOPT, -EPERM, filch_udp_set(udp, FILCH_UDP_MARK, 1));
     SAYS(SETSOCKOPT, -ENOPROTOOPT, filch_udp_set(udp, FILCH_UDP_MARK, 1));
     SAYS(GETSOCKOPT, -ENOPROTOOPT, filch_udp_get(udp, FILCH_UDP_SEND_BUFFER, &value));
+    SAYS(SETSOCKOPT, -ENODEV, filch_udp_set_text(udp, FILCH_UDP_DEVICE, "lo"));
+    SAYS(SETSOCKOPT, -EPERM, filch_udp_set_text(udp, FILCH_UDP_DEVICE, "lo"));
+    SAYS(GETSOCKOPT, -ENODEV, filch_udp_get_text(udp, FILCH_UDP_DEVICE, text));
     SAYS(SETSOCKOPT, -ENOBUFS, filch_udp_join(udp, &group, NULL, 0));
     SAYS(SETSOCKOPT, -ENODEV, filch_udp_leave(udp, &group, NULL, 0));
     SAYS(SETSOCKOPT, -ENODEV, filch_udp_multicast_interface(udp, 1));

@@ -1156,7 +1156,7 @@ static void chan_extra_rows(void)
 
 static void listener_rows(void)
 {
-    char text[FILCH_ADDR_BYTES];
+    char text[FILCH_ADDR_BYTES], name[FILCH_TCP_TEXT_BYTES];
     filch_listener *listener = NULL;
     filch_tcp *conn = NULL;
     int64_t value;
@@ -1180,6 +1180,12 @@ static void listener_rows(void)
     ROW(filch_listener_get(NULL, FILCH_TCP_NODELAY, &value), -EINVAL);
     ROW(filch_listener_get(stale.listener, FILCH_TCP_NODELAY, NULL), -EINVAL);
     ROW(filch_listener_get(stale.listener, FILCH_TCP_NODELAY, &value), -EBADF);
+    ROW(filch_listener_set_text(NULL, FILCH_TCP_DEVICE, "lo"), -EINVAL);
+    ROW(filch_listener_set_text(stale.listener, FILCH_TCP_DEVICE, NULL), -EINVAL);
+    ROW(filch_listener_set_text(stale.listener, FILCH_TCP_DEVICE, "lo"), -EBADF);
+    ROW(filch_listener_get_text(NULL, FILCH_TCP_DEVICE, name), -EINVAL);
+    ROW(filch_listener_get_text(stale.listener, FILCH_TCP_DEVICE, NULL), -EINVAL);
+    ROW(filch_listener_get_text(stale.listener, FILCH_TCP_DEVICE, name), -EBADF);
     ROW(filch_listener_adopt(-1, &listener), -EBADF);
     ROW(filch_listener_adopt(0, NULL), -EINVAL);
     ROW(listener == NULL, true);
@@ -1189,7 +1195,7 @@ static void listener_rows(void)
 
 static void tcp_rows(void)
 {
-    char text[FILCH_ADDR_BYTES];
+    char text[FILCH_ADDR_BYTES], name[FILCH_TCP_TEXT_BYTES];
     filch_tcp *conn = NULL;
     char buf[4] = {0};
     struct iovec iov = {.iov_base = buf, .iov_len = sizeof buf};
@@ -1223,6 +1229,12 @@ static void tcp_rows(void)
     ROW(filch_tcp_get(NULL, FILCH_TCP_NODELAY, &value), -EINVAL);
     ROW(filch_tcp_get(stale.conn, FILCH_TCP_NODELAY, NULL), -EINVAL);
     ROW(filch_tcp_get(stale.conn, FILCH_TCP_NODELAY, &value), -EBADF);
+    ROW(filch_tcp_set_text(NULL, FILCH_TCP_DEVICE, "lo"), -EINVAL);
+    ROW(filch_tcp_set_text(stale.conn, FILCH_TCP_DEVICE, NULL), -EINVAL);
+    ROW(filch_tcp_set_text(stale.conn, FILCH_TCP_DEVICE, "lo"), -EBADF);
+    ROW(filch_tcp_get_text(NULL, FILCH_TCP_DEVICE, name), -EINVAL);
+    ROW(filch_tcp_get_text(stale.conn, FILCH_TCP_DEVICE, NULL), -EINVAL);
+    ROW(filch_tcp_get_text(stale.conn, FILCH_TCP_DEVICE, name), -EBADF);
     ROW(filch_tcp_adopt(-1, &conn), -EBADF);
     ROW(filch_tcp_adopt(0, NULL), -EINVAL);
     ROW(filch_tcp_release(NULL, &fd), -EINVAL);

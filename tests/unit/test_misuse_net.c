@@ -110,8 +110,8 @@ static void udp_rows(void)
     filch_addr none = {.family = 0}, addr, group;
     filch_udp *udp = NULL;
     filch_case c;
+    char buf[1], name[FILCH_UDP_TEXT_BYTES];
     int64_t value;
-    char buf[1];
     int fd, r = 0;
 
     T_OK(filch_addr_parse("127.0.0.1:1", &addr));
@@ -158,6 +158,12 @@ static void udp_rows(void)
     ROW(filch_udp_get(NULL, FILCH_UDP_TTL, &value), -EINVAL);
     ROW(filch_udp_get(stale.udp, FILCH_UDP_TTL, NULL), -EINVAL);
     ROW(filch_udp_get(stale.udp, FILCH_UDP_TTL, &value), -EBADF);
+    ROW(filch_udp_set_text(NULL, FILCH_UDP_DEVICE, "lo"), -EINVAL);
+    ROW(filch_udp_set_text(stale.udp, FILCH_UDP_DEVICE, NULL), -EINVAL);
+    ROW(filch_udp_set_text(stale.udp, FILCH_UDP_DEVICE, "lo"), -EBADF);
+    ROW(filch_udp_get_text(NULL, FILCH_UDP_DEVICE, name), -EINVAL);
+    ROW(filch_udp_get_text(stale.udp, FILCH_UDP_DEVICE, NULL), -EINVAL);
+    ROW(filch_udp_get_text(stale.udp, FILCH_UDP_DEVICE, name), -EBADF);
     ROW(filch_udp_local_addr(NULL, &addr), -EINVAL);
     ROW(filch_udp_local_addr(stale.udp, NULL), -EINVAL);
     ROW(filch_udp_local_addr(stale.udp, &addr), -EBADF);
@@ -180,6 +186,7 @@ static void unix_rows(void)
     filch_unix *conn = NULL, *old = stale.conn;
     filch_unix_listener *listener = NULL;
     filch_unix_cred cred;
+    int64_t value;
     filch_case c;
     size_t done;
     int fd, r = 0;
@@ -241,6 +248,11 @@ static void unix_rows(void)
     ROW(filch_unix_peer_cred(NULL, &cred), -EINVAL);
     ROW(filch_unix_peer_cred(old, NULL), -EINVAL);
     ROW(filch_unix_peer_cred(old, &cred), -EBADF);
+    ROW(filch_unix_set(NULL, FILCH_UNIX_SEND_BUFFER, 1), -EINVAL);
+    ROW(filch_unix_set(old, FILCH_UNIX_SEND_BUFFER, 1), -EBADF);
+    ROW(filch_unix_get(NULL, FILCH_UNIX_SEND_BUFFER, &value), -EINVAL);
+    ROW(filch_unix_get(old, FILCH_UNIX_SEND_BUFFER, NULL), -EINVAL);
+    ROW(filch_unix_get(old, FILCH_UNIX_SEND_BUFFER, &value), -EBADF);
     ROW(filch_unix_peer_addr(NULL, text), -EINVAL);
     ROW(filch_unix_peer_addr(old, text), -EBADF);
     ROW(filch_unix_reader(NULL).read(NULL, buf, 1, FILCH_NOW), -EINVAL);
@@ -261,6 +273,7 @@ static void unix_dgram_rows(void)
     filch_unix_fds fds = {.fds = NULL, .room = 1};
     char text[FILCH_UNIX_ADDR_BYTES], buf[1];
     filch_unix_dgram *sock = NULL, *old = stale.dgram;
+    int64_t value;
     filch_case c;
     int fd, r = 0;
 
@@ -283,6 +296,11 @@ static void unix_dgram_rows(void)
     ROW(filch_unix_dgram_recv(old, NULL, 1, NULL, NULL, NULL, FILCH_NEVER), -EINVAL);
     ROW(filch_unix_dgram_recv(old, buf, 1, &fds, NULL, NULL, FILCH_NEVER), -EINVAL);
     ROW(filch_unix_dgram_recv(old, buf, 1, NULL, NULL, NULL, FILCH_NEVER), -EBADF);
+    ROW(filch_unix_dgram_set(NULL, FILCH_UNIX_SEND_BUFFER, 1), -EINVAL);
+    ROW(filch_unix_dgram_set(old, FILCH_UNIX_SEND_BUFFER, 1), -EBADF);
+    ROW(filch_unix_dgram_get(NULL, FILCH_UNIX_SEND_BUFFER, &value), -EINVAL);
+    ROW(filch_unix_dgram_get(old, FILCH_UNIX_SEND_BUFFER, NULL), -EINVAL);
+    ROW(filch_unix_dgram_get(old, FILCH_UNIX_SEND_BUFFER, &value), -EBADF);
     ROW(filch_unix_dgram_addr(NULL, text), -EINVAL);
     ROW(filch_unix_dgram_addr(old, text), -EBADF);
     c = filch_case_unix_dgram_readable(NULL);
