@@ -177,6 +177,18 @@ filch_listener_set_text(filch_listener *listener, enum filch_tcp_option option, 
 FILCH_API FILCH_MUST_CHECK int
 filch_listener_get_text(filch_listener *listener, enum filch_tcp_option option, char *ret_text);
 
+/**
+ * filch_listener_queue() - how many connections wait to be accepted
+ * @ret_waiting: gets their number
+ * @ret_most:    gets how many may: what was asked for at open, or the kernel's limit if that is
+ *               less; further ones are not answered. May be NULL
+ *
+ * Thread-safety: any. Suspends: no. Return: 0; -EBADF (closed); -EINVAL (NULL; somebody has shut
+ * down its descriptor).
+ */
+FILCH_API FILCH_MUST_CHECK int filch_listener_queue(filch_listener *listener, unsigned *ret_waiting,
+                                                    unsigned *ret_most);
+
 /** filch_listener_addr() - the address it is bound to, as text. @ret_text: FILCH_ADDR_BYTES.
  * Return: 0; -EBADF; -EINVAL. */
 FILCH_API int filch_listener_addr(filch_listener *listener, char *ret_text);
@@ -359,6 +371,61 @@ FILCH_API FILCH_MUST_CHECK int filch_tcp_set_text(filch_tcp *conn, enum filch_tc
  * -ENODEV (the device is gone); -EINVAL (as for filch_tcp_set_text()); -EBADF (closed). */
 FILCH_API FILCH_MUST_CHECK int filch_tcp_get_text(filch_tcp *conn, enum filch_tcp_option option,
                                                   char *ret_text);
+
+/* Where a connection is in its life. The values are the kernel's. */
+enum filch_tcp_state {
+    FILCH_TCP_STATE_ESTABLISHED = 1,
+    FILCH_TCP_STATE_SYN_SENT,
+    FILCH_TCP_STATE_SYN_RECV,
+    FILCH_TCP_STATE_FIN_WAIT1,
+    FILCH_TCP_STATE_FIN_WAIT2,
+    FILCH_TCP_STATE_TIME_WAIT,
+    FILCH_TCP_STATE_CLOSE,
+    FILCH_TCP_STATE_CLOSE_WAIT,
+    FILCH_TCP_STATE_LAST_ACK,
+    FILCH_TCP_STATE_LISTEN,
+    FILCH_TCP_STATE_CLOSING,
+};
+
+/* What the kernel knows of a connection. A number that this kernel does not tell is 0. Segments
+ * are packets with bytes of the stream. */
+typedef struct filch_tcp_info {
+    enum filch_tcp_state state;
+    unsigned retries;              /* in a row, of what is unacknowledged: 0 while all is well */
+    filch_time rtt_ns, rtt_var_ns; /* how long an answer takes: smoothed, and how much it varies */
+    filch_time rtt_min_ns;         /* the least of the last time (minutes) */
+    filch_time retry_ns;           /* after so long without an answer it is sent again */
+    filch_time since_send_ns;      /* since bytes were sent, */
+    filch_time since_recv_ns;      /* bytes came, */
+    filch_time since_ack_ns;       /* or any answer */
+    uint64_t sent_bytes;           /* with those that were sent again, which are */
+    uint64_t resent_bytes;
+    uint64_t acked_bytes;    /* the stream's begin and end count as a byte each */
+    uint64_t received_bytes; /* in order, read or not */
+    uint64_t unsent_bytes;   /* written, and not sent for the first time yet */
+    uint64_t sent_segments, resent_segments, received_segments;
+    unsigned flight_segments;    /* sent and not acknowledged, of which are */
+    unsigned lost_segments;      /* taken for lost */
+    unsigned window_segments;    /* congestion window: at most so many in flight */
+    unsigned threshold_segments; /* of slow start; 0x7fffffff: none yet */
+    unsigned reordered;          /* times that something came out of order */
+    uint32_t send_segment_bytes, recv_segment_bytes; /* the largest */
+    uint32_t path_mtu_bytes;
+    uint32_t peer_window_bytes;   /* room that the peer offers */
+    uint64_t pacing_rate;         /* bytes per second; UINT64_MAX: as fast as it goes */
+    uint64_t delivery_rate;       /* bytes per second that arrived, lately */
+    filch_time busy_ns;           /* in all, with something to send, of which are */
+    filch_time peer_limited_ns;   /* held up by the peer's window */
+    filch_time buffer_limited_ns; /* held up by our send buffer */
+} filch_tcp_info;
+
+/**
+ * filch_tcp_get_info() - how a connection is doing
+ * @ret_info: filled on success only
+ *
+ * Thread-safety: any. Suspends: no. Return: 0; -EBADF (closed); -EINVAL (NULL).
+ */
+FILCH_API FILCH_MUST_CHECK int filch_tcp_get_info(filch_tcp *conn, filch_tcp_info *ret_info);
 
 /** filch_tcp_local_addr() - our address as text. @ret_text: FILCH_ADDR_BYTES. Return: 0; -EBADF;
  * -EINVAL. */

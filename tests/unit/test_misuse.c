@@ -1158,6 +1158,7 @@ static void listener_rows(void)
 {
     char text[FILCH_ADDR_BYTES], name[FILCH_TCP_TEXT_BYTES];
     filch_listener *listener = NULL;
+    unsigned waiting;
     filch_tcp *conn = NULL;
     int64_t value;
 
@@ -1186,6 +1187,9 @@ static void listener_rows(void)
     ROW(filch_listener_get_text(NULL, FILCH_TCP_DEVICE, name), -EINVAL);
     ROW(filch_listener_get_text(stale.listener, FILCH_TCP_DEVICE, NULL), -EINVAL);
     ROW(filch_listener_get_text(stale.listener, FILCH_TCP_DEVICE, name), -EBADF);
+    ROW(filch_listener_queue(NULL, &waiting, NULL), -EINVAL);
+    ROW(filch_listener_queue(stale.listener, NULL, NULL), -EINVAL);
+    ROW(filch_listener_queue(stale.listener, &waiting, NULL), -EBADF);
     ROW(filch_listener_adopt(-1, &listener), -EBADF);
     ROW(filch_listener_adopt(0, NULL), -EINVAL);
     ROW(listener == NULL, true);
@@ -1196,6 +1200,7 @@ static void listener_rows(void)
 static void tcp_rows(void)
 {
     char text[FILCH_ADDR_BYTES], name[FILCH_TCP_TEXT_BYTES];
+    filch_tcp_info info;
     filch_tcp *conn = NULL;
     char buf[4] = {0};
     struct iovec iov = {.iov_base = buf, .iov_len = sizeof buf};
@@ -1235,6 +1240,9 @@ static void tcp_rows(void)
     ROW(filch_tcp_get_text(NULL, FILCH_TCP_DEVICE, name), -EINVAL);
     ROW(filch_tcp_get_text(stale.conn, FILCH_TCP_DEVICE, NULL), -EINVAL);
     ROW(filch_tcp_get_text(stale.conn, FILCH_TCP_DEVICE, name), -EBADF);
+    ROW(filch_tcp_get_info(NULL, &info), -EINVAL);
+    ROW(filch_tcp_get_info(stale.conn, NULL), -EINVAL);
+    ROW(filch_tcp_get_info(stale.conn, &info), -EBADF);
     ROW(filch_tcp_adopt(-1, &conn), -EBADF);
     ROW(filch_tcp_adopt(0, NULL), -EINVAL);
     ROW(filch_tcp_release(NULL, &fd), -EINVAL);

@@ -1,6 +1,6 @@
 /* Description: the options of TCP, UDP and Unix sockets against the kernel: what was set is what
  * getsockopt(2) says of the descriptor, what is got is what it says, names included; values that
- * are out of range are refused. */
+ * are out of range are refused; connections and listeners tell how they are doing. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/tcp.h>
@@ -567,6 +567,122 @@ Test(socket_option, datagrams_that_are_lost_are_counted)
     T_CHECK(received > 0);
     T_OK(filch_udp_close(from));
     T_OK(filch_udp_close(to));
+}
+
+/* ---- how connections and listeners are doing ---- */
+
+static filch_tcp_info info_of(filch_tcp *conn)
+{
+    filch_tcp_info info;
+
+    T_OK(filch_tcp_get_info(conn, &info));
+    return info;
+}
+
+static int info_body(void *arg)
+{
+    static char block[1 << 16];
+    struct tcp_info raw;
+    socklen_t bytes = sizeof raw;
+    struct known known;
+    filch_tcp_info info;
+    filch_tcp *server;
+    size_t filled = 1000;
+    ssize_t n;
+
+    (void)arg;
+    open_known(false, &known);
+    T_OK(filch_tcp_adopt(dup(known.server_fd), &server));
+    info = info_of(known.client);
+    T_IS(info.state, FILCH_TCP_STATE_ESTABLISHED);
+    T_IS(info.sent_bytes, 0);
+    T_OK(filch_tcp_write_all(known.client, block, 1000, NULL, T_LIMIT));
+    T_OK(filch_tcp_read_exact(server, block, 1000, NULL, T_LIMIT));
+    T_WAIT_UNTIL(info_of(known.client).acked_bytes == 1001); /* with the begin */
+    info = info_of(known.client);
+    T_OK(getsockopt(known.client_fd, IPPROTO_TCP, TCP_INFO, &raw, &bytes));
+    T_IS(info.sent_bytes - info.resent_bytes, 1000);
+    T_IS(info.unsent_bytes, 0);
+    T_IS(info.flight_segments, 0);
+    T_IS(info.retries, 0);
+    T_IS(info.received_bytes, 0);
+    T_IS(info.rtt_ns, raw.tcpi_rtt * FILCH_MICROSECOND);
+    T_IS(info.rtt_var_ns, raw.tcpi_rttvar * FILCH_MICROSECOND);
+    T_IS(info.retry_ns, raw.tcpi_rto * FILCH_MICROSECOND);
+    T_IS(info.window_segments, raw.tcpi_snd_cwnd);
+    T_IS(info.send_segment_bytes, raw.tcpi_snd_mss);
+    T_IS(info.path_mtu_bytes, raw.tcpi_pmtu);
+    T_IS(info.sent_segments, raw.tcpi_data_segs_out);
+    T_CHECK(info.rtt_ns > 0 && info.rtt_min_ns > 0 && info.rtt_min_ns < FILCH_SECOND);
+    T_CHECK(info.window_segments > 0 && info.peer_window_bytes > 0);
+    info = info_of(server);
+    T_IS(info.received_bytes, 1000);
+    T_CHECK(info.received_segments > 0);
+    /* The peer does not read: some stays here, and that is what it waits for. */
+    while ((n = filch_tcp_write(known.client, block, sizeof block, FILCH_NOW)) > 0)
+        filled += (size_t)n;
+    T_WAIT_UNTIL(info_of(known.client).unsent_bytes > 0);
+    info = info_of(known.client);
+    T_CHECK(info.sent_bytes - info.resent_bytes + info.unsent_bytes == filled);
+    T_CHECK(info.busy_ns >= info.peer_limited_ns);
+    while (filled > 1000) {
+        n = filch_tcp_read(server, block, sizeof block, T_LIMIT);
+        T_CHECK(n > 0);
+        filled -= (size_t)n;
+    }
+    /* One side ends. */
+    T_OK(filch_tcp_shutdown_write(server));
+    T_WAIT_UNTIL(info_of(known.client).state == FILCH_TCP_STATE_CLOSE_WAIT);
+    T_WAIT_UNTIL(info_of(server).state == FILCH_TCP_STATE_FIN_WAIT2);
+    T_OK(filch_tcp_close(server));
+    close_known(&known);
+    return 0;
+}
+
+Test(socket_option, a_connection_tells_how_it_is_doing)
+{
+    T_OK(run_in_runtime(0, info_body, NULL));
+    T_OK(info_body(NULL));
+}
+
+static unsigned waiting_in(filch_listener *listener)
+{
+    unsigned waiting = 99;
+
+    T_OK(filch_listener_queue(listener, &waiting, NULL));
+    return waiting;
+}
+
+Test(socket_option, a_listener_tells_how_many_wait)
+{
+    const filch_listener_opts opts = {.backlog = 3};
+    int first = raw_socket(), second = raw_socket(), fd;
+    unsigned waiting = 99, most = 99;
+    struct tcp_pair pair = {0};
+
+    T_OK(filch_listener_open("127.0.0.1:0", &opts, &pair.listener));
+    T_OK(filch_listener_addr(pair.listener, pair.addr));
+    T_OK(filch_listener_queue(pair.listener, &waiting, &most));
+    T_IS(waiting, 0);
+    T_IS(most, 3);
+    raw_connect(first, pair.addr);
+    raw_connect(second, pair.addr);
+    T_WAIT_UNTIL(waiting_in(pair.listener) == 2);
+    T_OK(filch_listener_accept(pair.listener, &pair.server, T_LIMIT));
+    T_OK(filch_listener_accept(pair.listener, &pair.client, T_LIMIT));
+    T_IS(waiting_in(pair.listener), 0);
+    T_IS(filch_listener_queue(pair.listener, NULL, &most), -EINVAL);
+    close_pair(&pair);
+    T_OK(close(first));
+    T_OK(close(second));
+    /* Somebody has a duplicate, and shuts it down. */
+    fd = raw_bind(pair.addr);
+    T_OK(listen(fd, 3));
+    T_OK(filch_listener_adopt(fd, &pair.listener));
+    T_OK(shutdown(fd, SHUT_RDWR));
+    T_IS(filch_listener_queue(pair.listener, &waiting, NULL), -EINVAL);
+    T_IS(waiting, 0); /* as it was */
+    T_OK(filch_listener_close(pair.listener));
 }
 
 /* ---- Unix sockets ---- */
