@@ -66,9 +66,10 @@ enum filch_udp_option {
     FILCH_UDP_TRANSPARENT,
     FILCH_UDP_PATH_MTU, /* of a connected socket; for datagrams, take off 28 bytes, or 48 of IPv6 */
     FILCH_UDP_COOKIE,
-    FILCH_UDP_DROPPED, /* get only: how many datagrams were lost for want of room since it was
-                          made (up to 2^32) */
-    FILCH_UDP_DEVICE,  /* text, for filch_udp_set_text(): as FILCH_TCP_DEVICE */
+    FILCH_UDP_DROPPED,  /* get only: how many datagrams were lost for want of room since it was
+                           made (up to 2^32) */
+    FILCH_UDP_RECV_TOS, /* bool: what is received tells filch_datagram.tos */
+    FILCH_UDP_DEVICE,   /* text, for filch_udp_set_text(): as FILCH_TCP_DEVICE */
 };
 
 /* Room for any option of type text, and a NUL. */
@@ -100,6 +101,9 @@ typedef struct filch_datagram {
      * family 0: who knows. To send: from which of them; family 0: as the kernel chooses. So who
      * answers with what was received answers from where he was asked. */
     filch_addr local;
+    /* Received, with FILCH_UDP_RECV_TOS: its traffic class byte, with the marks of routers that are
+     * congested (ECN) in the last two bits. To send: its own, or 0: as FILCH_UDP_TOS says. */
+    uint8_t tos;
 } filch_datagram;
 
 /**

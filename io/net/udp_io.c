@@ -27,7 +27,7 @@
 #define UDP_GRO 104
 #endif
 
-/* How many are given to the kernel at a time: what describes them lies on the stack, 230 B each. */
+/* How many are given to the kernel at a time: what describes them lies on the stack, 260 B each. */
 #define BATCH 32
 
 ssize_t filch_udp_send(filch_udp *udp, const void *buf, size_t bytes, const filch_addr *to,
@@ -71,10 +71,10 @@ ssize_t filch_udp_recv(filch_udp *udp, void *buf, size_t bytes, filch_addr *ret_
 
 /* ---- several ---- */
 
-/* Segments, and our address: a socket of both families tells it twice. */
+/* Segments, our address and the traffic class: a socket of both families tells these twice. */
 union control {
     struct cmsghdr header;
-    char room[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct in_pktinfo)) +
+    char room[3 * CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct in_pktinfo)) +
               CMSG_SPACE(sizeof(struct in6_pktinfo))];
 };
 
@@ -132,6 +132,13 @@ static int put_local(struct batch *batch, unsigned i, const filch_addr *local)
     }
 }
 
+/* By both names: which of them is heard depends on the peer's address, the other one is not. */
+static void put_tos(struct batch *batch, unsigned i, int tos)
+{
+    put(batch, i, IPPROTO_IP, IP_TOS, &tos, sizeof tos);
+    put(batch, i, IPPROTO_IPV6, IPV6_TCLASS, &tos, sizeof tos);
+}
+
 /* Return: 0; -EINVAL. */
 static int prepare_send(struct batch *batch, unsigned i, const filch_datagram *datagram)
 {
@@ -148,6 +155,8 @@ static int prepare_send(struct batch *batch, unsigned i, const filch_datagram *d
     }
     if (segment)
         put(batch, i, IPPROTO_UDP, UDP_SEGMENT, &segment, sizeof segment);
+    if (datagram->tos)
+        put_tos(batch, i, datagram->tos);
     return datagram->local.family ? put_local(batch, i, &datagram->local) : 0;
 }
 
@@ -178,7 +187,7 @@ static void note_control(const struct cmsghdr *header, filch_datagram *datagram)
 {
     struct in6_pktinfo v6;
     struct in_pktinfo v4;
-    int segment;
+    int segment, tos;
 
     if (header->cmsg_level == IPPROTO_UDP && header->cmsg_type == UDP_GRO) {
         memcpy(&segment, CMSG_DATA(header), sizeof segment);
@@ -190,6 +199,11 @@ static void note_control(const struct cmsghdr *header, filch_datagram *datagram)
     } else if (header->cmsg_level == IPPROTO_IPV6 && header->cmsg_type == IPV6_PKTINFO) {
         memcpy(&v6, CMSG_DATA(header), sizeof v6);
         note_local(&v6, &datagram->local);
+    } else if (header->cmsg_level == IPPROTO_IP && header->cmsg_type == IP_TOS) {
+        memcpy(&datagram->tos, CMSG_DATA(header), sizeof datagram->tos); /* one byte */
+    } else if (header->cmsg_level == IPPROTO_IPV6 && header->cmsg_type == IPV6_TCLASS) {
+        memcpy(&tos, CMSG_DATA(header), sizeof tos);
+        datagram->tos = (uint8_t)tos;
     }
 }
 
@@ -200,6 +214,7 @@ static void note_received(struct batch *batch, unsigned i, filch_datagram *datag
     datagram->size = batch->messages[i].msg_len;
     datagram->segment = 0;
     datagram->local = (filch_addr){.family = 0};
+    datagram->tos = 0;
     for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header;
          header = CMSG_NXTHDR(message, header))
         note_control(header, datagram);

@@ -70,6 +70,7 @@ static const struct row udp_rows[] = {
     {FILCH_UDP_TOS, 0x40, IPPROTO_IP, IP_TOS, IPPROTO_IPV6, IPV6_TCLASS, 0x40},
     {FILCH_UDP_PRIORITY, 2, SAME(SOL_SOCKET, SO_PRIORITY), 2},
     {FILCH_UDP_LOCAL_ADDR, 1, IPPROTO_IP, IP_PKTINFO, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1},
+    {FILCH_UDP_RECV_TOS, 1, IPPROTO_IP, IP_RECVTOS, IPPROTO_IPV6, IPV6_RECVTCLASS, 1},
     {FILCH_UDP_BUSY_POLL, 0, SAME(SOL_SOCKET, SO_BUSY_POLL), 0},
     {FILCH_UDP_MIN_TTL, 6, IPPROTO_IP, IP_MINTTL, IPPROTO_IPV6, IPV6_MINHOPCOUNT, 6},
     {FILCH_UDP_FREE_BIND, 1, IPPROTO_IP, IP_FREEBIND, IPPROTO_IPV6, IPV6_FREEBIND, 1},
@@ -567,6 +568,52 @@ Test(socket_option, datagrams_that_are_lost_are_counted)
     T_CHECK(received > 0);
     T_OK(filch_udp_close(from));
     T_OK(filch_udp_close(to));
+}
+
+/* @from, @to: addresses to open; @by: the one that is sent to, if it is not @to. */
+static void tos_arrives(const char *from, const char *to, const char *by)
+{
+    filch_datagram out[] = {{.buf = "a", .bytes = 1, .tos = 0x2a}, /* a class, and ECT(0) */
+                            {.buf = "b", .bytes = 1},
+                            {.buf = "c", .bytes = 1, .segment = 1, .tos = 0xff}};
+    char byte;
+    filch_datagram in = {.buf = &byte, .bytes = 1, .tos = 99};
+    filch_udp *sender, *receiver;
+    filch_addr addr, parsed;
+
+    T_OK(filch_udp_open(from, NULL, &sender));
+    T_OK(filch_udp_open(to, NULL, &receiver));
+    T_OK(filch_udp_local_addr(receiver, &addr));
+    T_OK(filch_addr_parse(by, &parsed));
+    parsed.port = addr.port;
+    for (size_t i = 0; i < COUNT(out); i++)
+        out[i].addr = parsed;
+    T_IS(filch_udp_send_many(sender, out, 1, T_LIMIT), 1);
+    T_IS(filch_udp_recv_many(receiver, &in, 1, T_LIMIT), 1);
+    T_IS(in.tos, 0); /* nobody has asked */
+    T_OK(filch_udp_set(receiver, FILCH_UDP_RECV_TOS, 1));
+    T_OK(filch_udp_set(receiver, FILCH_UDP_LOCAL_ADDR, 1)); /* there is room for all that is told */
+    T_OK(filch_udp_set(sender, FILCH_UDP_TOS, 0x10));
+    T_IS(filch_udp_send_many(sender, out, COUNT(out), T_LIMIT), (ssize_t)COUNT(out));
+    for (size_t i = 0; i < COUNT(out); i++) {
+        T_IS(filch_udp_recv_many(receiver, &in, 1, T_LIMIT), 1);
+        T_IS(byte, *(char *)out[i].buf);
+        T_IS(in.tos, out[i].tos ? out[i].tos : 0x10);
+        T_CHECK(in.local.family == parsed.family);
+    }
+    T_OK(filch_udp_close(sender));
+    T_OK(filch_udp_close(receiver));
+}
+
+Test(socket_option, a_datagram_has_a_traffic_class_of_its_own)
+{
+    tos_arrives("127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0");
+    if (has_ipv6()) {
+        tos_arrives("[::1]:0", "[::1]:0", "[::1]:0");
+        /* Sockets of both families. */
+        tos_arrives("[::]:0", "[::]:0", "127.0.0.1:0");
+        tos_arrives("[::]:0", "[::]:0", "[::1]:0");
+    }
 }
 
 /* ---- how connections and listeners are doing ---- */
