@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs one example and checks what a reader of the documentation would see.
 
-    run_example.py NAME EXECUTABLE
+    run_example.py NAME EXECUTABLE [WORKERS]
 
 The output of programs that end by themselves is compared. Servers are started on a free port of
 127.0.0.1, spoken to over plain sockets, and stopped by a signal to their process.
@@ -45,6 +45,9 @@ OUTPUT = {
 
 HELLO = b"Hello, World!"
 
+# Servers whose last argument is a number of workers, and how many stand between their address and that.
+BEFORE_WORKERS = {"echo": 0, "echo_stream": 0, "http_hello": 0, "https_hello": 2, "resp_server": 0, "udp_echo": 0}
+
 
 class Failed(Exception):
     pass
@@ -63,7 +66,9 @@ def run_to_end(exe, expected):
 
 @contextlib.contextmanager
 def server(exe, *args):
-    """Starts a server; gives the process and its port; ends it if the block has not."""
+    """Starts a server, with WORKERS if there are any; gives the process and its port; ends it if the block has not."""
+    if len(sys.argv) > 3 and len(args) == BEFORE_WORKERS[sys.argv[1]]:
+        args = *args, sys.argv[3]
     process = subprocess.Popen([exe, "127.0.0.1:0", *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline()

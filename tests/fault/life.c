@@ -1,6 +1,8 @@
 /* What the scenarios have in common: see scenarios.h. */
 #include "tests/fault/scenarios.h"
 
+#include <stdlib.h>
+
 /* The first one; scenarios go on. */
 static _Atomic int first_error;
 
@@ -27,7 +29,8 @@ int nothing(void *arg)
 
 int life(const struct scenario *scenario)
 {
-    filch_runtime_opts opts = {.workers = 2};
+    const char *workers = getenv("FILCH_TEST_WORKERS");
+    filch_runtime_opts opts = {.workers = workers ? (unsigned)strtoul(workers, NULL, 10) : 2};
     filch_runtime *rt;
 
     if (!ok(filch_runtime_start(&opts, &rt)))
