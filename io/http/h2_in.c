@@ -26,6 +26,8 @@
 #define PATIENCE 1000u
 /* That much of it grows back in a second. */
 #define PATIENCE_RATE 33u
+/* A connection whose streams have ended is noticed no later than that, or its idle time. */
+#define LOOK_NS (10 * FILCH_MILLISECOND)
 /* A head that is too long may be so many times as long. */
 #define HEAD_TIMES 8
 
@@ -390,8 +392,8 @@ filch_time h2_deadline(struct h2 *h)
 
     if (h->head_at)
         return h->head_at + opts->head_ns;
-    if (h->live)
-        return h1_now() + opts->idle_ns; /* looked at anew then */
+    if (h->live) /* looked at anew then: later, by whatever clock, than it is now */
+        return filch_now() + (opts->idle_ns > LOOK_NS ? opts->idle_ns : LOOK_NS);
     return h->progress_at + (!h->started ? opts->head_ns
                              : h->open   ? opts->stall_ns
                                          : opts->idle_ns);

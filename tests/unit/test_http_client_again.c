@@ -214,6 +214,15 @@ static uint64_t cpu_ns(void)
     return (uint64_t)used.tv_sec * FILCH_SECOND + (uint64_t)used.tv_nsec;
 }
 
+/* Of requests that may be repeated, as an end may come late. */
+static void end_after_each(const struct site *site)
+{
+    for (int round = 0; round < 20; round++) {
+        send_kind(site, &kinds[round % 6]);
+        T_WAIT_UNTIL(http_site_stats(&site->http).open == 0);
+    }
+}
+
 static int server_ends(void *arg)
 {
     const filch_http_server_opts opts = {.idle_ns = 5 * FILCH_MILLISECOND};
@@ -221,11 +230,7 @@ static int server_ends(void *arg)
     uint64_t begun;
 
     site_open(&site, arg, &opts);
-    for (int round = 0; round < 20; round++) {
-        /* Of those that may be repeated, as its end may come late. */
-        send_kind(&site, &kinds[round % 6]);
-        T_WAIT_UNTIL(http_site_stats(&site.http).open == 0);
-    }
+    end_after_each(&site);
     /* What libcurl has not noticed yet keeps nobody busy. */
     begun = cpu_ns();
     T_OK(filch_sleep(filch_after(300 * FILCH_MILLISECOND)));
@@ -242,6 +247,25 @@ Test(http_client_again, connections_that_the_server_ends_between_requests)
 Test(http_client_again, and_with_http2)
 {
     T_OK(run_in_runtime(0, server_ends, &(bool){true}));
+}
+
+/* Less than the tick of the clock that a server looks at: a connection with a request in it is not
+ * idle. */
+static int server_ends_at_once(void *arg)
+{
+    const filch_http_server_opts opts = {.idle_ns = 1};
+    struct site site;
+
+    site_open(&site, arg, &opts);
+    end_after_each(&site);
+    site_close(&site);
+    return 0;
+}
+
+Test(http_client_again, a_server_that_ends_idle_connections_at_once_answers_first)
+{
+    T_OK(run_in_runtime(0, server_ends_at_once, NULL));
+    T_OK(run_in_runtime(0, server_ends_at_once, &(bool){true}));
 }
 
 /* ---- many at a time ---- */
