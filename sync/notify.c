@@ -15,7 +15,8 @@
  * Rejected: a permit that is left and taken without the lock. It costs as many locked operations
  * where nobody waits, and one more where somebody does, who must then keep others from leaving one.
  *
- * A waiter's `data`, when it was woken, is by whom: BY_ONE is passed on by a waiter that abandons.
+ * A waiter's `data`, when it was woken, is by whom: BY_ONE and BY_LAST are passed on, each in its
+ * own way, by a waiter that abandons.
  */
 #include <filch/notify.h>
 
@@ -27,6 +28,7 @@
 enum {
     BY_ALL,
     BY_ONE,
+    BY_LAST,
 };
 
 struct notify {
@@ -126,18 +128,20 @@ static int wait_enlisted(struct notify *n, struct filch__waiter *waiter, filch_t
     return 0;
 }
 
-static void notify_one(struct notify *n)
+/* @by: BY_ONE or BY_LAST, which says whom. */
+static void notify_by(struct notify *n, int by)
 {
     struct filch__waiter *waiter;
 
     filch_spinlock_lock(&n->lock);
     filch__wait_list_ready(&n->waiters);
-    waiter = filch__wait_list_pop(&n->waiters);
+    waiter = by == BY_LAST ? filch__wait_list_pop_newest(&n->waiters)
+                           : filch__wait_list_pop(&n->waiters);
     if (!waiter)
         filch_store_relaxed(&n->permit, 1); /* [notify] the lock orders it */
     filch_spinlock_unlock(&n->lock);
     if (waiter)
-        filch__waiter_wake_with(waiter, BY_ONE);
+        filch__waiter_wake_with(waiter, by);
 }
 
 void filch_notify_init(filch_notify *notify)
@@ -161,7 +165,15 @@ int filch_notify_one(filch_notify *notify)
 {
     if (!notify)
         return -EINVAL;
-    notify_one(notify_of(notify));
+    notify_by(notify_of(notify), BY_ONE);
+    return 0;
+}
+
+int filch_notify_last(filch_notify *notify)
+{
+    if (!notify)
+        return -EINVAL;
+    notify_by(notify_of(notify), BY_LAST);
     return 0;
 }
 
@@ -241,17 +253,18 @@ int filch_notified_wait(filch_notified *notified, filch_time until)
 void filch_notified_abandon(filch_notified *notified)
 {
     struct notified *d = notified_of(notified);
-    bool pass_on;
+    int by = BY_ALL;
 
     if (!notified || !d->notify)
         return;
-    pass_on = d->has_permit;
-    if (!pass_on && !leave(d->notify, &d->waiter)) {
+    if (d->has_permit) {
+        by = BY_ONE;
+    } else if (!leave(d->notify, &d->waiter)) {
         filch__waiter_wait_shielded(&d->waiter); /* it comes at once */
-        pass_on = filch__waiter_outcome(&d->waiter) == BY_ONE;
+        by = filch__waiter_outcome(&d->waiter);
     }
-    if (pass_on)
-        notify_one(d->notify);
+    if (by != BY_ALL)
+        notify_by(d->notify, by);
     d->notify = NULL;
 }
 

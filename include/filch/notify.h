@@ -2,8 +2,8 @@
  *
  * A notification holds at most one permit. filch_notify_one() wakes the one that waits longest, or
  * leaves the permit for the next one that comes, so it is not lost if it comes before the wait; two
- * of them may become one. filch_notify_all() wakes those that wait at that time, and leaves
- * nothing.
+ * of them may become one. filch_notify_last() is the same for the one that came last.
+ * filch_notify_all() wakes those that wait at that time, and leaves nothing.
  *
  * Waiting for a condition that others change and then notify:
  *
@@ -53,6 +53,16 @@ FILCH_API void filch_notify_fini(filch_notify *notify);
  * Return: 0; -EINVAL (NULL).
  */
 FILCH_API int filch_notify_one(filch_notify *notify);
+
+/**
+ * filch_notify_last() - wake the one that came last, or the next one that comes
+ *
+ * For pools of workers that wait: the last one's cache is the warmest, and those that wait longest
+ * may find that they are not needed. Who comes first may wait for ever. Else as
+ * filch_notify_one(): there is one permit for both. Thread-safety: any thread. Suspends: no.
+ * Return: 0; -EINVAL (NULL).
+ */
+FILCH_API int filch_notify_last(filch_notify *notify);
 
 /**
  * filch_notify_all() - wake all that wait now, also those that have prepared
@@ -108,7 +118,8 @@ FILCH_API int filch_notify_prepare(filch_notify *notify, filch_notified *notifie
 FILCH_API FILCH_MUST_CHECK int filch_notified_wait(filch_notified *notified, filch_time until);
 
 /** filch_notified_abandon() - do not wait after all. A filch_notify_one() that was given to it goes
- * on to the next one. NULL, and one that is not prepared, are allowed. Suspends: no. */
+ * on to the one that waits longest, a filch_notify_last() to the one that came last. NULL, and one
+ * that is not prepared, are allowed. Suspends: no. */
 FILCH_API void filch_notified_abandon(filch_notified *notified);
 
 /* Abandoned by itself when the block is left. */

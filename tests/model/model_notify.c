@@ -1,5 +1,5 @@
 /* Description: notifications (sync/notify.c): the permit against those who wait, give up, abandon;
- * check-then-wait against one and all. No notification lost or doubled. */
+ * check-then-wait against one, last and all. No notification lost or doubled. */
 #include "sync/notify.c"
 
 #include "tests/model/model_waiter.h"
@@ -67,6 +67,29 @@ static void has_lost(void)
 static void notifies_one(void)
 {
     filch_notify_one(NOTIFY);
+}
+
+static void writes_and_notifies_last(void)
+{
+    filch_plain_write(&payload);
+    filch_notify_last(NOTIFY);
+}
+
+static void notifies_last(void)
+{
+    filch_notify_last(NOTIFY);
+}
+
+/* Stands in line twice, and leaves what was for the last of the two to the first. */
+static void prepares_twice_and_abandons_one(void)
+{
+    struct notified first = {0}, second = {0};
+
+    filch_notify_prepare(NOTIFY, (filch_notified *)(void *)&first);
+    filch_notify_prepare(NOTIFY, (filch_notified *)(void *)&second);
+    filch_notified_abandon((filch_notified *)(void *)&second);
+    xp_assert(filch_notified_wait((filch_notified *)(void *)&first, FILCH_NEVER) == 0);
+    woken++;
 }
 
 static void notifies_two(void)
@@ -152,6 +175,48 @@ int main(int argc, char **argv)
          {prepares_and_abandons, notifies_one, waits},
          reset,
          all_woken,
+         3,
+         false},
+        {"last against a wait",
+         2,
+         {waits_and_reads, writes_and_notifies_last},
+         reset,
+         all_woken,
+         6,
+         false},
+        {"last against two that give up",
+         3,
+         {waits_or_gives_up, notifies_last, waits_or_gives_up},
+         reset,
+         woken_once_or_stored,
+         3,
+         false},
+        {"last, abandoned, passes on",
+         3,
+         {prepares_and_abandons, notifies_last, waits},
+         reset,
+         all_woken,
+         3,
+         false},
+        {"last, abandoned, passes back",
+         2,
+         {prepares_twice_and_abandons_one, notifies_last},
+         reset,
+         all_woken,
+         6,
+         false},
+        {"last passes over one who has lost",
+         3,
+         {has_lost, writes_and_notifies_last, waits_and_reads},
+         reset,
+         all_woken,
+         3,
+         false},
+        {"last and one",
+         3,
+         {waits_or_gives_up, notifies_last, notifies_one},
+         reset,
+         at_least_one,
          3,
          false},
         {"one who has lost takes nothing",

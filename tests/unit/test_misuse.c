@@ -128,6 +128,7 @@ static void counting_rows(void)
     ROW_VOID(filch_notify_init(NULL));
     ROW_VOID(filch_notify_fini(NULL));
     ROW(filch_notify_one(NULL), -EINVAL);
+    ROW(filch_notify_last(NULL), -EINVAL);
     ROW(filch_notify_all(NULL), -EINVAL);
     ROW(filch_notify_wait(NULL, FILCH_NOW), -EINVAL);
     ROW(filch_notify_prepare(NULL, &notified), -EINVAL);

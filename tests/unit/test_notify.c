@@ -87,6 +87,58 @@ Test(notify, who_abandons_passes_on_what_he_was_given)
     filch_notify_fini(&n);
 }
 
+Test(notify, last_wakes_who_came_last)
+{
+    filch_notify n = FILCH_NOTIFY_INIT;
+    filch_notified d[3] = {FILCH_NOTIFIED_INIT, FILCH_NOTIFIED_INIT, FILCH_NOTIFIED_INIT};
+
+    for (int i = 0; i < 3; i++)
+        T_OK(filch_notify_prepare(&n, &d[i]));
+    T_OK(filch_notify_last(&n)); /* the third */
+    T_OK(filch_notify_one(&n));  /* the first */
+    T_OK(filch_notify_last(&n)); /* the second */
+    T_OK(filch_notify_last(&n)); /* nobody: stored */
+    for (int i = 0; i < 3; i++)
+        T_OK(filch_notified_wait(&d[i], FILCH_NOW));
+    T_OK(filch_notify_one(&n)); /* the same permit */
+    T_OK(filch_notify_wait(&n, FILCH_NOW));
+    T_IS(filch_notify_wait(&n, FILCH_NOW), -ETIMEDOUT);
+
+    for (int i = 0; i < 3; i++)
+        T_OK(filch_notify_prepare(&n, &d[i]));
+    T_OK(filch_notify_last(&n));
+    T_IS(filch_notified_wait(&d[0], FILCH_NOW), -ETIMEDOUT);
+    T_IS(filch_notified_wait(&d[1], FILCH_NOW), -ETIMEDOUT);
+    T_OK(filch_notified_wait(&d[2], FILCH_NOW));
+    filch_notify_fini(&n);
+}
+
+Test(notify, what_was_for_the_last_is_passed_on_to_the_last)
+{
+    filch_notify n = FILCH_NOTIFY_INIT;
+    filch_notified d[3] = {FILCH_NOTIFIED_INIT, FILCH_NOTIFIED_INIT, FILCH_NOTIFIED_INIT};
+
+    for (int i = 0; i < 3; i++)
+        T_OK(filch_notify_prepare(&n, &d[i]));
+    T_OK(filch_notify_last(&n));
+    filch_notified_abandon(&d[2]);
+    T_OK(filch_notified_wait(&d[1], FILCH_NOW));
+    T_IS(filch_notified_wait(&d[0], FILCH_NOW), -ETIMEDOUT);
+
+    for (int i = 0; i < 3; i++)
+        T_OK(filch_notify_prepare(&n, &d[i]));
+    T_OK(filch_notify_one(&n));
+    filch_notified_abandon(&d[0]);
+    T_OK(filch_notified_wait(&d[1], FILCH_NOW));
+    T_IS(filch_notified_wait(&d[2], FILCH_NOW), -ETIMEDOUT);
+
+    T_OK(filch_notify_prepare(&n, &d[0]));
+    T_OK(filch_notify_last(&n));
+    filch_notified_abandon(&d[0]);
+    T_OK(filch_notify_wait(&n, FILCH_NOW)); /* nobody was there: stored */
+    filch_notify_fini(&n);
+}
+
 Test(notify, a_select_takes_one_and_a_loser_none)
 {
     filch_notify a = FILCH_NOTIFY_INIT, b = FILCH_NOTIFY_INIT;
@@ -101,6 +153,38 @@ Test(notify, a_select_takes_one_and_a_loser_none)
          -ETIMEDOUT);
     filch_notify_fini(&a);
     filch_notify_fini(&b);
+}
+
+static int waits_in_a_select(void *arg)
+{
+    filch_notify *n = arg;
+    filch_notify never = FILCH_NOTIFY_INIT;
+
+    return FILCH_SELECT(T_LIMIT, filch_case_notified(&never), filch_case_notified(n));
+}
+
+static int last_of_selects(void *arg)
+{
+    filch_notify n = FILCH_NOTIFY_INIT;
+    filch_task *first = spawn(waits_in_a_select, &n), *last;
+
+    (void)arg;
+    let_others_run();
+    last = spawn(waits_in_a_select, &n);
+    let_others_run();
+    T_OK(filch_notify_last(&n));
+    T_IS(join(last), 1);
+    T_CHECK(!filch_task_is_finished(first));
+    T_OK(filch_notify_last(&n));
+    T_IS(join(first), 1);
+    filch_notify_fini(&n);
+    return 0;
+}
+
+Test(notify, last_finds_who_waits_in_a_select)
+{
+    if (!test_in_chaos()) /* there the second may be first */
+        T_OK(run_in_runtime(1, last_of_selects, NULL));
 }
 
 /* ---- in order, on one worker ---- */
@@ -220,7 +304,10 @@ static int produces_or_consumes(void *arg)
         atomic_fetch_add(&queue->items, 1);
         if (random_below(&seed, 16) == 0)
             T_CHECK(filch_notify_all(&queue->changed) >= 0);
-        T_OK(filch_notify_one(&queue->changed));
+        if (random_below(&seed, 4) == 0)
+            T_OK(filch_notify_last(&queue->changed));
+        else
+            T_OK(filch_notify_one(&queue->changed));
         if (random_below(&seed, 8) == 0)
             filch_task_yield();
     }
