@@ -81,4 +81,9 @@ void filch__waiter_wake(struct filch__waiter *waiter)
     filch_store_release(&waiter->woken, 1);
 }
 
+void filch__waiter_wake_back(struct filch__waiter *waiter)
+{
+    filch__waiter_wake(waiter);
+}
+
 #endif

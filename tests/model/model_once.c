@@ -1,6 +1,7 @@
 /* Description: a function that is called once (sync/once.c): callers against each other, against
- * one whose attempt fails, one that gives up, and one that only looks. Made exactly once, and
- * whoever has it sees what was made. A cell is a plain pointer beside it: here `made`. */
+ * one whose attempt fails, one that gives up, those that only look or wait, and one that sets. Made
+ * exactly once, and whoever has it sees what was made. A cell is a plain pointer beside it: here
+ * `made`, but where one is set. */
 #include <string.h>
 
 #include "tests/model/model_lock.h"
@@ -85,6 +86,45 @@ static void peeks(void)
         use();
 }
 
+/* Only waits. */
+static void awaits(void)
+{
+    xp_assert(filch_once_wait(ONCE, FILCH_NEVER) == 0);
+    use();
+}
+
+static void awaits_or_gives_up(void)
+{
+    int r = filch_once_wait(ONCE, 1);
+
+    xp_assert(r == 0 || r == -ETIMEDOUT);
+    if (r == 0)
+        use();
+}
+
+static void tries(void)
+{
+    int r = filch_once_try_do(ONCE, make, NULL);
+
+    xp_assert(r == 0 || r == -EALREADY || r == -EBUSY || r == -EIO);
+    if (r == 0 || r == -EALREADY)
+        use();
+}
+
+/* A select that another case has won. */
+static void has_lost(void)
+{
+    struct filch__waiter_group group;
+    struct filch__waiter waiter;
+
+    filch_atomic_init(&group.winner, FILCH__GROUP_OWNER);
+    filch__waiter_init(&waiter, FILCH_WAIT_ONCE);
+    waiter.group = &group;
+    waiter.index = 0;
+    if (enlist(&model_once, &waiter, &waiter) == FILCH__ENLIST_WAITS)
+        (void)leave(&model_once, &waiter);
+}
+
 static void made_once(void)
 {
     xp_assert(made == 1 && xp_peek(&model_once.state.location) == DONE);
@@ -105,6 +145,24 @@ int main(int argc, char **argv)
         {"a caller and two that look", 3, {gets, peeks, peeks}, reset, made_once, 3, false},
         {"the first attempt fails", 3, {gets, gets, peeks}, reset_failing, made_once, 2, false},
         {"one gives up", 3, {gets, gets_or_gives_up, gets}, reset, made_once, 2, false},
+        {"one makes, two wait", 3, {gets, awaits, awaits}, reset, made_once, 3, false},
+        {"one waits, one gives up, one makes",
+         3,
+         {awaits, awaits_or_gives_up, gets},
+         reset,
+         made_once,
+         3,
+         false},
+        {"who waits is not asked to make it",
+         3,
+         {gets, awaits, gets},
+         reset_failing,
+         made_once,
+         2,
+         false},
+        {"two try, one waits", 3, {tries, tries, awaits}, reset, made_once, 3, false},
+        {"one tries, one gets", 3, {tries, gets, peeks}, reset, made_once, 3, false},
+        {"one who has lost", 3, {has_lost, gets, awaits}, reset, made_once, 3, false},
         {"one fails, one gives up",
          2,
          {gets, gets_or_gives_up},

@@ -99,6 +99,8 @@ static void locks_say(struct held *held, filch_time until, int want)
     T_IS(filch_rwlock_write(&held->rwlock, until), want);
     T_IS(filch_once_do(&held->once, holds_on, held, until), want);
     T_IS(filch_once_cell_get(&held->cell, makes, held, &value, until), want);
+    T_IS(filch_once_wait(&held->once, until), want);
+    T_IS(filch_once_cell_wait(&held->cell, &value, until), want);
     T_IS(filch_flight(held->flights, "key", 3, flies, held, NULL, NULL, until), want);
     T_IS(filch_gate_close(&held->gate, until), want);
     T_IS(filch_tracker_wait(held->tracker, until), want);
@@ -541,6 +543,7 @@ static int makes_itself(void *arg, void **ret_value)
 
     T_IS(filch_once_cell_get(&cell_asked_by_itself, makes_itself, arg, &value, FILCH_NEVER),
          -EDEADLK);
+    T_IS(filch_once_cell_wait(&cell_asked_by_itself, &value, FILCH_NEVER), -EDEADLK);
     *ret_value = &cell_asked_by_itself;
     return 0;
 }

@@ -850,6 +850,13 @@ static void lock_rows(void)
     ROW(filch_once_cell_get(&cell, NULL, NULL, &value, FILCH_NEVER), -EINVAL);
     ROW(filch_once_cell_get(&cell, make_nothing, NULL, NULL, FILCH_NEVER), -EINVAL);
     ROW(filch_once_cell_peek(NULL) == NULL, 1);
+    ROW(filch_once_try_do(NULL, nop, NULL), -EINVAL);
+    ROW(filch_once_try_do(&once, NULL, NULL), -EINVAL);
+    ROW(filch_once_wait(NULL, FILCH_NEVER), -EINVAL);
+    ROW(filch_once_wait(&once, FILCH_NOW), -ETIMEDOUT);
+    ROW(filch_once_cell_set(NULL, &value), -EINVAL);
+    ROW(filch_once_cell_wait(NULL, &value, FILCH_NEVER), -EINVAL);
+    ROW(filch_once_cell_wait(&cell, NULL, FILCH_NEVER), -EINVAL);
 }
 
 static int stream_item(void *context, void *item)
@@ -1010,6 +1017,8 @@ static void select_rows(void)
     broken = filch_case_future(NULL);
     ROW(filch_select(&broken, 1, 0, FILCH_NOW), -EINVAL);
     broken = filch_case_future(&no_poll);
+    ROW(filch_select(&broken, 1, 0, FILCH_NOW), -EINVAL);
+    broken = filch_case_once(NULL);
     ROW(filch_select(&broken, 1, 0, FILCH_NOW), -EINVAL);
     broken = filch_case_token(NULL);
     ROW(filch_select(&broken, 1, 0, FILCH_NOW), -EINVAL);
