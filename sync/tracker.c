@@ -151,7 +151,9 @@ int filch_tracker_spawn(filch_tracker *tracker, filch_fn fn, void *arg, const fi
         (void)filch_tracker_leave(tracker);
         return r;
     }
-    if (!own.token)
+    if (own.inherit_values && filch__task_current())
+        r = filch__values_inherit(filch__task_current(), task);
+    if (r == 0 && !own.token)
         r = filch__token_bind(tracker->token, task);
     if (r < 0)
         filch__task_abort(task); /* which calls task_left() */

@@ -15,7 +15,7 @@
  *
  * A task that is spawned into a scope begins with what the function makes of its spawner's value at
  * that moment: another reference, a copy, or the same pointer where it outlives both. Other tasks
- * begin with nothing.
+ * begin with nothing, unless they are spawned with filch_task_opts.inherit_values.
  *
  * Destructors and deferred calls share one stack: when the body has returned, whatever made it
  * return (its own end, cancel, shutdown), they run in the reverse order of the first set or the

@@ -82,6 +82,11 @@ typedef struct filch_task_opts {
     /* The task is cancelled when this is; a reference is kept while it lives. NULL: none. See
      * <filch/cancel.h>. Not for futures. */
     struct filch_token *token;
+    /* True: begins with the task-local values that a child of a scope of the spawner would inherit
+     * (see <filch/local.h>), and with nothing else of it: neither its cancel nor its deadline. For
+     * work that goes on when its request has ended, under the request's name. By a task and for
+     * tasks only; children of scopes inherit in any case. */
+    bool inherit_values;
 } filch_task_opts;
 
 /**

@@ -279,14 +279,18 @@ static int inherit_deadline(const struct filch__task *self, struct filch__task *
     return 0;
 }
 
+int filch__values_inherit(struct filch__task *self, struct filch__task *child)
+{
+    if (self->extras & (FILCH_EXTRA_LOCALS | FILCH_EXTRA_FORKS) || self->flags & FILCH_TASK_FORK)
+        return filch__locals_inherit(self, child);
+    return 0;
+}
+
 int filch__task_inherit(struct filch__task *self, struct filch__task *child)
 {
     int r = 0;
 
     if (self->extras & FILCH_EXTRA_BLOCKS && filch__task_has_stack(child))
         r = inherit_deadline(self, child);
-    if (r == 0 &&
-        (self->extras & (FILCH_EXTRA_LOCALS | FILCH_EXTRA_FORKS) || self->flags & FILCH_TASK_FORK))
-        r = filch__locals_inherit(self, child);
-    return r;
+    return r < 0 ? r : filch__values_inherit(self, child);
 }

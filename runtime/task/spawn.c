@@ -152,6 +152,13 @@ int filch__task_new(struct filch_runtime *rt, enum filch__kind kind, filch_fn fn
     return task_new(rt, filch__worker_of(rt), kind, fn, arg, opts, with_handle, place, ret_task);
 }
 
+static __attribute__((noinline)) int inherit_values(struct filch__task *task)
+{
+    struct filch__task *self = filch__task_current();
+
+    return self ? filch__values_inherit(self, task) : 0;
+}
+
 static inline __attribute__((always_inline)) int
 spawn(filch_runtime *rt, struct filch__worker *worker, enum filch__kind kind, filch_fn fn,
       void *arg, const filch_task_opts *opts, void *place, filch_task **ret_task)
@@ -165,6 +172,10 @@ spawn(filch_runtime *rt, struct filch__worker *worker, enum filch__kind kind, fi
     r = task_new(rt, worker, kind, fn, arg, opts, ret_task != NULL, place, &task);
     if (r < 0)
         return r;
+    if (opts && opts->inherit_values && (r = inherit_values(task)) < 0) {
+        filch__task_abort(task);
+        return r;
+    }
     handle = filch__task_handle(task);
     if (worker)
         filch__task_ready(worker, task, false);

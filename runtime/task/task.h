@@ -239,6 +239,7 @@ int filch__task_defer(struct filch__task *task, void (*fn)(void *arg), void *arg
 /* For a child in a scope, not queued yet: the values and the deadline of the running task @self.
  * Return: 0; -ENOMEM. */
 int filch__task_inherit(struct filch__task *self, struct filch__task *child);
+int filch__values_inherit(struct filch__task *self, struct filch__task *child); /* no deadline */
 int filch__locals_inherit(struct filch__task *self, struct filch__task *child);
 
 /* Before it begins, with INHERITED: forgets it. */

@@ -512,3 +512,58 @@ Test(deadline, values_that_children_inherit)
     T_OK(run_in_runtime(0, sets_trace, &trace));
     T_IS(atomic_load(&trace.refs), 0);
 }
+
+static int outlives_its_request(void *arg)
+{
+    struct trace *trace = filch_local_get(&trace_key);
+
+    (void)arg;
+    T_CHECK(trace && trace->id == 77);
+    T_CHECK(!filch_local_get(&private_key) && !filch_local_get(&refused_key));
+    T_CHECK(!filch_task_is_cancelled());
+    T_IS(filch_deadline(), FILCH_NEVER);
+    return 0;
+}
+
+static int request(void *arg)
+{
+    filch_task_opts opts = {.inherit_values = true};
+    filch_tracker *tracker;
+    filch_task *task;
+
+    T_OK(filch_local_set(&trace_key, trace_ref(arg)));
+    T_OK(filch_local_set(&private_key, arg));
+    T_OK(filch_local_set(&refused_key, arg));
+    T_OK(filch_tracker_new(&tracker));
+    FILCH_DEADLINE(FILCH_NOW)
+    {
+        T_CHECK(filch_task_is_cancelled());
+        T_OK(filch_task_spawn(outlives_its_request, NULL, &opts, &task));
+        T_OK(filch_tracker_spawn(tracker, outlives_its_request, NULL, &opts));
+        T_OK(filch_task_spawn(finds_nothing, NULL, NULL, NULL));
+    }
+    T_OK(join(task));
+    T_OK(filch_tracker_close(tracker));
+    T_OK(filch_tracker_wait(tracker, T_LIMIT));
+    filch_tracker_unref(tracker);
+    return 0;
+}
+
+/* Values alone: of a spawner that has none, too. */
+static int has_no_values(void *arg)
+{
+    filch_task_opts opts = {.inherit_values = true};
+    filch_task *task;
+
+    T_OK(filch_task_spawn(finds_nothing, arg, &opts, &task));
+    return join(task);
+}
+
+Test(deadline, values_without_the_deadline_for_who_asks)
+{
+    struct trace trace = {.id = 77};
+
+    T_OK(run_in_runtime(0, request, &trace));
+    T_IS(atomic_load(&trace.refs), 0);
+    T_OK(run_in_runtime(0, has_no_values, NULL));
+}
