@@ -286,3 +286,28 @@ int filch_timeout(filch_fn fn, void *arg, int *ret_result, filch_time until)
         *ret_result = result;
     return r == -ETIMEDOUT && result < 0 ? -ETIMEDOUT : 0;
 }
+
+/* ---- one call until a token is cancelled ---- */
+
+int filch_token_run(filch_token *token, filch_fn fn, void *arg, int *ret_result, filch_time until)
+{
+    const filch_call call = {.fn = fn, .arg = arg};
+    struct calls calls;
+    int result, r;
+
+    if (!token || !fn)
+        return -EINVAL;
+    r = begin(&calls, &call, 1, &result, DECIDES_END);
+    if (r < 0)
+        return r;
+    (void)!filch_scope_bind(&calls.scope, token); /* a new scope takes it */
+    r = start(&calls, 0, __builtin_return_address(0));
+    if (r == 0)
+        r = filch_scope_join(&calls.scope, until);
+    (void)end(&calls, r);
+    if (ret_result)
+        *ret_result = result;
+    if (result >= 0)
+        return 0;
+    return filch_token_is_cancelled(token) ? -ECANCELED : r;
+}

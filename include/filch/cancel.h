@@ -71,6 +71,23 @@ FILCH_API FILCH_MUST_CHECK int filch_token_new(filch_token **ret_token);
  */
 FILCH_API FILCH_MUST_CHECK int filch_token_child(filch_token *parent, filch_token **ret_token);
 
+/**
+ * filch_token_child_until() - a token that is cancelled at a time, too
+ * @parent: borrowed, as by filch_token_child(); NULL: it has no parent
+ * @time:   FILCH_NEVER: as filch_token_child(), or filch_token_new()
+ * @cause:  for that cancel, with @text: as for filch_token_cancel(); -ETIMEDOUT reads well
+ *
+ * What waits for the time is a task of the runtime's, with a reference of its own: it ends at the
+ * time, when the token is cancelled before, and when the runtime stops, which cancels nothing. So a
+ * token that is not needed any more should be cancelled (FILCH_TOKEN_GUARD), or it and some 400
+ * bytes stay until then. For a block of code FILCH_DEADLINE() is cheaper.
+ * Thread-safety: tasks and blocking jobs. Suspends: no. Return: 0; -EPERM (elsewhere); -ESHUTDOWN;
+ * -ENOMEM; -EINVAL (NULL, or @cause is no error).
+ */
+FILCH_API FILCH_MUST_CHECK int filch_token_child_until(filch_token *parent, filch_time time,
+                                                       int cause, const char *text,
+                                                       filch_token **ret_token);
+
 /** filch_token_ref() - one more reference. Return: @token; NULL for NULL. */
 FILCH_API filch_token *filch_token_ref(filch_token *token);
 
@@ -118,6 +135,42 @@ FILCH_API FILCH_MUST_CHECK int filch_token_wait(filch_token *token, filch_time u
 /** filch_case_token() - a token's cancel as a case of a select; `result` is 0. */
 FILCH_API filch_case filch_case_token(filch_token *token);
 
+/* Cancels a token when it ends; see FILCH_TOKEN_GUARD(). The field is private. */
+typedef struct filch_token_guard {
+    filch_token *token;
+} filch_token_guard;
+
+/**
+ * filch_token_guard_init() - from here on a token is to be cancelled
+ * @guard: the caller's; ends with filch_token_guard_fini(). May be copied to another place, of
+ *         which one is ended then.
+ * @token: the guard keeps a reference; NULL: a guard of nothing
+ *
+ * Thread-safety: any thread; the guard belongs to one at a time. Suspends: no.
+ */
+FILCH_API void filch_token_guard_init(filch_token_guard *guard, filch_token *token);
+
+/** filch_token_guard_disarm() - the token is not cancelled after all, and the guard's reference is
+ * given up. NULL, and a guard of nothing, are allowed. Thread-safety: its owner. Suspends: no. */
+FILCH_API void filch_token_guard_disarm(filch_token_guard *guard);
+
+/** filch_token_guard_fini() - a plain cancel of the token, unless the guard was disarmed; gives the
+ * reference up. NULL, and a second call, are allowed. Thread-safety: its owner. Suspends:
+ * no. */
+FILCH_API void filch_token_guard_fini(filch_token_guard *guard);
+
+/* Cancels the token when the block is left, by whatever way:
+ *
+ *     FILCH_TOKEN_GUARD(guard, token);
+ *     r = start_what_is_bound_to(token);
+ *     if (r < 0)
+ *         return r;                             -- cancelled
+ *     filch_token_guard_disarm(&guard);         -- from here on it goes on without us
+ */
+#define FILCH_TOKEN_GUARD(name, token)                                                             \
+    filch_token_guard name __attribute__((cleanup(filch_token_guard_fini)));                       \
+    filch_token_guard_init(&name, (token))
+
 /* In the caller's memory. The fields are private. */
 typedef struct filch_hook {
     uint64_t private_words[5];
@@ -127,7 +180,8 @@ typedef struct filch_hook {
  * filch_token_hook() - have a function called when a token is cancelled
  * @token: the caller has a reference until the hook was removed
  * @hook:  stays where it is until it was called or removed; @fn may free it
- * @fn:    called once with @arg, by whoever cancels; must not suspend or block
+ * @fn:    called once with @arg, by whoever cancels; must not suspend or block. For what does, it
+ *         spawns a task, by filch_runtime_spawn() if the canceller may be a plain thread.
  *
  * Thread-safety: any thread. Suspends: no. Return: 0; -ECANCELED: it is cancelled already, and @fn
  * will not be called; -EINVAL (NULL).

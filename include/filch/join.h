@@ -1,5 +1,5 @@
 /* Several things at once, with an end in sight: all of them, the first of them, or the first that
- * succeeds.
+ * succeeds; and one thing with a limit.
  *
  *     r = FILCH_TRY_JOIN({fetch, &a}, {fetch, &b});
  *
@@ -19,6 +19,7 @@
 #define FILCH_JOIN_H
 
 #include <filch/base.h>
+#include <filch/cancel.h>
 #include <filch/task.h>
 
 FILCH_BEGIN_DECLS
@@ -113,6 +114,25 @@ FILCH_API FILCH_MUST_CHECK int filch_hedge(const filch_call calls[], size_t coun
  */
 FILCH_API FILCH_MUST_CHECK int filch_timeout(filch_fn fn, void *arg, int *ret_result,
                                              filch_time until);
+
+/**
+ * filch_token_run() - run one function until a token is cancelled
+ * @token:      borrowed for the call; cancelled already: @fn is not called
+ * @ret_result: gets what @fn returned, -ECANCELED if it was not called, whatever this returns but
+ *              -EINVAL and -EPERM; may be NULL
+ * @until:      then @fn is cancelled, with the cause -ETIMEDOUT
+ *
+ * @fn runs as a task, which the token cancels with its cause, and has ended on return. For a future
+ * a select does it: filch_case_token() and filch_case_future().
+ *
+ * Suspends: yes, shielded once @fn is cancelled. Cancellation point: yes; @fn is cancelled.
+ * Return: 0: @fn returned what is in @ret_result; -ECANCELED: it failed, or was not called, and the
+ * token (filch_token_is_cancelled()) or the caller was cancelled; -ETIMEDOUT: it failed and its
+ * time had come; -EINVAL (NULL); -EPERM (a plain thread, a future's poll); or why it could not be
+ * started: -ENOMEM, -ESHUTDOWN.
+ */
+FILCH_API FILCH_MUST_CHECK int filch_token_run(filch_token *token, filch_fn fn, void *arg,
+                                               int *ret_result, filch_time until);
 
 #define FILCH__CALL_COUNT(...) (sizeof((filch_call[]){__VA_ARGS__}) / sizeof(filch_call))
 

@@ -314,6 +314,37 @@ int filch_token_cause(const filch_token *token, const char **ret_text)
     return token->cause;
 }
 
+/* ---- guards ---- */
+
+void filch_token_guard_init(filch_token_guard *guard, filch_token *token)
+{
+    if (guard)
+        guard->token = filch_token_ref(token);
+}
+
+/* The guard's reference is the caller's from now on. */
+static filch_token *guard_take(filch_token_guard *guard)
+{
+    filch_token *token = guard ? guard->token : NULL;
+
+    if (guard)
+        guard->token = NULL;
+    return token;
+}
+
+void filch_token_guard_disarm(filch_token_guard *guard)
+{
+    filch_token_unref(guard_take(guard));
+}
+
+void filch_token_guard_fini(filch_token_guard *guard)
+{
+    filch_token *token = guard_take(guard);
+
+    (void)filch_token_cancel(token, -ECANCELED, NULL);
+    filch_token_unref(token);
+}
+
 /* ---- waiting, and being called ---- */
 
 static bool add(filch_token *token, struct filch__list *list, struct filch__list *link)

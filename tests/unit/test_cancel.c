@@ -1,5 +1,6 @@
 /* Description: cancellation tokens: down the tree and never up, once and for ever; waiters, hooks,
- * selects, bound tasks and scopes; deep and wide trees; and why a task was cancelled. */
+ * selects, bound tasks and scopes; deep and wide trees; guards and times; and why a task was
+ * cancelled. */
 #include <errno.h>
 #include <pthread.h>
 
@@ -28,6 +29,153 @@ static filch_token *child_of(filch_token *parent)
 static void add_one(void *arg)
 {
     atomic_fetch_add((atomic_int *)arg, 1);
+}
+
+/* ---- guards ---- */
+
+static int starts(filch_token *token, int result)
+{
+    FILCH_TOKEN_GUARD(guard, token);
+
+    T_CHECK(!filch_token_is_cancelled(token));
+    if (result < 0)
+        return result;
+    filch_token_guard_disarm(&guard);
+    filch_token_guard_disarm(&guard);
+    return 0;
+}
+
+Test(cancel, a_guard_cancels_when_its_block_is_left)
+{
+    filch_token *token = token_new(), *below = child_of(token);
+    filch_token_guard guard, moved;
+
+    T_OK(starts(token, 0));
+    T_CHECK(!filch_token_is_cancelled(token));
+    T_IS(starts(token, -EIO), -EIO);
+    T_CHECK(filch_token_is_cancelled(token));
+    T_IS(filch_token_cause(below, NULL), -ECANCELED);
+    filch_token_unref(below);
+    filch_token_unref(token);
+
+    /* It keeps the token, and may move. */
+    token = token_new();
+    filch_token_guard_init(&guard, token);
+    below = child_of(token);
+    filch_token_unref(token);
+    moved = guard;
+    T_CHECK(!filch_token_is_cancelled(below));
+    filch_token_guard_fini(&moved);
+    filch_token_guard_fini(&moved);
+    T_CHECK(filch_token_is_cancelled(below));
+    filch_token_unref(below);
+    filch_token_guard_init(&guard, NULL);
+    filch_token_guard_fini(&guard);
+}
+
+/* ---- with a time ---- */
+
+static uint64_t tasks_left(void)
+{
+    filch_stats stats;
+
+    T_OK(filch_runtime_stats(filch_runtime_self(), &stats));
+    return stats.tasks_spawned - stats.tasks_finished;
+}
+
+static int times(void *arg)
+{
+    filch_token *root = token_new(), *token, *below, *other;
+    const char *text = NULL;
+
+    (void)arg;
+    T_OK(filch_token_child_until(root, filch_after(FILCH_MILLISECOND), -ETIME, "late", &token));
+    below = child_of(token);
+    T_OK(filch_token_wait(below, T_LIMIT));
+    T_IS(filch_token_cause(below, &text), -ETIME);
+    T_IS(strcmp(text, "late"), 0);
+    T_CHECK(!filch_token_is_cancelled(root));
+    T_WAIT_UNTIL(tasks_left() == 1);
+    filch_token_unref(below);
+    filch_token_unref(token);
+
+    /* What waits for a far time ends with the cancel, whoever cancels. */
+    T_OK(filch_token_child_until(root, filch_after(1000 * FILCH_SECOND), -ETIME, NULL, &token));
+    T_OK(filch_token_child_until(NULL, filch_after(1000 * FILCH_SECOND), -ETIME, NULL, &other));
+    T_IS(tasks_left(), 3);
+    let_others_run();
+    T_CHECK(!filch_token_is_cancelled(token));
+    T_OK(filch_token_cancel(root, -EIO, NULL));
+    T_OK(filch_token_cancel(other, -ECANCELED, NULL));
+    T_IS(filch_token_cause(token, NULL), -EIO);
+    T_WAIT_UNTIL(tasks_left() == 1);
+    filch_token_unref(token);
+    filch_token_unref(other);
+
+    /* Nothing to wait for. */
+    T_OK(filch_token_child_until(root, T_LIMIT, -ETIME, NULL, &token));
+    T_IS(filch_token_cause(token, NULL), -EIO);
+    filch_token_unref(token);
+    T_OK(filch_token_child_until(NULL, FILCH_NOW, -ETIME, NULL, &token));
+    T_IS(filch_token_cause(token, NULL), -ETIME);
+    filch_token_unref(token);
+    T_OK(filch_token_child_until(NULL, FILCH_NEVER, -ETIME, NULL, &token));
+    T_CHECK(!filch_token_is_cancelled(token));
+    filch_token_unref(token);
+    T_IS(tasks_left(), 1);
+    filch_token_unref(root);
+    return 0;
+}
+
+Test(cancel, a_token_is_cancelled_at_its_time)
+{
+    T_OK(run_in_runtime(0, times, NULL));
+}
+
+/* Cancels against times that have just come: each token is cancelled, by one of them. */
+static int near_times(void *arg)
+{
+    filch_token *token[64];
+
+    (void)arg;
+    for (int round = 0; round < T_MANY(50) + 1; round++) {
+        filch_token *root = token_new();
+
+        for (int i = 0; i < 64; i++)
+            T_OK(filch_token_child_until(root, filch_after((filch_time)i * 2 * FILCH_MICROSECOND),
+                                         -ETIME, NULL, &token[i]));
+        T_OK(filch_token_wait(token[round % 64], T_LIMIT));
+        T_OK(filch_token_cancel(root, -EIO, NULL));
+        for (int i = 0; i < 64; i++) {
+            int cause = filch_token_cause(token[i], NULL);
+
+            T_CHECK(cause == -ETIME || cause == -EIO);
+            filch_token_unref(token[i]);
+        }
+        filch_token_unref(root);
+    }
+    T_WAIT_UNTIL(tasks_left() == 1);
+    return 0;
+}
+
+Test(cancel, times_and_cancels_at_once)
+{
+    T_OK(run_in_runtime(0, near_times, NULL));
+    T_OK(run_in_runtime(4, near_times, NULL));
+}
+
+static int leaves_one_behind(void *arg)
+{
+    return filch_token_child_until(NULL, filch_after(1000 * FILCH_SECOND), -ETIME, NULL, arg);
+}
+
+Test(cancel, a_token_outlives_the_runtime_that_waits_for_its_time)
+{
+    filch_token *token = NULL;
+
+    T_OK(run_in_runtime(1, leaves_one_behind, &token));
+    T_CHECK(!filch_token_is_cancelled(token));
+    filch_token_unref(token);
 }
 
 /* ---- the tree ---- */

@@ -518,6 +518,7 @@ Test(errors, outside_of_tasks)
     T_OK(filch_token_new(&token));
     T_IS(filch_token_bind(token), -EPERM);
     filch_token_unref(token);
+    T_IS(filch_token_child_until(NULL, T_LIMIT, -ETIME, NULL, &token), -EPERM);
     filch_sleep_future_init(&sleep, FILCH_NEVER - 1);
     T_IS(awaited(&sleep.base), -EPERM);
 }
@@ -692,6 +693,7 @@ static int starts_more(void *arg)
     FILCH_SCOPE(scope);
     FILCH_JOIN_SET(set, 0);
     filch_tracker *tracker = arg;
+    filch_token *token = filch_tracker_token(tracker), *child;
     filch_stage stage = {.fn = ends_stage};
 
     T_IS(filch_sleep(FILCH_NEVER), -ECANCELED);
@@ -704,6 +706,8 @@ static int starts_more(void *arg)
     T_IS(filch_try_join(calls_nothing, 1, NULL, NULL, FILCH_NEVER), -ESHUTDOWN);
     T_IS(filch_race(calls_nothing, 1, 0, NULL, FILCH_NEVER), -ESHUTDOWN);
     T_IS(filch_hedge(calls_nothing, 1, 0, NULL, FILCH_NEVER), -ESHUTDOWN);
+    T_IS(filch_token_run(token, ends, NULL, NULL, FILCH_NEVER), -ESHUTDOWN);
+    T_IS(filch_token_child_until(token, T_LIMIT, -ETIME, NULL, &child), -ESHUTDOWN);
     T_IS(filch_pipeline_run(&stage, 1, NULL), -ESHUTDOWN);
     return 0;
 }

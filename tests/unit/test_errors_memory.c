@@ -351,15 +351,18 @@ static void none_is_left(void)
 {
     static filch_future future[10000];
     filch_call call = {ends, NULL};
+    filch_token *token;
     size_t n = 0;
     int r = 0;
 
+    T_OK(filch_token_new(&token));
     atomic_store(&refuses, true);
     while (filch_spawn(ends, NULL) == 0)
         ;
     T_IS(filch_try_join(&call, 1, NULL, NULL, FILCH_NEVER), -ENOMEM);
     T_IS(filch_race(&call, 1, 0, NULL, FILCH_NEVER), -ENOMEM);
     T_IS(filch_hedge(&call, 1, 0, NULL, FILCH_NEVER), -ENOMEM);
+    T_IS(filch_token_run(token, ends, NULL, NULL, FILCH_NEVER), -ENOMEM);
     while (r == 0 && n < sizeof future / sizeof future[0]) {
         filch_ready_future_init(&future[n], 0);
         r = filch_future_spawn(&future[n++], NULL, NULL);
@@ -367,6 +370,7 @@ static void none_is_left(void)
     T_IS(r, -ENOMEM);
     atomic_store(&refuses, false);
     T_OK(filch_try_join(&call, 1, NULL, NULL, FILCH_NEVER));
+    filch_token_unref(token);
 }
 
 static int spawns(void *arg)
@@ -431,6 +435,9 @@ static int keeps(void *arg)
     WITHOUT_AT_LAST(filch_task_defer(call_nothing, NULL), -ENOMEM);
     T_OK(filch_token_new(&token));
     WITHOUT(filch_token_bind(token), -ENOMEM);
+    filch_token_unref(token);
+    WITHOUT(filch_token_child_until(NULL, T_LIMIT, -ETIME, NULL, &token), -ENOMEM);
+    T_OK(filch_token_cancel(token, -ECANCELED, NULL));
     filch_token_unref(token);
     T_OK(filch_flights_new(4096, &flights));
     WITHOUT(filch_flight(flights, "key", 3, flies, NULL, NULL, NULL, FILCH_NEVER), -ENOMEM);

@@ -437,6 +437,80 @@ Test(join, timeout_cancels_one_call)
     cr_assert_eq(run_in_runtime(0, timeout_body, NULL), 0);
 }
 
+/* ---- until a token is cancelled ---- */
+
+struct running {
+    filch_token *token;
+    struct act act;
+    int result;
+};
+
+static int runs_by_token(void *arg)
+{
+    struct running *running = arg;
+
+    return filch_token_run(running->token, play, &running->act, &running->result, T_LIMIT);
+}
+
+static int token_body(void *arg)
+{
+    struct running running = {.act = {.result = 7}, .result = 99};
+    filch_task *task;
+
+    (void)arg;
+    T_OK(filch_token_new(&running.token));
+    T_OK(runs_by_token(&running));
+    T_IS(running.result, 7);
+    running.act.result = -EIO;
+    T_OK(runs_by_token(&running));
+    T_IS(running.result, -EIO);
+    /* Its time comes. */
+    running.act = (struct act){.sleeps = true};
+    T_IS(filch_token_run(running.token, play, &running.act, &running.result,
+                         filch_after(FILCH_MILLISECOND)),
+         -ETIMEDOUT);
+    T_IS(running.act.cause, -ETIMEDOUT);
+    /* The caller is cancelled. */
+    running.act = (struct act){.sleeps = true};
+    task = spawn(runs_by_token, &running);
+    T_WAIT_UNTIL(atomic_load(&running.act.began) == 1);
+    T_OK(filch_task_cancel(task));
+    T_IS(join(task), -ECANCELED);
+    T_CHECK(!filch_token_is_cancelled(running.token));
+    check_ended(&running.act, 1);
+    /* The token is. */
+    running.act = (struct act){.sleeps = true};
+    task = spawn(runs_by_token, &running);
+    T_WAIT_UNTIL(atomic_load(&running.act.began) == 1);
+    T_OK(filch_token_cancel(running.token, -ESTALE, NULL));
+    T_IS(join(task), -ECANCELED);
+    T_IS(running.result, -ECANCELED);
+    T_IS(running.act.cause, -ESTALE);
+    T_CHECK(!filch_task_is_cancelled());
+    check_ended(&running.act, 1);
+    /* It is already: nothing is called. */
+    running.act = (struct act){.result = 3};
+    T_IS(runs_by_token(&running), -ECANCELED);
+    T_IS(running.act.began, 0);
+    T_IS(running.result, -ECANCELED);
+    filch_token_unref(running.token);
+    /* Success in spite of it is success. */
+    T_OK(filch_token_new(&running.token));
+    running.act = (struct act){.stubborn = true, .result = 3};
+    task = spawn(runs_by_token, &running);
+    T_WAIT_UNTIL(atomic_load(&running.act.began) == 1);
+    T_OK(filch_token_cancel(running.token, -ECANCELED, NULL));
+    T_OK(join(task));
+    T_IS(running.result, 3);
+    filch_token_unref(running.token);
+    return 0;
+}
+
+Test(join, a_token_cancels_one_call)
+{
+    cr_assert_eq(run_in_runtime(0, token_body, NULL), 0);
+}
+
 /* ---- from elsewhere ---- */
 
 static int job(void *arg)
@@ -475,10 +549,14 @@ Test(join, blocking_jobs_may_do_all_of_it)
 Test(join, plain_threads_are_refused)
 {
     struct act act = {.result = 0};
+    filch_token *token;
 
     cr_assert_eq(FILCH_TRY_JOIN({play, &act}), -EPERM);
     cr_assert_eq(FILCH_RACE(FILCH_NEVER, {play, &act}), -EPERM);
     cr_assert_eq(filch_timeout(play, &act, NULL, FILCH_NEVER), -EPERM);
+    cr_assert_eq(filch_token_new(&token), 0);
+    cr_assert_eq(filch_token_run(token, play, &act, NULL, FILCH_NEVER), -EPERM);
+    filch_token_unref(token);
     cr_assert_eq(act.began, 0);
 }
 

@@ -541,6 +541,14 @@ static void token_rows(void)
     ROW(filch_token_unhook(NULL, &hook), -EINVAL);
     ROW(filch_token_unhook(token, NULL), -EINVAL);
     ROW(filch_token_bind(NULL), -EINVAL);
+    ROW(filch_token_child_until(token, FILCH_NOW, -ETIMEDOUT, NULL, NULL), -EINVAL);
+    ROW(filch_token_child_until(token, FILCH_NOW, 0, NULL, &token), -EINVAL);
+    ROW(filch_token_child_until(token, FILCH_NOW, INT_MIN, NULL, &token), -EINVAL);
+    ROW(filch_token_run(NULL, nop, NULL, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_token_run(token, NULL, NULL, NULL, FILCH_NOW), -EINVAL);
+    ROW_VOID(filch_token_guard_init(NULL, token));
+    ROW_VOID(filch_token_guard_disarm(NULL));
+    ROW_VOID(filch_token_guard_fini(NULL));
     filch_scope_init(&scope, 0);
     ROW(filch_scope_bind(&scope, NULL), -EINVAL);
     ROW_VOID(filch_token_unref(NULL));
