@@ -174,6 +174,36 @@ int filch_stream_for_each(filch_stream *stream, int (*fn)(void *context, const v
     return r;
 }
 
+/* Up to the first item of which @fn says @sought. Return: 1: there is one; as filch_stream_next().
+ */
+static int seek(filch_stream *stream, bool (*fn)(void *context, const void *item), void *context,
+                bool sought, filch_time until)
+{
+    uint64_t item[FILCH_STREAM_ITEM_MAX / 8];
+    int r;
+
+    if (!filch__stream_is_fit(stream) || !fn)
+        return -EINVAL;
+    while ((r = filch_stream_next(stream, item, until)) > 0)
+        if (fn(context, item) == sought)
+            break;
+    return r;
+}
+
+int filch_stream_all(filch_stream *stream, bool (*fn)(void *context, const void *item),
+                     void *context, filch_time until)
+{
+    int r = seek(stream, fn, context, false, until);
+
+    return r < 0 ? r : !r;
+}
+
+int filch_stream_any(filch_stream *stream, bool (*fn)(void *context, const void *item),
+                     void *context, filch_time until)
+{
+    return seek(stream, fn, context, true, until);
+}
+
 int filch_stream_collect(filch_stream *stream, void *items, size_t most, size_t *ret_count,
                          filch_time until)
 {

@@ -2,7 +2,7 @@
  * Read first: sync/stream.c. */
 #include "sync/stream.h"
 
-/* ---- map, filter_map ---- */
+/* ---- map, filter_map, map_while ---- */
 
 static int map_next(filch_stream *self, filch_cx *cx, void *item)
 {
@@ -27,6 +27,14 @@ static int filter_map_next(filch_stream *self, filch_cx *cx, void *item)
         r = stream->fn(stream->context, stream->in, item);
     } while (r == 0);
     return r < 0 ? r : 1;
+}
+
+static int map_while_next(filch_stream *self, filch_cx *cx, void *item)
+{
+    filch_map_stream *stream = (filch_map_stream *)self;
+    int r = filch__stream_poll(stream->from, cx, stream->in);
+
+    return r <= 0 ? r : stream->fn(stream->context, stream->in, item);
 }
 
 static void map_drop(filch_stream *self)
@@ -57,6 +65,12 @@ int filch_filter_map_stream_init(filch_map_stream *stream, filch_stream *from, s
                                  int (*fn)(void *context, const void *in, void *out), void *context)
 {
     return map_init(stream, from, out_bytes, fn, context, filter_map_next);
+}
+
+int filch_map_while_stream_init(filch_map_stream *stream, filch_stream *from, size_t out_bytes,
+                                int (*fn)(void *context, const void *in, void *out), void *context)
+{
+    return map_init(stream, from, out_bytes, fn, context, map_while_next);
 }
 
 /* ---- filter, take_while, skip_while: by an item of their own, as nothing may be written for those
@@ -191,6 +205,52 @@ int filch_take_stream_init(filch_take_stream *stream, filch_stream *from, uint64
 int filch_skip_stream_init(filch_take_stream *stream, filch_stream *from, uint64_t count)
 {
     return take_init(stream, from, count, skip_next);
+}
+
+/* ---- peek ---- */
+
+static int peek_next(filch_stream *self, filch_cx *cx, void *item)
+{
+    filch_peek_stream *stream = (filch_peek_stream *)self;
+
+    if (!stream->has_item)
+        return filch__stream_poll(stream->from, cx, item);
+    filch__stream_copy(item, stream->item, self->item_bytes);
+    stream->has_item = false;
+    return 1;
+}
+
+static void peek_drop(filch_stream *self)
+{
+    filch_stream_drop(((filch_peek_stream *)self)->from);
+}
+
+int filch_peek_stream_init(filch_peek_stream *stream, filch_stream *from)
+{
+    if (!stream || !filch__stream_is_fit(from))
+        return -EINVAL;
+    filch__stream_base(&stream->base, peek_next, peek_drop, from->item_bytes);
+    stream->from = from;
+    stream->has_item = false;
+    return 0;
+}
+
+int filch_stream_peek(filch_peek_stream *stream, void *item, filch_time until)
+{
+    int r;
+
+    if (!stream || stream->base.poll_next != peek_next || !item)
+        return -EINVAL;
+    if (stream->base.ended)
+        return 0;
+    if (!stream->has_item) {
+        r = filch_stream_next(stream->from, stream->item, until);
+        if (r <= 0)
+            return r;
+        stream->has_item = true; /* [kept] */
+    }
+    filch__stream_copy(item, stream->item, stream->base.item_bytes);
+    return 1;
 }
 
 /* ---- chain, merge ---- */

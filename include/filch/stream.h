@@ -154,6 +154,13 @@ FILCH_API FILCH_MUST_CHECK int
 filch_filter_map_stream_init(filch_map_stream *stream, filch_stream *from, size_t out_bytes,
                              int (*fn)(void *context, const void *in, void *out), void *context);
 
+/** filch_map_while_stream_init() - as map up to the first item for which @fn returns 0, which is
+ * taken and lost, and is the end; 1: what it made is an item; or an error, with which that item is
+ * lost. */
+FILCH_API FILCH_MUST_CHECK int
+filch_map_while_stream_init(filch_map_stream *stream, filch_stream *from, size_t out_bytes,
+                            int (*fn)(void *context, const void *in, void *out), void *context);
+
 typedef struct filch_filter_stream {
     filch_stream base;
     filch_stream *from;
@@ -193,6 +200,29 @@ FILCH_API FILCH_MUST_CHECK int filch_take_stream_init(filch_take_stream *stream,
 /** filch_skip_stream_init() - all but the first @count items. */
 FILCH_API FILCH_MUST_CHECK int filch_skip_stream_init(filch_take_stream *stream, filch_stream *from,
                                                       uint64_t count);
+
+typedef struct filch_peek_stream {
+    filch_stream base;
+    filch_stream *from;
+    bool has_item;
+    uint64_t item[FILCH_STREAM_ITEM_MAX / 8];
+} filch_peek_stream;
+
+/** filch_peek_stream_init() - the same items, the next of which may be looked at before it is
+ * taken.
+ */
+FILCH_API FILCH_MUST_CHECK int filch_peek_stream_init(filch_peek_stream *stream,
+                                                      filch_stream *from);
+
+/**
+ * filch_stream_peek() - wait for the next item, and leave it there
+ * @item: gets a copy, with an item only
+ *
+ * The next filch_stream_next() takes it. An error is told once, to whoever asks first. All else as
+ * filch_stream_next(). Return: as filch_stream_next(); -EINVAL (NULL).
+ */
+FILCH_API FILCH_MUST_CHECK int filch_stream_peek(filch_peek_stream *stream, void *item,
+                                                 filch_time until);
 
 /* ---- several in, one out ---- */
 
@@ -368,6 +398,24 @@ filch_concurrent_stream_init(filch_concurrent_stream *stream, filch_stream *from
 FILCH_API FILCH_MUST_CHECK int filch_stream_for_each(filch_stream *stream,
                                                      int (*fn)(void *context, const void *item),
                                                      void *context, filch_time until);
+
+/**
+ * filch_stream_all() - does a function say true of all items?
+ * @fn: may suspend
+ *
+ * Reads up to the end or the first item for which it says false, which is taken. Return: 1 (of all
+ * there were, perhaps none); 0; as filch_stream_next(), and then what @fn was asked about is gone,
+ * and was true; -EINVAL (NULL, items that are too large).
+ */
+FILCH_API FILCH_MUST_CHECK int filch_stream_all(filch_stream *stream,
+                                                bool (*fn)(void *context, const void *item),
+                                                void *context, filch_time until);
+
+/** filch_stream_any() - the same up to the first for which it says true. Return: 1; 0 (of none);
+ * else as filch_stream_all(). */
+FILCH_API FILCH_MUST_CHECK int filch_stream_any(filch_stream *stream,
+                                                bool (*fn)(void *context, const void *item),
+                                                void *context, filch_time until);
 
 /** filch_stream_collect() - items into an array, up to the end or until it is full. *ret_count is
  * set in any case. Return: 0 (the end); -ENOSPC (full: there may be more); as filch_stream_next().

@@ -166,6 +166,7 @@ static void channels_say(filch_time until, int want)
 static void streams_say(filch_time until, int want)
 {
     filch_chan_stream stream;
+    filch_peek_stream peek;
     filch_chan *from, *to;
     size_t count;
     int item;
@@ -177,7 +178,11 @@ static void streams_say(filch_time until, int want)
     T_IS(filch_stream_collect(&stream.base, &item, 1, &count, until), want);
     T_IS(count, 0);
     T_IS(filch_stream_forward(&stream.base, to, until), want);
-    filch_stream_drop(&stream.base);
+    T_IS(filch_stream_all(&stream.base, is_never, NULL, until), want);
+    T_IS(filch_stream_any(&stream.base, is_never, NULL, until), want);
+    T_OK(filch_peek_stream_init(&peek, &stream.base));
+    T_IS(filch_stream_peek(&peek, &item, until), want);
+    filch_stream_drop(&peek.base);
     filch_chan_unref(from);
     filch_chan_unref(to);
 }

@@ -319,12 +319,14 @@ Test(errors_memory, a_thread_cannot_wait_for_futures)
     filch_future pending;
     filch_case future;
     filch_chan_stream stream;
+    filch_peek_stream peek;
     filch_chan *chan;
     size_t count;
     int item;
 
     T_OK(filch_chan_new(sizeof(int), 1, &chan));
     T_OK(filch_chan_stream_init(&stream, chan, sizeof(int)));
+    T_OK(filch_peek_stream_init(&peek, &stream.base));
     filch_pending_future_init(&pending);
     future = filch_case_future(&pending);
     atomic_store(&refuses, true);
@@ -332,9 +334,12 @@ Test(errors_memory, a_thread_cannot_wait_for_futures)
     T_IS(filch_select(&future, 1, 0, T_LIMIT), -ENOMEM);
     T_IS(filch_stream_next(&stream.base, &item, T_LIMIT), -ENOMEM);
     T_IS(filch_stream_collect(&stream.base, &item, 1, &count, T_LIMIT), -ENOMEM);
+    T_IS(filch_stream_all(&stream.base, is_any, NULL, T_LIMIT), -ENOMEM);
+    T_IS(filch_stream_any(&stream.base, is_any, NULL, T_LIMIT), -ENOMEM);
+    T_IS(filch_stream_peek(&peek, &item, T_LIMIT), -ENOMEM);
     atomic_store(&refuses, false);
     T_IS(filch_await(&pending, FILCH_NOW), -ETIMEDOUT);
-    filch_stream_drop(&stream.base);
+    filch_stream_drop(&peek.base);
     filch_chan_unref(chan);
 }
 

@@ -966,6 +966,7 @@ static void stream_stage_rows(void)
     filch_array_stream in, large;
     filch_stream *from = &in.base, *none[1] = {NULL};
     filch_map_stream map;
+    filch_peek_stream peek = {.has_item = false};
     filch_filter_stream filter;
     filch_take_stream take;
     filch_chain_stream chain;
@@ -982,6 +983,12 @@ static void stream_stage_rows(void)
     ROW(filch_map_stream_init(&map, NULL, 4, stream_map, NULL), -EINVAL);
     ROW(filch_map_stream_init(&map, &large.base, 4, stream_map, NULL), -EINVAL);
     ROW(filch_filter_map_stream_init(&map, from, 0, stream_map, NULL), -EINVAL);
+    ROW(filch_map_while_stream_init(NULL, from, 4, stream_map, NULL), -EINVAL);
+    ROW(filch_peek_stream_init(NULL, from), -EINVAL);
+    ROW(filch_peek_stream_init(&peek, NULL), -EINVAL);
+    ROW(filch_peek_stream_init(&peek, &large.base), -EINVAL);
+    ROW(filch_stream_peek(NULL, item, FILCH_NOW), -EINVAL);
+    ROW(filch_stream_peek(&peek, item, FILCH_NOW), -EINVAL);
     ROW(filch_filter_stream_init(&filter, from, NULL, NULL), -EINVAL);
     ROW(filch_take_while_stream_init(NULL, from, stream_keep, NULL), -EINVAL);
     ROW(filch_skip_while_stream_init(&filter, NULL, stream_keep, NULL), -EINVAL);
@@ -1002,6 +1009,11 @@ static void stream_stage_rows(void)
     ROW(filch_concurrent_stream_init(&concurrent, from, 4, stream_map, NULL, 1, 8), -EINVAL);
     ROW(filch_stream_for_each(NULL, stream_use, NULL, FILCH_NOW), -EINVAL);
     ROW(filch_stream_for_each(&large.base, stream_use, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_stream_all(NULL, stream_keep, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_stream_all(&large.base, stream_keep, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_stream_any(from, NULL, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_peek_stream_init(&peek, from), 0);
+    ROW(filch_stream_peek(&peek, NULL, FILCH_NOW), -EINVAL);
     ROW(filch_stream_collect(from, NULL, 1, &count, FILCH_NOW), -EINVAL);
     ROW(filch_stream_forward(from, no_chan, FILCH_NOW), -EINVAL);
 }

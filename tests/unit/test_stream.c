@@ -109,6 +109,41 @@ Test(stream, an_error_is_not_the_end)
     T_IS(filch_stream_next(&map.base, &item, T_LIMIT), 0);
 }
 
+/* Up to 6; of the 4 it wants none. */
+static int double_below_six(void *context, const void *in, void *out)
+{
+    int item = *(const int *)in;
+
+    ++*(int *)context;
+    if (item == 4)
+        return -EDOM;
+    if (item == 6)
+        return 0;
+    *(int *)out = 2 * item;
+    return 1;
+}
+
+Test(stream, map_while_ends_with_the_first_refusal)
+{
+    filch_array_stream in = array_of(ten, 10);
+    filch_map_stream map;
+    int calls = 0, item = 0;
+
+    T_OK(filch_map_while_stream_init(&map, &in.base, sizeof(int), double_below_six, &calls));
+    for (int i = 1; i < 4; i++) {
+        T_IS(filch_stream_next(&map.base, &item, T_LIMIT), 1);
+        T_IS(item, 2 * i);
+    }
+    T_IS(filch_stream_next(&map.base, &item, T_LIMIT), -EDOM);
+    T_IS(filch_stream_next(&map.base, &item, T_LIMIT), 1);
+    T_IS(item, 10);
+    T_IS(filch_stream_next(&map.base, &item, T_LIMIT), 0);
+    T_IS(filch_stream_next(&map.base, &item, T_LIMIT), 0);
+    T_IS(calls, 6);
+    T_IS(filch_stream_next(&in.base, &item, T_LIMIT), 1); /* the 6 is lost, no more */
+    T_IS(item, 7);
+}
+
 Test(stream, several_in_one_out)
 {
     filch_array_stream a = array_of(ten, 2), b = array_of(ten + 5, 3), none = array_of(NULL, 0);
@@ -821,6 +856,108 @@ Test(stream, where_items_go)
     T_OK(run_in_runtime(0, consumers, NULL));
 }
 
+/* ---- looked at, and not taken ---- */
+
+static int peeks(void *arg)
+{
+    filch_array_stream in = array_of(ten, 3);
+    filch_peek_stream peek;
+    filch_map_stream map;
+    filch_chan_stream late;
+    filch_chan *chan;
+    int item = 0, calls = 0;
+
+    (void)arg;
+    T_OK(filch_peek_stream_init(&peek, &in.base));
+    for (int i = 1; i <= 3; i++) {
+        T_IS(filch_stream_peek(&peek, &item, T_LIMIT), 1);
+        T_IS(item, i);
+        T_IS(filch_stream_peek(&peek, &item, FILCH_NOW), 1);
+        T_IS(item, i);
+        T_IS(filch_stream_next(&peek.base, &item, FILCH_NOW), 1);
+        T_IS(item, i);
+    }
+    T_IS(filch_stream_peek(&peek, &item, T_LIMIT), 0);
+    T_IS(filch_stream_next(&peek.base, &item, T_LIMIT), 0);
+    T_IS(filch_stream_peek(&peek, &item, T_LIMIT), 0);
+
+    /* An error is told once. */
+    in = array_of(ten + 3, 2);
+    T_OK(filch_map_while_stream_init(&map, &in.base, sizeof(int), double_below_six, &calls));
+    T_OK(filch_peek_stream_init(&peek, &map.base));
+    T_IS(filch_stream_peek(&peek, &item, T_LIMIT), -EDOM);
+    T_IS(filch_stream_next(&peek.base, &item, T_LIMIT), 1);
+    T_IS(item, 10);
+
+    /* A look that is given up has taken nothing; what was looked at may be dropped. */
+    T_OK(filch_chan_new(sizeof(int), 2, &chan));
+    T_OK(filch_chan_stream_init(&late, chan, sizeof(int)));
+    T_OK(filch_peek_stream_init(&peek, &late.base));
+    T_IS(filch_stream_peek(&peek, &item, FILCH_NOW), -ETIMEDOUT);
+    T_IS(filch_stream_peek(&peek, &item, filch_after(FILCH_MILLISECOND)), -ETIMEDOUT);
+    for (int i = 1; i <= 2; i++)
+        T_OK(filch_chan_send(chan, &i, FILCH_NOW));
+    T_IS(filch_stream_peek(&peek, &item, T_LIMIT), 1);
+    T_IS(item, 1);
+    T_IS(filch_stream_next(&peek.base, &item, T_LIMIT), 1);
+    T_IS(item, 1);
+    T_IS(filch_stream_peek(&peek, &item, T_LIMIT), 1);
+    T_IS(item, 2);
+    filch_stream_drop(&peek.base);
+    T_IS(filch_stream_peek(&peek, &item, T_LIMIT), 0);
+    T_IS(filch_stream_next(&peek.base, &item, T_LIMIT), 0);
+    filch_chan_unref(chan);
+    return 0;
+}
+
+Test(stream, an_item_can_be_looked_at_before_it_is_taken)
+{
+    T_OK(peeks(NULL));
+    T_OK(run_in_runtime(0, peeks, NULL));
+}
+
+/* ---- is it true of all, of any? ---- */
+
+static int quantifies(void *arg)
+{
+    filch_array_stream in = array_of(ten, 10);
+    filch_map_stream map;
+    filch_chan_stream late;
+    filch_chan *chan;
+    int four = 4, hundred = 100, item = 0, calls = 0;
+
+    (void)arg;
+    T_IS(filch_stream_all(&in.base, is_below, &four, T_LIMIT), 0);
+    T_IS(filch_stream_next(&in.base, &item, T_LIMIT), 1); /* the 4 was taken, no more */
+    T_IS(item, 5);
+    T_IS(filch_stream_any(&in.base, is_even, NULL, T_LIMIT), 1);
+    T_IS(filch_stream_next(&in.base, &item, T_LIMIT), 1);
+    T_IS(item, 7);
+    T_IS(filch_stream_all(&in.base, is_below, &hundred, T_LIMIT), 1);
+    T_IS(filch_stream_all(&in.base, is_below, &four, T_LIMIT), 1); /* of none */
+    T_IS(filch_stream_any(&in.base, is_even, NULL, T_LIMIT), 0);
+
+    in = array_of(ten, 5);
+    T_OK(filch_map_while_stream_init(&map, &in.base, sizeof(int), double_below_six, &calls));
+    T_IS(filch_stream_all(&map.base, is_even, NULL, T_LIMIT), -EDOM);
+    T_IS(filch_stream_any(&map.base, is_below, &four, T_LIMIT), 0);
+
+    T_OK(filch_chan_new(sizeof(int), 1, &chan));
+    T_OK(filch_chan_stream_init(&late, chan, sizeof(int)));
+    T_OK(filch_chan_send(chan, &four, FILCH_NOW));
+    T_IS(filch_stream_all(&late.base, is_even, NULL, filch_after(FILCH_MILLISECOND)), -ETIMEDOUT);
+    T_IS(filch_stream_any(&late.base, is_even, NULL, FILCH_NOW), -ETIMEDOUT);
+    filch_stream_drop(&late.base);
+    filch_chan_unref(chan);
+    return 0;
+}
+
+Test(stream, what_is_true_of_all_and_of_any)
+{
+    T_OK(quantifies(NULL));
+    T_OK(run_in_runtime(0, quantifies, NULL));
+}
+
 /* ---- stackless ---- */
 
 struct summer {
@@ -1014,7 +1151,34 @@ union stage {
     filch_map_stream map;
     filch_filter_stream filter;
     filch_take_stream take;
+    filch_peek_stream peek;
 };
+
+static bool is_small(void *context, const void *item)
+{
+    (void)context;
+    return *(const int *)item < 2000;
+}
+
+static int half_if_small(void *context, const void *in, void *out)
+{
+    if (!is_small(context, in))
+        return 0;
+    *(int *)out = *(const int *)in / 2;
+    return 1;
+}
+
+/* Looks at the first item, too. */
+static filch_stream *peeked(filch_peek_stream *peek, filch_stream *from, const int *items,
+                            size_t count)
+{
+    int item = 0;
+
+    T_OK(filch_peek_stream_init(peek, from));
+    T_IS(filch_stream_peek(peek, &item, T_LIMIT), count > 0);
+    T_CHECK(count == 0 || item == items[0]);
+    return &peek->base;
+}
 
 /* Builds one stage, and does the same to the array. */
 static filch_stream *random_stage(union stage *stage, filch_stream *from, uint32_t random,
@@ -1023,7 +1187,15 @@ static filch_stream *random_stage(union stage *stage, filch_stream *from, uint32
     size_t n = random / 8 % 20;
     size_t kept = 0;
 
-    switch (random % 4) {
+    switch (random % 6) {
+    case 4:
+        return peeked(&stage->peek, from, items, *count);
+    case 5:
+        T_OK(filch_map_while_stream_init(&stage->map, from, sizeof(int), half_if_small, NULL));
+        for (; kept < *count && is_small(NULL, &items[kept]); kept++)
+            items[kept] /= 2;
+        *count = kept;
+        return &stage->map.base;
     case 0:
         T_OK(filch_map_stream_init(&stage->map, from, sizeof(int), triple, NULL));
         for (size_t i = 0; i < *count; i++)
