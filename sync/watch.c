@@ -275,16 +275,47 @@ int filch_watch_modify(filch_watch *watch, int (*fn)(void *arg, void *value), vo
     return r;
 }
 
+/* What is replaced is copied before it is: a value is replaced once, so by the same version. */
+int filch_watch_replace(filch_watch *watch, const void *value, void *old)
+{
+    struct filch__watch_node *node;
+    uint64_t version;
+    int r;
+
+    if (!watch || !value || !old)
+        return -EINVAL;
+    node = node_new(watch->bytes);
+    if (!node)
+        return -ENOMEM;
+    memcpy(node->value, value, watch->bytes);
+    do {
+        r = filch__watch_copy(watch, old, &version);
+        if (r < 0) {
+            free(node);
+            return r;
+        }
+    } while (!publish(watch, node, version));
+    return 0;
+}
+
+static size_t count_of(filch_watch *w, const size_t *count)
+{
+    size_t value;
+
+    filch_spinlock_lock(&w->lock);
+    value = *count;
+    filch_spinlock_unlock(&w->lock);
+    return value;
+}
+
 size_t filch_watch_readers(filch_watch *watch)
 {
-    size_t readers;
+    return watch ? count_of(watch, &watch->readers) : 0;
+}
 
-    if (!watch)
-        return 0;
-    filch_spinlock_lock(&watch->lock);
-    readers = watch->readers;
-    filch_spinlock_unlock(&watch->lock);
-    return readers;
+size_t filch_watch_senders(filch_watch *watch)
+{
+    return watch ? count_of(watch, &watch->senders) : 0;
 }
 
 enum filch__enlist filch__watch_enlist_abandoned(filch_watch *watch, struct filch__waiter *waiter,

@@ -93,6 +93,18 @@ FILCH_API FILCH_MUST_CHECK int filch_watch_modify(filch_watch *watch,
                                                   int (*fn)(void *arg, void *value), void *arg);
 
 /**
+ * filch_watch_replace() - replace the value, and get the one that was there
+ * @value: copied from here
+ * @old:   gets what it replaces, and nobody else gets that; may be @value. Written on success only,
+ *         but for -ENOMEM in a plain thread
+ *
+ * Thread-safety: as filch_watch_send(). Suspends: no. Return: 0; -ENOMEM (the old value stays);
+ * -EINVAL (NULL).
+ */
+FILCH_API FILCH_MUST_CHECK int filch_watch_replace(filch_watch *watch, const void *value,
+                                                   void *old);
+
+/**
  * filch_watch_latest() - a copy of the value, for senders
  * @value: gets it
  *
@@ -103,6 +115,9 @@ FILCH_API FILCH_MUST_CHECK int filch_watch_latest(filch_watch *watch, void *valu
 
 /** filch_watch_readers() - how many there are at some moment of the call; 0 for NULL. */
 FILCH_API size_t filch_watch_readers(filch_watch *watch);
+
+/** filch_watch_senders() - the same of senders. */
+FILCH_API size_t filch_watch_senders(filch_watch *watch);
 
 /**
  * filch_watch_abandoned() - wait until there is no reader, to stop work that nobody looks at

@@ -230,6 +230,26 @@ static void modifies(void)
     xp_assert(filch_watch_modify(watch, adds_one, NULL) == 1);
 }
 
+static int replaced[3];
+
+static void replace(int value)
+{
+    filch_plain_write(&payload[value]);
+    xp_assert(filch_watch_replace(watch, &value, &replaced[value]) == 0);
+    if (replaced[value])
+        filch_plain_read(&payload[replaced[value]]);
+}
+
+static void replaces_by_1(void)
+{
+    replace(1);
+}
+
+static void replaces_by_2(void)
+{
+    replace(2);
+}
+
 /* A future that is polled, polled again, and dropped. */
 static void future_is_dropped(void)
 {
@@ -313,6 +333,14 @@ static void two_added(void)
     xp_assert(value_now() == 2);
 }
 
+/* The first value came out of one of them, and its own out of the other, or is there. */
+static void each_replaced_once(void)
+{
+    nobody_waits();
+    xp_assert(replaced[1] != replaced[2]);
+    xp_assert(replaced[1] + replaced[2] + value_now() == 3);
+}
+
 /* The sender and one reader have gone, the other has not: it is there. */
 static void ended(void)
 {
@@ -359,6 +387,13 @@ int main(int argc, char **argv)
          3,
          false},
         {"two who modify", 2, {modifies, modifies}, reset, two_added, -1, false},
+        {"two who replace",
+         3,
+         {replaces_by_1, replaces_by_2, reclaims},
+         reset_with_graces,
+         each_replaced_once,
+         3,
+         false},
         {"a future that is dropped",
          3,
          {sends_1, future_is_dropped, waits_for_one},

@@ -304,6 +304,7 @@ Test(errors_memory, a_thread_cannot_read)
     atomic_store(&refuses, true);
     T_IS(filch_watch_get(&reader, &value), -ENOMEM);
     T_IS(filch_watch_latest(watch, &value), -ENOMEM);
+    T_IS(filch_watch_replace(watch, &value, &value), -ENOMEM);
     T_IS(filch_watch_wait_for(&reader, is_any, NULL, &value, FILCH_NEVER), -ENOMEM);
     T_IS(filch_rcu_thread_register(), -ENOMEM);
     T_IS(filch_rcu_synchronize(), -ENOMEM);

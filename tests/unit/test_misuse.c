@@ -331,7 +331,11 @@ static void watch_rows(void)
     ROW(filch_watch_modify(watch, NULL, NULL), -EINVAL);
     ROW(filch_watch_latest(NULL, &value), -EINVAL);
     ROW(filch_watch_latest(watch, NULL), -EINVAL);
+    ROW(filch_watch_replace(NULL, &value, &value), -EINVAL);
+    ROW(filch_watch_replace(watch, NULL, &value), -EINVAL);
+    ROW(filch_watch_replace(watch, &value, NULL), -EINVAL);
     ROW(filch_watch_readers(NULL), 0);
+    ROW(filch_watch_senders(NULL), 0);
     ROW(filch_watch_abandoned(NULL, FILCH_NOW), -EINVAL);
     ROW(filch_watch_subscribe(watch, &reader), 0);
     watch_reader_rows(watch, &reader);

@@ -162,7 +162,72 @@ Test(watch, senders_know_of_readers)
     T_IS(filch_watch_abandoned(watch, filch_after(FILCH_MILLISECOND)), -ETIMEDOUT);
     filch_watch_unsubscribe(&reader);
     T_OK(filch_watch_abandoned(watch, FILCH_NEVER));
+    T_IS(filch_watch_senders(watch), 1);
+    T_CHECK(filch_watch_ref(watch) == watch);
+    T_IS(filch_watch_senders(watch), 2);
     filch_watch_unref(watch);
+    filch_watch_unref(watch);
+}
+
+/* ---- replace ---- */
+
+Test(watch, replace_gives_what_was_there)
+{
+    filch_watch *watch = watch_new(1);
+    filch_watch_reader reader = subscribe(watch);
+    struct value value = value_of(2), old = value_of(77);
+
+    T_OK(filch_watch_replace(watch, &value, &old));
+    T_IS(old.number, 1);
+    T_OK(changed_now(&reader));
+    T_IS(get(&reader), 2);
+    value = value_of(3);
+    T_OK(filch_watch_replace(watch, &value, &value)); /* the same place */
+    T_IS(value.number, 2);
+    T_IS(get(&reader), 3);
+    filch_watch_unsubscribe(&reader);
+    filch_watch_unref(watch);
+}
+
+/* Each value comes out once, whoever replaces it; some just send. */
+struct exchange {
+    filch_watch *watch;
+    atomic_ulong next;
+    atomic_ulong in;  /* sums of numbers */
+    atomic_ulong out; /* of those that came out */
+    atomic_long to_do;
+};
+
+static int exchanges(void *arg)
+{
+    struct exchange *exchange = arg;
+
+    while (atomic_fetch_sub(&exchange->to_do, 1) > 0) {
+        struct value value = value_of(atomic_fetch_add(&exchange->next, 1)), old;
+
+        atomic_fetch_add(&exchange->in, value.number);
+        T_OK(filch_watch_replace(exchange->watch, &value, &old));
+        T_IS(old.number, old.again);
+        atomic_fetch_add(&exchange->out, old.number);
+    }
+    return 0;
+}
+
+static void many_exchange(unsigned workers)
+{
+    struct exchange exchange = {.watch = watch_new(0)};
+
+    atomic_init(&exchange.next, 1);
+    atomic_init(&exchange.to_do, (long)test_ops() / 4);
+    crowd_run(workers, 4, 2, exchanges, &exchange);
+    T_IS(atomic_load(&exchange.out) + latest(exchange.watch), atomic_load(&exchange.in));
+    filch_watch_unref(exchange.watch);
+}
+
+Test(watch, each_value_is_replaced_once)
+{
+    many_exchange(1);
+    many_exchange(4);
 }
 
 /* ---- modify ---- */
