@@ -496,3 +496,25 @@ size_t filch_chan_len(filch_chan *chan)
     filch__chan_unlock(chan);
     return count;
 }
+
+size_t filch_chan_capacity(const filch_chan *chan)
+{
+    return chan ? chan->capacity : 0;
+}
+
+size_t filch_chan_room(filch_chan *chan)
+{
+    size_t room;
+
+    if (!chan)
+        return 0;
+    filch__chan_lock(chan);
+    if (chan->is_closed)
+        room = 0;
+    else if (chan->store.is_chain)
+        room = FILCH_CHAN_UNBOUNDED;
+    else
+        room = filch__store_room(&chan->store);
+    filch__chan_unlock(chan);
+    return room;
+}

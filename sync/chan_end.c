@@ -79,6 +79,26 @@ void filch_chan_receiver_unref(filch_chan *chan)
     filch_chan_unref(chan);
 }
 
+static size_t count_of(filch_chan *chan, const size_t *count)
+{
+    size_t value;
+
+    filch__chan_lock(chan);
+    value = *count;
+    filch__chan_unlock(chan);
+    return value;
+}
+
+size_t filch_chan_senders(filch_chan *chan)
+{
+    return chan ? count_of(chan, &chan->sender_ends) : 0;
+}
+
+size_t filch_chan_receivers(filch_chan *chan)
+{
+    return chan ? count_of(chan, &chan->receiver_ends) : 0;
+}
+
 /* ---- the close ---- */
 
 bool filch_chan_is_closed(filch_chan *chan)

@@ -162,6 +162,15 @@ FILCH_API FILCH_MUST_CHECK int filch_chan_closed(filch_chan *chan, filch_time un
 /** filch_chan_len() - messages queued at some moment of the call. */
 FILCH_API size_t filch_chan_len(filch_chan *chan);
 
+/** filch_chan_capacity() - messages held before senders wait, as it was made with. Thread-safety:
+ * any thread. Suspends: no. Return: the number; FILCH_CHAN_UNBOUNDED; 0 for NULL. */
+FILCH_API size_t filch_chan_capacity(const filch_chan *chan);
+
+/** filch_chan_room() - places that are neither taken nor reserved, at some moment of the call;
+ * those who wait in line have them first. Thread-safety: any thread. Suspends: no. Return: the
+ * number, 0 for a channel that is closed; FILCH_CHAN_UNBOUNDED; 0 for NULL. */
+FILCH_API size_t filch_chan_room(filch_chan *chan);
+
 /* ---- permits ---- */
 
 /* Places in a channel, reserved. A plain value of its holder's, to be used by one at a time, on any
@@ -250,6 +259,13 @@ FILCH_API FILCH_MUST_CHECK filch_chan *filch_chan_receiver_ref(filch_chan *chan)
  * Thread-safety: any thread. Suspends: no.
  */
 FILCH_API void filch_chan_receiver_unref(filch_chan *chan);
+
+/** filch_chan_senders() - counted senders at some moment of the call; 0 for NULL. Thread-safety:
+ * any thread. Suspends: no. */
+FILCH_API size_t filch_chan_senders(filch_chan *chan);
+
+/** filch_chan_receivers() - the same of counted receivers. */
+FILCH_API size_t filch_chan_receivers(filch_chan *chan);
 
 /* ---- in a select, and as futures ---- */
 

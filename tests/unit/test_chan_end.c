@@ -86,6 +86,47 @@ Test(chan_end, a_weak_sender_sends_while_it_is_open_and_keeps_nothing_open)
     filch_chan_unref(chan);
 }
 
+Test(chan_end, room_and_ends_are_counted)
+{
+    filch_chan *chan = chan_new(3, NULL), *unbounded = chan_new(FILCH_CHAN_UNBOUNDED, NULL);
+    filch_chan_permit permit;
+
+    T_IS(filch_chan_capacity(chan), 3);
+    T_IS(filch_chan_room(chan), 3);
+    T_IS(filch_chan_senders(chan), 0);
+    T_IS(filch_chan_receivers(chan), 0);
+    T_CHECK(filch_chan_sender_ref(chan) && filch_chan_sender_ref(chan));
+    T_CHECK(filch_chan_receiver_ref(chan));
+    T_IS(filch_chan_senders(chan), 2);
+    T_IS(filch_chan_receivers(chan), 1);
+    T_OK(send_now(chan, 1));
+    T_IS(filch_chan_room(chan), 2);
+    T_OK(filch_chan_reserve(chan, &permit, FILCH_NOW)); /* as a message */
+    T_IS(filch_chan_room(chan), 1);
+    T_IS(filch_chan_len(chan), 1);
+    filch_chan_permit_release(&permit);
+    T_IS(filch_chan_room(chan), 2);
+    T_IS(recv_now(chan), 1);
+    T_IS(filch_chan_room(chan), 3);
+    filch_chan_sender_unref(chan);
+    T_IS(filch_chan_senders(chan), 1);
+    T_IS(filch_chan_room(chan), 3);
+    filch_chan_sender_unref(chan);
+    T_IS(filch_chan_senders(chan), 0);
+    T_IS(filch_chan_room(chan), 0); /* closed */
+    filch_chan_receiver_unref(chan);
+    T_IS(filch_chan_receivers(chan), 0);
+    T_IS(filch_chan_capacity(chan), 3);
+    filch_chan_unref(chan);
+
+    T_CHECK(filch_chan_capacity(unbounded) == FILCH_CHAN_UNBOUNDED);
+    T_OK(send_now(unbounded, 1));
+    T_CHECK(filch_chan_room(unbounded) == FILCH_CHAN_UNBOUNDED);
+    T_OK(filch_chan_close(unbounded));
+    T_IS(filch_chan_room(unbounded), 0);
+    filch_chan_unref(unbounded);
+}
+
 static int recv_to_the_end(void *arg)
 {
     int value, n = 0, r;

@@ -1111,6 +1111,10 @@ static void chan_rows(void)
     ROW(filch_chan_recv(NULL, &msg, FILCH_NOW), -EINVAL);
     ROW(filch_chan_close(NULL), -EINVAL);
     ROW(filch_chan_len(NULL), 0);
+    ROW(filch_chan_capacity(NULL), 0);
+    ROW(filch_chan_room(NULL), 0);
+    ROW(filch_chan_senders(NULL), 0);
+    ROW(filch_chan_receivers(NULL), 0);
     T_OK(filch_chan_new(sizeof(msg), 1, &chan));
     ROW(filch_chan_send(chan, NULL, FILCH_NOW), -EINVAL);
     ROW(filch_chan_recv(chan, NULL, FILCH_NOW), -EINVAL);
