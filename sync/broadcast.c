@@ -24,7 +24,8 @@
  *
  * Rejected: counting in each slot who has still to read it. Each receiver would write each slot.
  *
- * Read first: sync/wave.h, sync/broadcast_slot.h.
+ * Read first: sync/wave.h, sync/broadcast_slot.h. Counts, weak references and the wait for the last
+ * receiver to go are in sync/broadcast_end.c.
  */
 #include <filch/broadcast.h>
 
@@ -40,33 +41,6 @@
 #define BYTES_MAX 65536
 #define WALK 64 /* steps in one section */
 
-struct filch_broadcast {
-    /* Immutable. */
-    size_t bytes;
-    size_t words;
-    size_t stride;
-    size_t capacity;
-    bool keeps;
-    bool is_small; /* receivers read without the lock */
-    unsigned char *slots;
-
-    _Alignas(FILCH_CACHELINE) filch_spinlock lock; /* guards the rest */
-    bool closed;
-    size_t senders;
-    size_t receivers;
-    size_t pins; /* who goes, and is still waking others */
-    uint64_t tail;
-    size_t tail_slot;
-    struct filch__wave arrivals; /* receivers */
-
-    /* With KEEP. */
-    uint64_t head;
-    size_t head_slot;
-    size_t at_tail;
-    size_t *at;
-    struct filch__list waiting; /* senders */
-};
-
 static struct filch__slot *slot_at(const struct filch_broadcast *b, size_t index)
 {
     return (struct filch__slot *)(void *)(b->slots + index * b->stride);
@@ -81,7 +55,8 @@ static size_t next_slot(const struct filch_broadcast *b, size_t index)
 
 static void broadcast_free(struct filch_broadcast *b)
 {
-    filch_assert_state(filch__wave_is_empty(&b->arrivals) && filch__list_is_empty(&b->waiting));
+    filch_assert_state(filch__wave_is_empty(&b->arrivals) && filch__list_is_empty(&b->waiting) &&
+                       filch__wave_is_empty(&b->departures));
     free(b->at);
     free(b->slots);
     free(b);
@@ -113,6 +88,7 @@ int filch_broadcast_new(size_t bytes, size_t capacity, unsigned flags,
     };
     filch_spinlock_init(&b->lock);
     filch__wave_init(&b->arrivals);
+    filch__wave_init(&b->departures);
     filch__list_init(&b->waiting);
     b->slots = calloc(capacity, stride); /* sequence 0: nothing was written */
     if (!b->slots)
@@ -247,16 +223,19 @@ int filch_broadcast_send(filch_broadcast *broadcast, const void *msg, filch_time
     return r;
 }
 
-/* Somebody goes: others are told, and the last one frees it. */
-static void go_unlock(struct filch_broadcast *b)
+void filch__broadcast_go_unlock(struct filch_broadcast *b)
 {
     bool over;
 
     b->pins++;
     settle_unlock(b);
     filch_spinlock_lock(&b->lock);
+    if (!filch__list_is_empty(&b->departures.rising)) {
+        filch__wave_unlock(&b->departures, &b->lock);
+        filch_spinlock_lock(&b->lock);
+    }
     b->pins--;
-    over = !b->senders && !b->receivers && !b->pins;
+    over = !b->senders && !b->receivers && !b->weaks && !b->pins;
     filch_spinlock_unlock(&b->lock);
     if (over)
         broadcast_free(b);
@@ -285,19 +264,7 @@ void filch_broadcast_unref(filch_broadcast *broadcast)
     filch_spinlock_lock(&broadcast->lock);
     if (--broadcast->senders == 0)
         close_locked(broadcast);
-    go_unlock(broadcast);
-}
-
-size_t filch_broadcast_receivers(filch_broadcast *broadcast)
-{
-    size_t receivers;
-
-    if (!broadcast)
-        return 0;
-    filch_spinlock_lock(&broadcast->lock);
-    receivers = broadcast->receivers;
-    filch_spinlock_unlock(&broadcast->lock);
-    return receivers;
+    filch__broadcast_go_unlock(broadcast);
 }
 
 /* ---- receiving ---- */
@@ -478,6 +445,14 @@ int filch_broadcast_subscribe(filch_broadcast *broadcast, filch_broadcast_receiv
     return 0;
 }
 
+int filch_broadcast_resubscribe(const filch_broadcast_receiver *from,
+                                filch_broadcast_receiver *receiver)
+{
+    if (!from || !from->broadcast || !receiver)
+        return -EINVAL;
+    return filch_broadcast_subscribe(from->broadcast, receiver);
+}
+
 int filch_broadcast_receiver_dup(const filch_broadcast_receiver *from,
                                  filch_broadcast_receiver *receiver)
 {
@@ -521,9 +496,10 @@ void filch_broadcast_unsubscribe(filch_broadcast_receiver *receiver)
     filch_spinlock_lock(&b->lock);
     if (b->keeps)
         walk_to_the_end(b, receiver);
-    b->receivers--;
     receiver->broadcast = NULL;
-    go_unlock(b);
+    if (--b->receivers == 0)
+        filch__wave_rise(&b->departures);
+    filch__broadcast_go_unlock(b);
 }
 
 filch_spinlock *filch__broadcast_lock(filch_broadcast *broadcast)

@@ -91,8 +91,46 @@ FILCH_API FILCH_MUST_CHECK int filch_broadcast_send(filch_broadcast *broadcast, 
  * a reference. Suspends: no. Return: 0; -EINVAL (NULL). */
 FILCH_API int filch_broadcast_close(filch_broadcast *broadcast);
 
+/** filch_broadcast_is_closed() - was it closed, or has the last sender gone? Thread-safety: any
+ * thread that has a reference. Suspends: no. Return: false for NULL, too. */
+FILCH_API bool filch_broadcast_is_closed(filch_broadcast *broadcast);
+
 /** filch_broadcast_receivers() - how many there are at some moment of the call; 0 for NULL. */
 FILCH_API size_t filch_broadcast_receivers(filch_broadcast *broadcast);
+
+/** filch_broadcast_senders() - the same of senders. */
+FILCH_API size_t filch_broadcast_senders(filch_broadcast *broadcast);
+
+/**
+ * filch_broadcast_abandoned() - wait until there is no receiver, to stop work that nobody hears of
+ * @until: FILCH_NOW looks once
+ *
+ * Thread-safety: any task or plain thread that has a reference, any number at once. Suspends: yes.
+ * Cancellation point: yes. Return: 0 (there is none, or there was none for a moment); -ETIMEDOUT;
+ * -ECANCELED; -EINVAL (NULL).
+ */
+FILCH_API FILCH_MUST_CHECK int filch_broadcast_abandoned(filch_broadcast *broadcast,
+                                                         filch_time until);
+
+/* ---- weak references: all functions work with them, but they keep nothing open ---- */
+
+/** filch_broadcast_weak_ref() - one more reference that keeps the memory only. Thread-safety: any
+ * thread that has one of any kind, or a receiver. Suspends: no. Return: @broadcast; NULL for NULL.
+ */
+FILCH_API filch_broadcast *filch_broadcast_weak_ref(filch_broadcast *broadcast);
+
+/** filch_broadcast_weak_unref() - gives such a reference back. NULL is allowed. Thread-safety: any
+ * thread. Suspends: no. */
+FILCH_API void filch_broadcast_weak_unref(filch_broadcast *broadcast);
+
+/**
+ * filch_broadcast_sender_ref() - one more sender, if it is still open
+ *
+ * For who has a weak reference, or a receiver. Thread-safety: as filch_broadcast_weak_ref().
+ * Suspends: no. Return: @broadcast; NULL (closed: the caller's own reference is as it was; or
+ * NULL).
+ */
+FILCH_API FILCH_MUST_CHECK filch_broadcast *filch_broadcast_sender_ref(filch_broadcast *broadcast);
 
 /* ---- receivers ---- */
 
@@ -110,6 +148,17 @@ FILCH_API FILCH_MUST_CHECK int filch_broadcast_subscribe(filch_broadcast *broadc
  * the owner of @from. Suspends: no. Return: 0; -EINVAL (NULL, or @from is unsubscribed). */
 FILCH_API FILCH_MUST_CHECK int filch_broadcast_receiver_dup(const filch_broadcast_receiver *from,
                                                             filch_broadcast_receiver *receiver);
+
+/** filch_broadcast_resubscribe() - one more receiver, of what is sent from now on; also after the
+ * last sender has gone. Thread-safety: the owner of @from. Suspends: no. Return: 0; -EINVAL (NULL,
+ * or @from is unsubscribed). */
+FILCH_API FILCH_MUST_CHECK int filch_broadcast_resubscribe(const filch_broadcast_receiver *from,
+                                                           filch_broadcast_receiver *receiver);
+
+/** filch_broadcast_of() - what a receiver is subscribed to, as long as it is: to be asked,
+ * compared, or to take a reference of. Thread-safety: its owner. Suspends: no. Return: borrowed;
+ * NULL for NULL and a receiver that is unsubscribed. */
+FILCH_API filch_broadcast *filch_broadcast_of(const filch_broadcast_receiver *receiver);
 
 /** filch_broadcast_unsubscribe() - the end of a receiver: nobody waits for it any more. NULL and
  * receivers that are unsubscribed are allowed. Thread-safety: its owner. Suspends: no. */
@@ -145,6 +194,10 @@ FILCH_API filch_case filch_case_broadcast(filch_broadcast_receiver *receiver, vo
  * case wins, and must be there, unchanged, until the select returns. Its result is how many
  * receivers there are, or -EPIPE. NULL makes a case that filch_select() refuses. */
 FILCH_API filch_case filch_case_broadcast_send(filch_broadcast *broadcast, const void *msg);
+
+/** filch_case_broadcast_abandoned() - a case of a select: filch_broadcast_abandoned(). Its result
+ * is 0. NULL makes a case that filch_select() refuses. */
+FILCH_API filch_case filch_case_broadcast_abandoned(filch_broadcast *broadcast);
 
 /* A future that receives. The fields but base are private. */
 typedef struct filch_broadcast_future {

@@ -4,6 +4,7 @@
 #include "tests/model/model_memory.h"
 
 #include "sync/broadcast.c"
+#include "sync/broadcast_end.c"
 
 #include "tests/model/model_waiter.h"
 
@@ -76,6 +77,12 @@ static void one_slot(void)
 static void two_slots(void)
 {
     begin(2, 0, 2);
+}
+
+static void one_slot_and_a_weak_reference(void)
+{
+    one_slot();
+    broadcast->weaks = 1;
 }
 
 static void keeps_one(void)
@@ -203,6 +210,41 @@ static void goes(void)
     filch_broadcast_unsubscribe(&receiver[0]);
 }
 
+static void waits_until_abandoned(void)
+{
+    xp_assert(filch_broadcast_abandoned(broadcast, FILCH_NEVER) == 0);
+}
+
+static void waits_until_abandoned_or_gives_up(void)
+{
+    int r = filch_broadcast_abandoned(broadcast, 1);
+
+    xp_assert(r == 0 || r == -ETIMEDOUT);
+}
+
+/* A select that has lost to another case while it waited for the last receiver to go. */
+static void watcher_has_lost(void)
+{
+    struct filch__waiter_group group;
+    struct filch__waiter waiter;
+
+    filch_atomic_init(&group.winner, FILCH__GROUP_OWNER);
+    filch__waiter_init(&waiter, FILCH_WAIT_BROADCAST);
+    waiter.group = &group;
+    waiter.index = 0;
+    if (enlist_abandoned(broadcast, &waiter, &waiter) == FILCH__ENLIST_WAITS)
+        (void)filch__wave_leave(&broadcast->lock, &waiter);
+}
+
+/* A weak reference that becomes a sender, if it can, and goes. */
+static void weak_one_goes(void)
+{
+    filch_broadcast *sender = filch_broadcast_sender_ref(broadcast);
+
+    filch_broadcast_unref(sender);
+    filch_broadcast_weak_unref(broadcast);
+}
+
 static void closes(void)
 {
     filch_broadcast_close(broadcast);
@@ -276,6 +318,7 @@ static void nobody_waits(void)
 {
     xp_assert(filch__wave_is_empty(&broadcast->arrivals));
     xp_assert(filch__list_is_empty(&broadcast->waiting));
+    xp_assert(filch__wave_is_empty(&broadcast->departures));
 }
 
 static void two_without_loss(void)
@@ -349,6 +392,27 @@ int main(int argc, char **argv)
          2,
          false},
         {"the end", 2, {sends_2_and_goes, receives_to_the_end}, one_slot, all_freed, 3, false},
+        {"the end, and a weak reference",
+         3,
+         {sends_2_and_goes, receives_to_the_end, weak_one_goes},
+         one_slot_and_a_weak_reference,
+         all_freed,
+         2,
+         false},
+        {"the last receiver goes",
+         3,
+         {goes, waits_until_abandoned, waits_until_abandoned_or_gives_up},
+         one_slot,
+         nobody_waits,
+         4,
+         false},
+        {"the last receiver goes, and a select has lost",
+         3,
+         {goes, watcher_has_lost, waits_until_abandoned},
+         keeps_one,
+         nobody_waits,
+         4,
+         false},
         {"kept: a sender waits",
          3,
          {sends_1, sends_2, receives_2},

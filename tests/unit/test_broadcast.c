@@ -169,6 +169,127 @@ Test(broadcast, closing_is_the_end_of_sending)
     }
 }
 
+/* ---- who has it ---- */
+
+Test(broadcast, senders_and_receivers_are_counted)
+{
+    filch_broadcast *b = broadcast_new(2, 0);
+    filch_broadcast_receiver r, late;
+
+    T_IS(filch_broadcast_senders(b), 1);
+    T_IS(filch_broadcast_receivers(b), 0);
+    T_OK(filch_broadcast_abandoned(b, FILCH_NOW));
+    r = subscribe(b);
+    T_CHECK(filch_broadcast_of(&r) == b);
+    T_IS(filch_broadcast_abandoned(b, FILCH_NOW), -ETIMEDOUT);
+    T_IS(filch_broadcast_abandoned(b, filch_after(FILCH_MILLISECOND)), -ETIMEDOUT);
+    T_IS(FILCH_SELECT(FILCH_NOW, filch_case_broadcast_abandoned(b)), -ETIMEDOUT);
+    T_IS(send(b, 1), 1);
+    T_OK(filch_broadcast_resubscribe(&r, &late)); /* from now on */
+    T_IS(filch_broadcast_receivers(b), 2);
+    T_IS(recv_now(&late), -ETIMEDOUT);
+    T_IS(send(b, 2), 2);
+    T_IS(recv_now(&late), 2);
+    T_IS(recv_now(&r), 1);
+    filch_broadcast_unsubscribe(&r);
+    T_CHECK(filch_broadcast_of(&r) == NULL);
+    T_IS(filch_broadcast_abandoned(b, FILCH_NOW), -ETIMEDOUT);
+    T_CHECK(filch_broadcast_ref(b) == b);
+    T_IS(filch_broadcast_senders(b), 2);
+    filch_broadcast_unref(b);
+    T_CHECK(!filch_broadcast_is_closed(b));
+    filch_broadcast_unref(b);
+    /* The receiver keeps it, and knows. */
+    T_CHECK(filch_broadcast_is_closed(filch_broadcast_of(&late)));
+    T_IS(filch_broadcast_senders(filch_broadcast_of(&late)), 0);
+    T_CHECK(filch_broadcast_sender_ref(filch_broadcast_of(&late)) == NULL);
+    T_OK(filch_broadcast_resubscribe(&late, &r));
+    T_IS(recv_now(&r), -EPIPE);
+    filch_broadcast_unsubscribe(&late);
+    filch_broadcast_unsubscribe(&r);
+}
+
+Test(broadcast, a_weak_reference_keeps_nothing_open)
+{
+    filch_broadcast *b = broadcast_new(2, 0), *weak = filch_broadcast_weak_ref(b), *more;
+    filch_broadcast_receiver r = subscribe(weak);
+
+    T_IS(send(weak, 1), 1);
+    more = filch_broadcast_sender_ref(weak);
+    T_CHECK(more == b);
+    T_IS(filch_broadcast_senders(b), 2);
+    filch_broadcast_unref(b);
+    T_CHECK(!filch_broadcast_is_closed(weak));
+    filch_broadcast_unref(more);
+    T_CHECK(filch_broadcast_is_closed(weak));
+    T_IS(send(weak, 2), -EPIPE);
+    T_CHECK(filch_broadcast_sender_ref(weak) == NULL);
+    T_IS(recv_now(&r), 1);
+    T_IS(recv_now(&r), -EPIPE);
+    filch_broadcast_unsubscribe(&r);
+    T_IS(filch_broadcast_receivers(weak), 0); /* it is still there */
+    filch_broadcast_weak_unref(weak);
+}
+
+struct audience {
+    filch_broadcast *b;
+    atomic_int waiting;
+};
+
+static int waits_until_abandoned(void *arg)
+{
+    struct audience *audience = arg;
+
+    atomic_fetch_add(&audience->waiting, 1);
+    return filch_broadcast_abandoned(audience->b, T_LIMIT);
+}
+
+static int selects_until_abandoned(void *arg)
+{
+    struct audience *audience = arg;
+    filch_broadcast *other = broadcast_new(1, 0);
+    filch_broadcast_receiver never = subscribe(other);
+    int r;
+
+    atomic_fetch_add(&audience->waiting, 1);
+    r = FILCH_SELECT(T_LIMIT, filch_case_broadcast_abandoned(other),
+                     filch_case_broadcast_abandoned(audience->b));
+    filch_broadcast_unsubscribe(&never);
+    filch_broadcast_unref(other);
+    return r;
+}
+
+static int all_receivers_go(void *arg)
+{
+    (void)arg;
+    for (unsigned flags = 0; flags <= FILCH_BROADCAST_KEEP; flags++) {
+        struct audience audience = {.b = broadcast_new(2, flags)};
+        filch_broadcast_receiver a = subscribe(audience.b), b = subscribe(audience.b);
+        filch_task *waiter = spawn(waits_until_abandoned, &audience);
+        filch_task *selecter = spawn(selects_until_abandoned, &audience);
+        filch_task *cancelled = spawn(waits_until_abandoned, &audience);
+
+        T_WAIT_UNTIL(atomic_load(&audience.waiting) == 3);
+        let_others_run();
+        T_IS(send(audience.b, 1), 2);
+        T_OK(filch_task_cancel(cancelled));
+        T_IS(join(cancelled), -ECANCELED);
+        filch_broadcast_unsubscribe(&a);
+        let_others_run();
+        T_CHECK(!filch_task_is_finished(waiter) && !filch_task_is_finished(selecter));
+        filch_broadcast_unsubscribe(&b);
+        T_OK(join(waiter));
+        T_IS(join(selecter), 1);
+        filch_broadcast_unref(audience.b);
+    }
+    return 0;
+}
+
+Test(broadcast, senders_hear_that_the_last_receiver_has_gone)
+{
+    T_OK(run_in_runtime(0, all_receivers_go, NULL));
+}
+
 /* Small ones are read without the lock, large ones under it. */
 Test(broadcast, messages_of_all_sizes)
 {

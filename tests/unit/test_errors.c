@@ -202,6 +202,7 @@ static void signals_say(filch_time until, int want)
     T_IS(filch_broadcast_recv(&in, &message, NULL, until), want);
     T_IS(filch_broadcast_send(broadcast, &message, FILCH_NOW), 1);
     T_IS(filch_broadcast_send(broadcast, &message, until), want);
+    T_IS(filch_broadcast_abandoned(broadcast, until), want);
     filch_broadcast_unsubscribe(&in);
     filch_broadcast_unref(broadcast);
 

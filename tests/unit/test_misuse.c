@@ -357,6 +357,13 @@ static void broadcast_receiver_rows(filch_broadcast *b, filch_broadcast_receiver
     ROW(filch_broadcast_receiver_dup(NULL, receiver), -EINVAL);
     ROW(filch_broadcast_receiver_dup(&none, receiver), -EINVAL);
     ROW(filch_broadcast_receiver_dup(receiver, NULL), -EINVAL);
+    ROW(filch_broadcast_resubscribe(NULL, receiver), -EINVAL);
+    ROW(filch_broadcast_resubscribe(&none, receiver), -EINVAL);
+    ROW(filch_broadcast_resubscribe(receiver, NULL), -EINVAL);
+    ROW(filch_broadcast_of(NULL) == NULL, true);
+    ROW(filch_broadcast_of(&none) == NULL, true);
+    c = filch_case_broadcast_abandoned(NULL);
+    ROW(filch_select(&c, 1, 0, FILCH_NOW), -EINVAL);
     ROW_VOID(filch_broadcast_unsubscribe(NULL));
     ROW_VOID(filch_broadcast_unsubscribe(&none));
     ROW(filch_broadcast_recv(NULL, &msg, &lost, FILCH_NOW), -EINVAL);
@@ -399,6 +406,12 @@ static void broadcast_rows(void)
     ROW(b == NULL, true);
     ROW(filch_broadcast_ref(NULL) == NULL, true);
     ROW_VOID(filch_broadcast_unref(NULL));
+    ROW(filch_broadcast_weak_ref(NULL) == NULL, true);
+    ROW_VOID(filch_broadcast_weak_unref(NULL));
+    ROW(filch_broadcast_sender_ref(NULL) == NULL, true);
+    ROW(filch_broadcast_senders(NULL), 0);
+    ROW(filch_broadcast_is_closed(NULL), false);
+    ROW(filch_broadcast_abandoned(NULL, FILCH_NOW), -EINVAL);
     ROW(filch_broadcast_new(1, 1, FILCH_BROADCAST_KEEP, &b), 0);
     ROW(filch_broadcast_send(NULL, &msg, FILCH_NOW), -EINVAL);
     ROW(filch_broadcast_send(b, NULL, FILCH_NOW), -EINVAL);
