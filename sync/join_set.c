@@ -427,6 +427,19 @@ size_t filch_join_set_len(filch_join_set *words)
     return len;
 }
 
+bool filch_join_set_has(filch_join_set *words, uint64_t key)
+{
+    struct set *set = words ? inner_of(words) : NULL;
+    bool has;
+
+    if (!set || !key)
+        return false;
+    filch_spinlock_lock(&set->lock);
+    has = filch__key_find(set->keys, key) != NULL;
+    filch_spinlock_unlock(&set->lock);
+    return has;
+}
+
 /* ---- as a case of a select ---- */
 
 static void case_deliver(filch_case *c, struct entry *entry)

@@ -129,19 +129,14 @@ static void task_left(void *tracker)
     (void)filch_tracker_leave(tracker);
 }
 
-int filch_tracker_spawn(filch_tracker *tracker, filch_fn fn, void *arg, const filch_task_opts *opts)
+static int spawn(filch_tracker *tracker, filch_runtime *rt, filch_fn fn, void *arg,
+                 const filch_task_opts *opts, void *place)
 {
     filch_task_opts own = opts ? *opts : (filch_task_opts){0};
-    filch_runtime *rt = filch_runtime_self();
     struct filch__task *task;
     int r;
 
-    if (!tracker || !fn)
-        return -EINVAL;
-    if (!rt)
-        return -EPERM;
-    r = filch__task_new(rt, FILCH_KIND_STACKFUL, fn, arg, &own, false, __builtin_return_address(0),
-                        &task);
+    r = filch__task_new(rt, FILCH_KIND_STACKFUL, fn, arg, &own, false, place, &task);
     if (r < 0)
         return r;
     (void)filch_tracker_enter(tracker);
@@ -159,6 +154,30 @@ int filch_tracker_spawn(filch_tracker *tracker, filch_fn fn, void *arg, const fi
         filch__task_abort(task); /* which calls task_left() */
     else
         filch__task_start(task);
+    return r;
+}
+
+int filch_tracker_spawn(filch_tracker *tracker, filch_fn fn, void *arg, const filch_task_opts *opts)
+{
+    filch_runtime *rt = filch_runtime_self();
+
+    if (!tracker || !fn)
+        return -EINVAL;
+    return rt ? spawn(tracker, rt, fn, arg, opts, __builtin_return_address(0)) : -EPERM;
+}
+
+int filch_tracker_spawn_on(filch_tracker *tracker, filch_runtime *rt, filch_fn fn, void *arg,
+                           const filch_task_opts *opts)
+{
+    int r;
+
+    if (!tracker || !rt || !fn)
+        return -EINVAL;
+    r = filch__spawn_begin(rt);
+    if (r < 0)
+        return r;
+    r = spawn(tracker, rt, fn, arg, opts, __builtin_return_address(0));
+    filch__spawn_end(rt);
     return r;
 }
 
@@ -191,6 +210,34 @@ int filch_tracker_reopen(filch_tracker *tracker)
     return was_closed ? 0 : -EALREADY;
 }
 
+/* It is over; or puts @waiter, which may be NULL, down. @self: @waiter, if it is in a select. */
+static enum filch__enlist enlist(filch_tracker *tracker, struct filch__waiter *waiter,
+                                 struct filch__waiter *self)
+{
+    enum filch__enlist done = FILCH__ENLIST_WAITS;
+
+    filch_spinlock_lock(&tracker->lock);
+    if (tracker->closed && !tracker->count)
+        done = filch__wait_claim_self(self) ? FILCH__ENLIST_TAKEN : FILCH__ENLIST_LOST;
+    else if (waiter)
+        filch__list_push_back(&tracker->waiters, &waiter->link);
+    filch_spinlock_unlock(&tracker->lock);
+    return done;
+}
+
+/* @waiter gives up. Return: false: it was taken out, and is woken. */
+static bool leave(filch_tracker *tracker, struct filch__waiter *waiter)
+{
+    bool waited;
+
+    filch_spinlock_lock(&tracker->lock);
+    waited = !filch__waiter_was_taken(waiter);
+    if (waited)
+        filch__list_remove(&waiter->link);
+    filch_spinlock_unlock(&tracker->lock);
+    return waited;
+}
+
 int filch_tracker_wait(filch_tracker *tracker, filch_time until)
 {
     struct filch__waiter waiter;
@@ -198,26 +245,46 @@ int filch_tracker_wait(filch_tracker *tracker, filch_time until)
 
     if (!tracker)
         return -EINVAL;
-    filch_spinlock_lock(&tracker->lock);
-    if (tracker->closed && !tracker->count) {
-        filch_spinlock_unlock(&tracker->lock);
-        return 0;
-    }
     filch__waiter_init(&waiter, FILCH_WAIT_JOIN);
-    filch__list_push_back(&tracker->waiters, &waiter.link);
-    filch_spinlock_unlock(&tracker->lock);
+    if (enlist(tracker, &waiter, NULL) == FILCH__ENLIST_TAKEN)
+        return 0;
     r = filch__waiter_wait(&waiter, until);
     if (r < 0) {
-        filch_spinlock_lock(&tracker->lock);
-        if (!filch__waiter_was_taken(&waiter)) {
-            filch__list_remove(&waiter.link);
-            filch_spinlock_unlock(&tracker->lock);
+        if (leave(tracker, &waiter))
             return r;
-        }
-        filch_spinlock_unlock(&tracker->lock);
         filch__waiter_wait_shielded(&waiter);
     }
     return 0;
+}
+
+static bool tracker_try(filch_case *c)
+{
+    c->result = 0;
+    return enlist(c->object, NULL, NULL) == FILCH__ENLIST_TAKEN;
+}
+
+static enum filch__enlist tracker_enlist(filch_case *c, struct filch__waiter *waiter)
+{
+    c->result = 0;
+    return enlist(c->object, waiter, waiter);
+}
+
+static void tracker_delist(filch_case *c, struct filch__waiter *waiter, bool won)
+{
+    if (!won)
+        (void)leave(c->object, waiter);
+}
+
+static const struct filch__case_ops tracker_ops = {
+    .try_now = tracker_try,
+    .enlist = tracker_enlist,
+    .delist = tracker_delist,
+    .reason = FILCH_WAIT_JOIN,
+};
+
+filch_case filch_case_tracker(filch_tracker *tracker)
+{
+    return (filch_case){.ops = tracker ? &tracker_ops : NULL, .object = tracker};
 }
 
 size_t filch_tracker_count(filch_tracker *tracker)

@@ -111,6 +111,10 @@ FILCH_API filch_case filch_case_join_next(filch_join_set *set, int *ret_result, 
  */
 FILCH_API size_t filch_join_set_len(filch_join_set *set);
 
+/** filch_join_set_has() - is there a task with this key that has not ended? Thread-safety: any
+ * thread while the set lives. Suspends: no. Return: false for NULL and for key 0, too. */
+FILCH_API bool filch_join_set_has(filch_join_set *set, uint64_t key);
+
 /**
  * filch_join_set_abort() - cancel one task
  * @key: of a task that has not ended; not 0

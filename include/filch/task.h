@@ -165,6 +165,16 @@ FILCH_API bool filch_task_is_finished(const filch_task *task);
 FILCH_API filch_task *filch_task_self(void);
 
 /**
+ * filch_task_id() - a number for logs: no two tasks that live at the same time have the same
+ * @task: a handle, which may be stale; NULL means the caller
+ *
+ * Later a task may have the number of one that has ended. It is the handle's value, so handles of
+ * one task, and its filch_task_self(), have the same. Thread-safety: any thread. Suspends: no.
+ * Return: the number; 0 for a caller that is neither a task, nor a future, nor a blocking job.
+ */
+FILCH_API uint64_t filch_task_id(const filch_task *task);
+
+/**
  * filch_task_name() - the name given at spawn
  * @task: NULL means the caller
  *

@@ -18,6 +18,7 @@
 
 #include <filch/base.h>
 #include <filch/cancel.h>
+#include <filch/select.h>
 #include <filch/task.h>
 
 FILCH_BEGIN_DECLS
@@ -51,6 +52,16 @@ FILCH_API void filch_tracker_unref(filch_tracker *tracker);
 FILCH_API FILCH_MUST_CHECK int filch_tracker_spawn(filch_tracker *tracker, filch_fn fn, void *arg,
                                                    const filch_task_opts *opts);
 
+/**
+ * filch_tracker_spawn_on() - the same in a runtime, from anywhere
+ * @rt: where it runs
+ *
+ * Thread-safety: any thread. Suspends: no. Return: as filch_runtime_spawn(); -EINVAL (NULL).
+ */
+FILCH_API FILCH_MUST_CHECK int filch_tracker_spawn_on(filch_tracker *tracker, filch_runtime *rt,
+                                                      filch_fn fn, void *arg,
+                                                      const filch_task_opts *opts);
+
 /** filch_tracker_enter() - track something else: counts it until filch_tracker_leave(), and keeps
  * the tracker. Thread-safety: any thread. Return: 0; -EINVAL (NULL). */
 FILCH_API int filch_tracker_enter(filch_tracker *tracker);
@@ -77,6 +88,10 @@ FILCH_API int filch_tracker_reopen(filch_tracker *tracker);
  * (NULL).
  */
 FILCH_API FILCH_MUST_CHECK int filch_tracker_wait(filch_tracker *tracker, filch_time until);
+
+/** filch_case_tracker() - a case of a select: filch_tracker_wait(). The case's result is 0. NULL
+ * makes a case that filch_select() refuses. */
+FILCH_API filch_case filch_case_tracker(filch_tracker *tracker);
 
 /** filch_tracker_count() - how many are tracked now. Thread-safety: any thread. 0 for NULL. */
 FILCH_API size_t filch_tracker_count(filch_tracker *tracker);

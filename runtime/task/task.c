@@ -68,6 +68,14 @@ filch_task *filch_task_self(void)
     return task ? filch__task_handle(task) : NULL;
 }
 
+uint64_t filch_task_id(const filch_task *handle)
+{
+    const filch_task *self = handle ? handle : filch_task_self();
+    struct filch__task *job = self ? NULL : filch__blocking_self();
+
+    return (uintptr_t)(job ? filch__task_handle(job) : self);
+}
+
 const char *filch_task_name(const filch_task *handle)
 {
     struct filch__task *task =

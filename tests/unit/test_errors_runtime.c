@@ -72,9 +72,13 @@ Test(errors_runtime, of_the_start)
 Test(errors_runtime, of_the_first_task)
 {
     filch_runtime *rt = start_runtime_alone(1);
+    filch_tracker *tracker;
 
+    T_OK(filch_tracker_new(&tracker));
     SAYS(MEMORY, filch_runtime_block_on(rt, ends, NULL, NULL, T_LIMIT), -ENOMEM);
     SAYS(MEMORY, filch_runtime_spawn(rt, ends, NULL, NULL, NULL), -ENOMEM);
+    SAYS(MEMORY, filch_tracker_spawn_on(tracker, rt, ends, NULL, NULL), -ENOMEM);
+    filch_tracker_unref(tracker);
     T_OK(filch_runtime_block_on(rt, ends, NULL, NULL, T_LIMIT));
     stop_runtime(rt);
 }

@@ -48,6 +48,7 @@ static void try_everything(struct family *family)
     int result = 77, live = 0;
     filch_blocking_class *class = NULL;
     filch_blocking_stats class_stats;
+    filch_tracker *tracker;
     filch_group *group;
     sigset_t mask;
 
@@ -59,6 +60,9 @@ static void try_everything(struct family *family)
     T_CHECK(!filch_task_is_cancelled());
     T_IS(filch_spawn(return_arg, NULL), -EPERM);
     T_IS(filch_runtime_spawn(rt, return_arg, NULL, NULL, &task), -ECHILD);
+    T_OK(filch_tracker_new(&tracker));
+    T_IS(filch_tracker_spawn_on(tracker, rt, return_arg, NULL, NULL), -ECHILD);
+    filch_tracker_unref(tracker);
     T_IS(filch_runtime_blocking_spawn(rt, return_arg, NULL, NULL, &task), -ECHILD);
     T_IS(filch_runtime_block_on(rt, return_arg, NULL, &result, FILCH_NEVER), -ECHILD);
     T_IS(filch_runtime_shutdown(rt, FILCH_NEVER), -ECHILD);

@@ -118,12 +118,15 @@ static int abort_body(void *arg)
 
     (void)arg;
     T_IS(filch_join_set_abort(&set, 1), -ENOENT);
+    T_CHECK(!filch_join_set_has(&set, 1));
     T_OK(filch_join_set_abort_all(&set));
     for (uint64_t i = 1; i <= 100; i++)
         T_OK(filch_join_set_spawn(&set, i, sleep_till_cancelled, NULL, NULL));
     T_IS(filch_join_set_spawn(&set, 50, return_arg, NULL, NULL), -EEXIST);
+    T_CHECK(filch_join_set_has(&set, 50));
     T_OK(filch_join_set_abort(&set, 50));
     T_OK(filch_join_set_next(&set, &result, &key, FILCH_NEVER));
+    T_CHECK(!filch_join_set_has(&set, 50) && filch_join_set_has(&set, 49));
     T_IS(key, 50);
     T_IS(result, -ECANCELED);
     T_IS(filch_join_set_abort(&set, 50), -ENOENT);

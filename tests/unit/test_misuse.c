@@ -629,6 +629,7 @@ static void join_set_rows(void)
     ROW(filch_join_set_next(NULL, &result, &set_key, FILCH_NOW), -EINVAL);
     ROW(filch_case_join_next(NULL, &result, &set_key).ops == NULL, true);
     ROW(filch_join_set_len(NULL), 0);
+    ROW(filch_join_set_has(NULL, 1), false);
     ROW(filch_join_set_abort(NULL, 1), -EINVAL);
     ROW(filch_join_set_abort_all(NULL), -EINVAL);
     ROW(filch_join_set_shutdown(NULL), -EINVAL);
@@ -637,6 +638,7 @@ static void join_set_rows(void)
     ROW(filch_join_set_spawn(&set, 0, NULL, NULL, NULL), -EINVAL);
     ROW(filch_join_set_spawn_wait(&set, 0, NULL, NULL, NULL, FILCH_NOW), -EINVAL);
     ROW(filch_join_set_next(&set, &result, &set_key, FILCH_NOW), -ENOENT);
+    ROW(filch_join_set_has(&set, 0), false);
     ROW(filch_join_set_abort(&set, 0), -EINVAL);
     ROW(filch_join_set_abort(&set, 1), -ENOENT);
     ROW(result, 7);
@@ -652,6 +654,8 @@ static void tracker_rows(void)
     ROW(filch_tracker_ref(NULL) == NULL, true);
     ROW_VOID(filch_tracker_unref(NULL));
     ROW(filch_tracker_spawn(NULL, nop, NULL, NULL), -EINVAL);
+    ROW(filch_tracker_spawn_on(NULL, filch_runtime_self(), nop, NULL, NULL), -EINVAL);
+    ROW(filch_case_tracker(NULL).ops == NULL, true);
     ROW(filch_tracker_enter(NULL), -EINVAL);
     ROW(filch_tracker_leave(NULL), -EINVAL);
     ROW(filch_tracker_close(NULL), -EINVAL);
@@ -662,6 +666,7 @@ static void tracker_rows(void)
     ROW(filch_tracker_token(NULL) == NULL, true);
     ROW(filch_tracker_new(&tracker), 0);
     ROW(filch_tracker_spawn(tracker, NULL, NULL, NULL), -EINVAL);
+    ROW(filch_tracker_spawn_on(tracker, NULL, nop, NULL, NULL), -EINVAL);
     ROW(filch_tracker_leave(tracker), -EINVAL);
     ROW(filch_tracker_reopen(tracker), -EALREADY);
     ROW(filch_tracker_close(tracker), 0);
@@ -1484,6 +1489,7 @@ static void *in_thread(void *rt)
     same_everywhere(rt);
     ROW(filch_runtime_self() == NULL, true);
     ROW(filch_task_self() == NULL, true);
+    ROW(filch_task_id(NULL), 0);
     ROW(strcmp(filch_task_name(NULL), ""), 0);
     ROW(filch_task_is_cancelled(), false);
     ROW_VOID(filch_task_yield());

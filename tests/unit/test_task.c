@@ -426,6 +426,55 @@ Test(task, plain_thread_joins_and_detaches)
     stop_runtime(rt);
 }
 
+static int tells_id(void *arg)
+{
+    *(uint64_t *)arg = filch_task_id(NULL);
+    return 0;
+}
+
+static filch_poll tells_id_of_future(filch_future *self, filch_cx *cx)
+{
+    (void)cx;
+    self->result = filch_task_id(NULL) == filch_task_id(filch_task_self());
+    return FILCH_READY;
+}
+
+static int ids_body(void *arg)
+{
+    filch_task *task[100];
+    uint64_t id[100] = {0}, own = filch_task_id(NULL);
+    filch_future future = {.poll = tells_id_of_future};
+
+    (void)arg;
+    T_CHECK(own != 0);
+    T_CHECK(own == filch_task_id(filch_task_self()));
+    for (int i = 0; i < 100; i++)
+        task[i] = spawn(tells_id, &id[i]);
+    for (int i = 0; i < 100; i++) {
+        uint64_t from_outside = filch_task_id(task[i]);
+
+        for (int k = 0; k < i; k++)
+            T_CHECK(id[k] != from_outside);
+        T_CHECK(own != from_outside);
+        T_OK(join(task[i]));
+        T_CHECK(id[i] == from_outside);
+        T_CHECK(filch_task_id(task[i]) == from_outside); /* stale, and still its name */
+    }
+    T_OK(filch_blocking_spawn(tells_id, &id[0], NULL, &task[0]));
+    id[1] = filch_task_id(task[0]);
+    T_OK(join(task[0]));
+    T_CHECK(id[0] == id[1]);
+    T_OK(filch_future_spawn(&future, NULL, &task[0]));
+    T_IS(join(task[0]), 1);
+    return 0;
+}
+
+Test(task, each_has_a_number_of_its_own)
+{
+    cr_assert_eq(run_in_runtime(0, ids_body, NULL), 0);
+    cr_assert_eq(filch_task_id(NULL), 0);
+}
+
 static int names_body(void *arg)
 {
     filch_task_opts opts = {.name = "miller"};

@@ -147,6 +147,48 @@ static int waiting_task(void *arg)
     return filch_tracker_wait(arg, FILCH_NEVER);
 }
 
+/* Wins by the tracker, not by the token. */
+static int selecting_task(void *arg)
+{
+    return FILCH_SELECT(T_LIMIT, filch_case_token(filch_tracker_token(arg)),
+                        filch_case_tracker(arg));
+}
+
+static int selects_body(void *arg)
+{
+    filch_tracker *tracker;
+    filch_task *selecting, *other;
+
+    (void)arg;
+    T_OK(filch_tracker_new(&tracker));
+    T_OK(filch_tracker_enter(tracker));
+    T_OK(filch_tracker_close(tracker));
+    T_IS(FILCH_SELECT(FILCH_NOW, filch_case_tracker(tracker)), -ETIMEDOUT);
+    T_IS(FILCH_SELECT(filch_after(FILCH_MILLISECOND), filch_case_tracker(tracker)), -ETIMEDOUT);
+    selecting = spawn(selecting_task, tracker);
+    other = spawn(waiting_task, tracker);
+    let_others_run();
+    T_CHECK(!filch_task_is_finished(selecting));
+    T_OK(filch_tracker_leave(tracker));
+    T_IS(join(selecting), 1);
+    T_OK(join(other));
+    T_IS(FILCH_SELECT(FILCH_NOW, filch_case_tracker(tracker)), 0);
+    /* One that another case wins leaves nothing behind. */
+    T_OK(filch_tracker_enter(tracker));
+    selecting = spawn(selecting_task, tracker);
+    let_others_run();
+    T_OK(filch_token_cancel(filch_tracker_token(tracker), -ECANCELED, NULL));
+    T_IS(join(selecting), 0);
+    T_OK(filch_tracker_leave(tracker));
+    filch_tracker_unref(tracker);
+    return 0;
+}
+
+Test(tracker, the_wait_is_a_case_of_a_select)
+{
+    cr_assert_eq(run_in_runtime(0, selects_body, NULL), 0);
+}
+
 static int waiters_body(void *arg)
 {
     filch_tracker *tracker;
@@ -209,6 +251,26 @@ Test(tracker, plain_threads_may_enter_but_not_spawn)
     T_OK(filch_tracker_close(tracker));
     T_IS(filch_tracker_wait(tracker, FILCH_NOW), -ETIMEDOUT);
     T_OK(filch_tracker_leave(tracker));
+    T_OK(filch_tracker_wait(tracker, FILCH_NOW));
+    filch_tracker_unref(tracker);
+}
+
+Test(tracker, plain_threads_spawn_into_a_runtime)
+{
+    filch_runtime *rt = start_runtime(0);
+    filch_tracker *tracker;
+    atomic_int ran = 0;
+
+    T_OK(filch_tracker_new(&tracker));
+    for (int i = 0; i < 100; i++)
+        T_OK(filch_tracker_spawn_on(tracker, rt, yield_some, &ran, NULL));
+    T_OK(filch_tracker_spawn_on(tracker, rt, until_cancelled, &ran, NULL));
+    T_OK(filch_tracker_close(tracker));
+    T_OK(filch_token_cancel(filch_tracker_token(tracker), -ECANCELED, NULL));
+    T_OK(filch_tracker_wait(tracker, T_LIMIT));
+    T_IS(atomic_load(&ran), 101);
+    stop_runtime(rt);
+    T_IS(filch_tracker_spawn_on(tracker, rt, yield_some, &ran, NULL), -ESHUTDOWN);
     T_OK(filch_tracker_wait(tracker, FILCH_NOW));
     filch_tracker_unref(tracker);
 }
