@@ -41,6 +41,7 @@
 
 #include "runtime/base/assert.h"
 #include "runtime/base/spinlock.h"
+#include "runtime/task/lost.h"
 #include "runtime/task/scope.h"
 #include "runtime/task/task.h"
 #include "sync/case.h"
@@ -84,6 +85,8 @@ struct entry {
     filch_task *task; /* [set-handle] */
     filch_fn fn;
     void *arg;
+    const char *name; /* with the place: for an error that nobody reads */
+    const void *place;
     int result;
     bool ended;
     alignas(max_align_t) char copy[];
@@ -301,6 +304,8 @@ static int start(struct set *set, struct entry *entry, const filch_task_opts *op
     int r;
 
     own.copy_bytes = 0; /* it is in the entry */
+    entry->name = own.name ? own.name : "";
+    entry->place = place;
     r = filch__scope_child_new(&set->scope, run_entry, entry, &own, place, &task);
     if (r < 0)
         return r;
@@ -587,16 +592,38 @@ int filch_join_set_abort_all(filch_join_set *words)
 }
 
 /* One at a time: others may still ask. */
+static struct entry *take_result(struct set *set)
+{
+    struct entry *entry;
+
+    filch_spinlock_lock(&set->lock);
+    entry = take_locked(set);
+    filch_spinlock_unlock(&set->lock);
+    return entry;
+}
+
 static void drop_results(struct set *set)
 {
     struct entry *entry;
 
-    do {
-        filch_spinlock_lock(&set->lock);
-        entry = take_locked(set);
-        filch_spinlock_unlock(&set->lock);
+    while ((entry = take_result(set)))
         free(entry);
-    } while (entry);
+}
+
+/* The same of a detached set. */
+static void tell_results(struct set *set)
+{
+    filch_runtime *rt = filch_runtime_self();
+    struct entry *entry;
+
+    while ((entry = take_result(set))) {
+        filch_lost_error lost = {
+            .error = entry->result, .name = entry->name, .fn = entry->fn, .place = entry->place};
+
+        if (lost.error < 0 && lost.error != -ECANCELED)
+            filch__lost_tell_of(rt, &lost);
+        free(entry);
+    }
 }
 
 int filch_join_set_shutdown(filch_join_set *words)
@@ -637,7 +664,7 @@ static int reap(void *arg)
     /* A cancel of this task is none of theirs. */
     FILCH_SHIELD(FILCH_NEVER)
     (void)!filch_scope_join(&set->scope, FILCH_NEVER);
-    drop_results(set);
+    tell_results(set);
     free(set);
     return 0;
 }

@@ -140,7 +140,8 @@ FILCH_API int filch_join_set_shutdown(filch_join_set *set);
  * filch_join_set_detach_all() - let go of all tasks and results
  *
  * The tasks go on by themselves, and the set is empty and independent of them. Nobody else may be
- * using the set, nor may its tasks add to it. A task is spawned that sees to their end.
+ * using the set, nor may its tasks add to it. A task is spawned that sees to their end, and then
+ * tells their errors to filch_runtime_opts.on_lost_error: their names must live until then.
  * Thread-safety: the owner. Suspends: no. Return: 0; -EINVAL (NULL), or, with nothing detached, as
  * filch_spawn().
  */

@@ -61,6 +61,22 @@ typedef enum filch_engine_choice {
     FILCH_ENGINE_EPOLL,
 } filch_engine_choice;
 
+typedef enum filch_live_kind {
+    FILCH_LIVE_TASK,
+    FILCH_LIVE_FUTURE,
+    FILCH_LIVE_JOB, /* of the blocking pool */
+} filch_live_kind;
+
+/* A task, a future or a blocking job has ended with an error that nobody can read any more. */
+typedef struct filch_lost_error {
+    int error; /* what it returned, negative */
+    filch_live_kind kind;
+    const char *name; /* as given at spawn; "" for none */
+    filch_fn fn;      /* what was spawned; NULL for a future */
+    /* Where a task was spawned: a code address, for addr2line; NULL for others. */
+    const void *place;
+} filch_lost_error;
+
 /* How to start. All zero, or a NULL pointer to it, gives the defaults. */
 typedef struct filch_runtime_opts {
     /* Threads that run tasks. 0: as many as the CPU affinity and the cgroup quota (v1 or v2, of all
@@ -146,6 +162,15 @@ typedef struct filch_runtime_opts {
     /* The engine; see filch_engine(). Where this is FILCH_ENGINE_AUTO the environment variable
      * FILCH_ENGINE decides, if it is set: auto, uring (or the start fails) or epoll. */
     filch_engine_choice engine;
+    /* Called with each error that nobody can read any more: that of a task, future or blocking job
+     * without a handle, or whose handle was given up by filch_task_detach() (also after its end, by
+     * who calls that, unless the runtime is being stopped), and of those that a join set has let go
+     * of (when all of them have ended). Not for -ECANCELED of those that were cancelled, nor for
+     * children of a scope: that one knows. On the thread on which it ended, not in a task, and
+     * several at once: it should be short, and calls nothing that suspends or needs a task; it may
+     * spawn. @lost is valid during the call. Gets @hook_arg. NULL: such errors are told to nobody.
+     * filch_lost_error_log() is one that writes them to the log. */
+    void (*on_lost_error)(void *hook_arg, const filch_lost_error *lost);
     /* True: workers that take the CPU from each other, as other programs want it too, all go on:
      * see the section Crowded CPUs above. */
     bool keep_workers;
@@ -306,12 +331,6 @@ FILCH_API FILCH_MUST_CHECK int filch_runtime_spawn(filch_runtime *rt, filch_fn f
  */
 FILCH_API int filch_runtime_shutdown(filch_runtime *rt, filch_time until);
 
-typedef enum filch_live_kind {
-    FILCH_LIVE_TASK,
-    FILCH_LIVE_FUTURE,
-    FILCH_LIVE_JOB, /* of the blocking pool */
-} filch_live_kind;
-
 /* Something that has been spawned and has not ended. */
 typedef struct filch_live {
     const char *name; /* as given at spawn, "" for none; cut after 63 bytes */
@@ -361,6 +380,15 @@ FILCH_API int filch_main(filch_fn fn, void *arg, const filch_runtime_opts *opts)
  * the parent, in the child of a fork).
  */
 FILCH_API const char *filch_engine(filch_runtime *rt, const char **ret_reason);
+
+/**
+ * filch_lost_error_log() - one line, a warning, to the log of the calling thread's runtime
+ * @arg: ignored
+ *
+ * For filch_runtime_opts.on_lost_error: kind, name, where it was spawned, the error in words. NULL
+ * does nothing. Thread-safety: any thread. Suspends: no.
+ */
+FILCH_API void filch_lost_error_log(void *arg, const filch_lost_error *lost);
 
 /** filch_runtime_self() - the runtime of the calling task or blocking job; NULL elsewhere. */
 FILCH_API filch_runtime *filch_runtime_self(void);

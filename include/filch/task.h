@@ -91,7 +91,7 @@ typedef struct filch_task_opts {
 
 /**
  * filch_spawn() - start a task that nobody waits for
- * @fn:  runs once on a worker
+ * @fn:  runs once on a worker; an error that it returns is told to filch_runtime_opts.on_lost_error
  * @arg: passed to @fn; consumed only on success
  *
  * Thread-safety: any task (a plain thread uses filch_runtime_spawn()). Suspends: no.
@@ -130,6 +130,7 @@ FILCH_API FILCH_MUST_CHECK int filch_task_join(filch_task *task, int *ret_result
  * filch_task_detach() - give up the handle; the task goes on by itself
  * @task: consumed; NULL is allowed and does nothing
  *
+ * Its error, if it fails, is told to filch_runtime_opts.on_lost_error, or to nobody.
  * Thread-safety: the owner of the handle. Suspends: no. Return: 0; -ESRCH (already joined or
  * detached); -EBUSY (being joined).
  */

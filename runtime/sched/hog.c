@@ -17,11 +17,11 @@
 #include "runtime/sched/hog.h"
 
 #include <errno.h>
-#include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/base/place.h"
 #include "runtime/base/proc.h"
 #include "runtime/sched/live.h"
 #include "runtime/sched/worker.h"
@@ -31,31 +31,13 @@
 #define TOLD FILCH_NEVER
 #define TEXT_BYTES 160
 
-/* The code that spawned the task, as addr2line wants it: module and offset. */
-static void name_place(uintptr_t place, char *to)
-{
-    place -= place != 0; /* the call, not what follows it */
-#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 35)
-    struct dl_find_object found;
-
-    if (_dl_find_object((void *)place, &found) == 0) {
-        const char *module = found.dlfo_link_map->l_name;
-
-        snprintf(to, TEXT_BYTES, "%s+0x%lx", *module ? module : program_invocation_name,
-                 (unsigned long)(place - found.dlfo_link_map->l_addr));
-        return;
-    }
-#endif
-    snprintf(to, TEXT_BYTES, "0x%lx", (unsigned long)place);
-}
-
-/* Where was the task on @victim spawned? 0 for a future, which has no stack. */
-__attribute__((no_sanitize("thread"), no_sanitize("address"))) static uintptr_t
+/* Where was the task on @victim spawned? NULL for a future, which has no stack. */
+__attribute__((no_sanitize("thread"), no_sanitize("address"))) static const void *
 place_of(struct filch__task *task)
 {
     struct filch__stack *stack = *(struct filch__stack *volatile *)&task->stack;
 
-    return stack ? (uintptr_t) * (const void *volatile *)&stack->spawn_place : 0;
+    return stack ? *(const void *volatile *)&stack->spawn_place : NULL;
 }
 
 __attribute__((no_sanitize("thread"))) static struct filch__task *
@@ -93,7 +75,7 @@ static void report(struct filch__worker *victim, filch_time frozen_ns)
 {
     struct filch__task *task = current_of(victim);
     uint32_t tid = filch_load_relaxed(&victim->thread_id);
-    char name[FILCH__LIVE_NAME_BYTES], place[TEXT_BYTES], doing[TEXT_BYTES];
+    char name[FILCH__LIVE_NAME_BYTES], place[FILCH__PLACE_BYTES], doing[TEXT_BYTES];
     filch_live live;
     bool is_future;
 
@@ -102,7 +84,7 @@ static void report(struct filch__worker *victim, filch_time frozen_ns)
         !filch__live_look(task, victim->rt, &live, name))
         return;
     is_future = live.kind == FILCH_LIVE_FUTURE;
-    name_place(place_of(task), place);
+    filch__place_name(place_of(task), place, sizeof place);
     describe_doing(tid, doing);
     if (current_of(victim) != task || filch_load_relaxed(&victim->tick) != victim->watched.tick)
         return;

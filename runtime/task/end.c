@@ -8,6 +8,7 @@
 
 #include "runtime/fork/fork.h"
 #include "runtime/sched/worker.h"
+#include "runtime/task/lost.h"
 #include "runtime/task/task_cache.h"
 
 /* @worker: the caller's, if it is one of @rt. */
@@ -85,12 +86,16 @@ void filch__task_finish(struct filch__task *task, int result)
     worker = filch__worker_of(rt); /* from here on nothing suspends */
     if (filch__task_has_stack(task))
         filch__credit_give(worker, task->class_index);
+    if (__builtin_expect(result < 0, 0))
+        filch__lost_note(task);
     task->result = result;
     task->stack = NULL;
     if (flags & FILCH_TASK_SCOPED)
         filch__scope_child_done(task->scope, task, result);
     switch (filch__state_finish(&task->state)) {
     case FILCH_FINISH_RELEASE:
+        if (__builtin_expect(result < 0, 0))
+            filch__lost_tell(task);
         filch__block_give(worker ? worker : filch__worker_self(), task);
         break;
     case FILCH_FINISH_KEEP:

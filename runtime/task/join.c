@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include "runtime/sched/worker.h"
+#include "runtime/task/lost.h"
 #include "runtime/task/task_cache.h"
 
 int filch__task_collect(struct filch__task *task)
@@ -131,6 +132,8 @@ int filch_task_detach(filch_task *handle)
     case FILCH_DETACH_BUSY:
         return -EBUSY;
     case FILCH_DETACH_RELEASE:
+        if (task->result < 0)
+            filch__lost_tell_late(task);
         filch__block_release(task);
         return 0;
     case FILCH_DETACH_DONE:

@@ -1490,6 +1490,8 @@ static void *in_thread(void *rt)
     ROW(filch_runtime_self() == NULL, true);
     ROW(filch_task_self() == NULL, true);
     ROW(filch_task_id(NULL), 0);
+    ROW_VOID(filch_lost_error_log(NULL, NULL));
+    ROW_VOID(filch_lost_error_log(NULL, &(filch_lost_error){.kind = (filch_live_kind)99}));
     ROW(strcmp(filch_task_name(NULL), ""), 0);
     ROW(filch_task_is_cancelled(), false);
     ROW_VOID(filch_task_yield());
