@@ -360,6 +360,8 @@ static int run(struct select *select, bool looked)
             delist(select, 0);
         else
             r = wait(select, &again);
+        if (again)
+            filch__coop_inline(); /* a future that wakes itself in each poll: others have a turn */
     } while (again);
     return r;
 }

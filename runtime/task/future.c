@@ -138,6 +138,7 @@ static int await_in_task(filch_future *future, struct filch__task *task, filch_t
             return future->result;
         if (r < 0)
             return r;
+        filch__coop(); /* one that wakes itself in each poll has the park return at once */
         r = filch__park(until, FILCH_WAIT_FUTURE);
     }
 }

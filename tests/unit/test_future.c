@@ -478,3 +478,50 @@ Test(future, future_made_of_two_timers_ends_with_the_first)
 {
     cr_assert_eq(run_in_runtime(0, race_body, NULL), 0);
 }
+
+/* ---- one that wakes itself in each poll ---- */
+
+struct restless {
+    filch_future base;
+    atomic_bool *enough;
+};
+
+static filch_poll restless_poll(filch_future *self, filch_cx *cx)
+{
+    self->result = 5;
+    if (atomic_load(((struct restless *)self)->enough))
+        return FILCH_READY;
+    filch_waker_wake_by_ref(cx->waker);
+    return FILCH_PENDING;
+}
+
+static int says_enough(void *arg)
+{
+    atomic_store((atomic_bool *)arg, true);
+    return 0;
+}
+
+static int awaits_restless(void *arg)
+{
+    atomic_bool enough = false;
+    struct restless restless = {.base = {.poll = restless_poll}, .enough = &enough};
+    filch_task *task = spawn(says_enough, &enough);
+    filch_case c = filch_case_future(&restless.base);
+
+    if (arg) {
+        T_IS(filch_select(&c, 1, 0, T_LIMIT), 0);
+        T_IS(c.result, 5);
+    } else {
+        T_IS(filch_await(&restless.base, T_LIMIT), 5);
+    }
+    return join(task);
+}
+
+/* Else nobody would get on on the only worker. */
+Test(future, one_that_wakes_itself_in_each_poll_lets_others_run)
+{
+    int selects = 1;
+
+    cr_assert_eq(run_in_runtime(1, awaits_restless, NULL), 0);
+    cr_assert_eq(run_in_runtime(1, awaits_restless, &selects), 0);
+}
