@@ -12,6 +12,11 @@
  * Whichever of the two comes second in the order of the lock sees the other one's step: the waiter
  * sees the condition, or it is woken. [notify]
  *
+ * A wait that is prepared and then goes into a select lends its place in the line to the select's
+ * waiter, and gets it back if another case wins, or the select begins anew. Between the decision
+ * and that moment the waiter is passed over: one notification goes to somebody else then, but those
+ * for all must not be missed, and leave a mark.
+ *
  * Rejected: a permit that is left and taken without the lock. It costs as many locked operations
  * where nobody waits, and one more where somebody does, who must then keep others from leaving one.
  *
@@ -40,9 +45,12 @@ struct notify {
 
 struct notified {
     struct notify *notify; /* NULL: not prepared */
-    uint64_t has_permit;   /* it was there at once; the waiter is not in use */
+    uint64_t given;        /* 1 + by whom: it is notified, and the waiter not in use; 0: not yet */
     struct filch__waiter waiter;
 };
+
+/* `data` of a waiter whose select was decided, when a notification for all passed it over. */
+static char passed_by_all;
 
 #ifndef FILCH_MODEL
 _Static_assert(sizeof(struct notify) == sizeof(filch_notify), "it is the private words");
@@ -177,6 +185,20 @@ int filch_notify_last(filch_notify *notify)
     return 0;
 }
 
+static struct filch__waiter *pop_for_all(struct filch__list *list)
+{
+    struct filch__list *link;
+
+    while ((link = filch__list_pop_front(list))) {
+        struct filch__waiter *waiter = filch_container_of(link, struct filch__waiter, link);
+
+        if (filch__waiter_claim(waiter))
+            return waiter;
+        waiter->data = &passed_by_all; /* its owner takes the lock before it looks */
+    }
+    return NULL;
+}
+
 int filch_notify_all(filch_notify *notify)
 {
     struct notify *n = notify_of(notify);
@@ -188,7 +210,7 @@ int filch_notify_all(filch_notify *notify)
         return -EINVAL;
     filch_spinlock_lock(&n->lock);
     filch__wait_list_ready(&n->waiters);
-    while ((waiter = filch__wait_list_pop(&n->waiters))) {
+    while ((waiter = pop_for_all(&n->waiters))) {
         filch__woken_add(&woken, waiter);
         count += count < INT_MAX;
     }
@@ -230,7 +252,7 @@ int filch_notify_prepare(filch_notify *notify, filch_notified *notified)
         return d->notify == notify_of(notify) ? 0 : -EINVAL;
     d->notify = notify_of(notify);
     filch__waiter_init(&d->waiter, FILCH_WAIT_NOTIFY);
-    d->has_permit = enlist(d->notify, &d->waiter, NULL) == FILCH__ENLIST_TAKEN;
+    d->given = enlist(d->notify, &d->waiter, NULL) == FILCH__ENLIST_TAKEN ? 1 + BY_ONE : 0;
     return 0;
 }
 
@@ -243,7 +265,7 @@ int filch_notified_wait(filch_notified *notified, filch_time until)
         return -EINVAL;
     n = d->notify;
     d->notify = NULL;
-    if (d->has_permit) {
+    if (d->given) {
         filch__coop_inline();
         return 0;
     }
@@ -257,8 +279,8 @@ void filch_notified_abandon(filch_notified *notified)
 
     if (!notified || !d->notify)
         return;
-    if (d->has_permit) {
-        by = BY_ONE;
+    if (d->given) {
+        by = (int)d->given - 1;
     } else if (!leave(d->notify, &d->waiter)) {
         filch__waiter_wait_shielded(&d->waiter); /* it comes at once */
         by = filch__waiter_outcome(&d->waiter);
@@ -298,4 +320,102 @@ static const struct filch__case_ops notified_ops = {
 filch_case filch_case_notified(filch_notify *notify)
 {
     return (filch_case){.ops = notify ? &notified_ops : NULL, .object = notify};
+}
+
+/* ---- a prepared wait in a select ---- */
+
+/* Is it notified? With the lock held. */
+static bool is_notified_locked(const struct notified *d)
+{
+    return d->given || filch__waiter_was_taken(&d->waiter);
+}
+
+/* It is, and over. Without the lock. */
+static void finish(filch_case *c, struct notified *d)
+{
+    if (!d->given)
+        filch__waiter_wait_shielded(&d->waiter); /* it comes at once */
+    d->notify = NULL;
+    c->result = 0;
+}
+
+static bool prepared_try(filch_case *c)
+{
+    struct notified *d = c->object;
+    bool notified;
+
+    c->result = -EINVAL;
+    if (!d->notify)
+        return true;
+    filch_spinlock_lock(&d->notify->lock);
+    notified = is_notified_locked(d);
+    filch_spinlock_unlock(&d->notify->lock);
+    if (notified)
+        finish(c, d);
+    return notified;
+}
+
+/* @fresh takes the place of @old in its list. */
+static void replace_locked(struct filch__waiter *old, struct filch__waiter *fresh)
+{
+    filch__list_push_back(&old->link, &fresh->link); /* directly before it */
+    filch__list_remove(&old->link);
+}
+
+static enum filch__enlist prepared_enlist(filch_case *c, struct filch__waiter *waiter)
+{
+    struct notified *d = c->object;
+    enum filch__enlist done = FILCH__ENLIST_WAITS;
+
+    filch_spinlock_lock(&d->notify->lock);
+    if (is_notified_locked(d))
+        done = filch__waiter_claim(waiter) ? FILCH__ENLIST_TAKEN : FILCH__ENLIST_LOST;
+    else
+        replace_locked(&d->waiter, waiter);
+    filch_spinlock_unlock(&d->notify->lock);
+    if (done == FILCH__ENLIST_TAKEN)
+        finish(c, d);
+    return done;
+}
+
+/* The select's waiter was passed over: what has become of the wait? */
+static void return_locked(struct notified *d, const struct filch__waiter *waiter)
+{
+    struct notify *n = d->notify;
+
+    if (waiter->data == &passed_by_all)
+        d->given = 1 + BY_ALL;
+    else if (take_permit_locked(n)) /* [no-both] */
+        d->given = 1 + BY_ONE;
+    else
+        filch__list_push_front(&n->waiters, &d->waiter.link);
+}
+
+static void prepared_delist(filch_case *c, struct filch__waiter *waiter, bool won)
+{
+    struct notified *d = c->object;
+
+    if (won) {
+        d->notify = NULL;
+        c->result = 0;
+        return;
+    }
+    filch_spinlock_lock(&d->notify->lock);
+    if (filch__waiter_was_taken(waiter))
+        return_locked(d, waiter);
+    else
+        replace_locked(waiter, &d->waiter);
+    filch_spinlock_unlock(&d->notify->lock);
+}
+
+static const struct filch__case_ops prepared_ops = {
+    .try_now = prepared_try,
+    .enlist = prepared_enlist,
+    .delist = prepared_delist,
+    .reason = FILCH_WAIT_NOTIFY,
+};
+
+filch_case filch_case_prepared(filch_notified *notified)
+{
+    return (filch_case){.ops = notified ? &prepared_ops : NULL, .object = notified};
 }

@@ -82,7 +82,8 @@ FILCH_API int filch_notify_all(filch_notify *notify);
  */
 FILCH_API FILCH_MUST_CHECK int filch_notify_wait(filch_notify *notify, filch_time until);
 
-/* A wait in two steps. In the frame of the caller, who alone uses it. The fields are private. */
+/* A wait in two steps. In the frame of the caller, who alone uses it. The fields are private. To
+ * wait for something else at the same time: filch_case_prepared(). */
 typedef struct filch_notified {
     uint64_t private_words[10];
 } filch_notified;
@@ -127,8 +128,19 @@ FILCH_API void filch_notified_abandon(filch_notified *notified);
     filch_notified name __attribute__((cleanup(filch_notified_abandon))) = FILCH_NOTIFIED_INIT
 
 /** filch_case_notified() - a case of a select: filch_notify_wait(). The case's result is 0. NULL
- * makes a case that filch_select() refuses. */
+ * makes a case that filch_select() refuses. A filch_notify_all() that comes before the select, or
+ * while it polls futures, is missed: for that there is filch_case_prepared(). */
 FILCH_API filch_case filch_case_notified(filch_notify *notify);
+
+/**
+ * filch_case_prepared() - a case of a select: filch_notified_wait()
+ * @notified: prepared, by who selects; borrowed until the select returns
+ *
+ * If it wins, the wait is over. If another case does, it is still prepared, in its place in the
+ * line, and has missed nothing: it may be waited for, selected again, or abandoned. The case's
+ * result is 0, or -EINVAL: it is not prepared. NULL makes a case that filch_select() refuses.
+ */
+FILCH_API filch_case filch_case_prepared(filch_notified *notified);
 
 FILCH_END_DECLS
 

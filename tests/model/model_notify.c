@@ -112,6 +112,77 @@ static void checks_then_waits(void)
     xp_assert(filch_load_relaxed(&condition));
 }
 
+/* A select of a prepared wait, in which another case may win at any moment; up to @times. Return:
+ * has the wait won? */
+static bool selects(struct notified *d, int times)
+{
+    filch_case c = {.ops = &prepared_ops, .object = d};
+    struct filch__waiter_group group;
+    struct filch__waiter waiter;
+
+    for (int i = 0; i < times; i++) {
+        if (prepared_try(&c))
+            return true;
+        filch_atomic_init(&group.winner, 0);
+        filch__waiter_init(&waiter, FILCH_WAIT_NOTIFY);
+        waiter.group = &group;
+        waiter.index = 0;
+        waiter.data = NULL;
+        switch (prepared_enlist(&c, &waiter)) {
+        case FILCH__ENLIST_TAKEN:
+            return true;
+        case FILCH__ENLIST_LOST:
+            xp_fail("nobody else decides");
+            break;
+        case FILCH__ENLIST_WAITS:
+            break;
+        }
+        if (!filch__waiter_group_claim(&group, FILCH__GROUP_OWNER)) {
+            filch__waiter_wait_shielded(&waiter);
+            prepared_delist(&c, &waiter, true);
+            return true;
+        }
+        prepared_delist(&c, &waiter, false);
+    }
+    return false;
+}
+
+static void checks_then_selects(void)
+{
+    struct notified d = {0};
+
+    filch_notify_prepare(NOTIFY, (filch_notified *)(void *)&d);
+    if (filch_load_relaxed(&condition)) {
+        filch_notified_abandon((filch_notified *)(void *)&d);
+        return;
+    }
+    if (!selects(&d, 2))
+        xp_assert(filch_notified_wait((filch_notified *)(void *)&d, FILCH_NEVER) == 0);
+    xp_assert(filch_load_relaxed(&condition));
+}
+
+static void selects_and_waits(void)
+{
+    struct notified d = {0};
+
+    filch_notify_prepare(NOTIFY, (filch_notified *)(void *)&d);
+    if (!selects(&d, 1))
+        xp_assert(filch_notified_wait((filch_notified *)(void *)&d, FILCH_NEVER) == 0);
+    filch_plain_read(&payload);
+    woken++;
+}
+
+static void selects_and_abandons(void)
+{
+    struct notified d = {0};
+
+    filch_notify_prepare(NOTIFY, (filch_notified *)(void *)&d);
+    if (selects(&d, 1))
+        woken++;
+    else
+        filch_notified_abandon((filch_notified *)(void *)&d);
+}
+
 static void makes_true_and_notifies_all(void)
 {
     filch_store_relaxed(&condition, 1);
@@ -243,6 +314,34 @@ int main(int argc, char **argv)
         {"check, then wait, for one",
          2,
          {checks_then_waits, makes_true_and_notifies_one},
+         reset,
+         nobody_waits,
+         6,
+         false},
+        {"prepare, then select, against one",
+         2,
+         {selects_and_waits, writes_and_notifies},
+         reset,
+         all_woken,
+         6,
+         false},
+        {"prepare, select and abandon, against one",
+         3,
+         {selects_and_abandons, notifies_one, waits_or_gives_up},
+         reset,
+         woken_once_or_stored,
+         3,
+         false},
+        {"check, then select, for all",
+         3,
+         {checks_then_selects, makes_true_and_notifies_all, checks_then_selects},
+         reset,
+         nobody_waits,
+         2,
+         false},
+        {"check, then select, for one",
+         2,
+         {checks_then_selects, makes_true_and_notifies_one},
          reset,
          nobody_waits,
          6,

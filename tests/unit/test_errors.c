@@ -311,6 +311,7 @@ static int cases_say(void *arg)
     filch_chan_opts opts = {.overflow = FILCH_CHAN_FAIL};
     filch_semaphore semaphore = FILCH_SEMAPHORE_INIT(0);
     filch_delay_queue queue = FILCH_DELAY_QUEUE_INIT;
+    filch_notified notified = FILCH_NOTIFIED_INIT;
     filch_delay_item *item;
     filch_chan_permit permit;
     filch_chan *chan;
@@ -320,6 +321,7 @@ static int cases_say(void *arg)
     int value = 1;
 
     (void)arg;
+    T_IS(selected(filch_case_prepared(&notified)), -EINVAL);
     T_OK(filch_semaphore_close(&semaphore));
     T_IS(selected(filch_case_acquire(&semaphore, 1)), -EPIPE);
     T_OK(filch_delay_queue_close(&queue));

@@ -1060,6 +1060,8 @@ static void select_rows(void)
     ROW(filch_select(&broken, 1, 0, FILCH_NOW), -EINVAL);
     broken = filch_case_future(&no_poll);
     ROW(filch_select(&broken, 1, 0, FILCH_NOW), -EINVAL);
+    broken = filch_case_prepared(NULL);
+    ROW(filch_select(&broken, 1, 0, FILCH_NOW), -EINVAL);
     broken = filch_case_once(NULL);
     ROW(filch_select(&broken, 1, 0, FILCH_NOW), -EINVAL);
     broken = filch_case_token(NULL);

@@ -155,6 +155,122 @@ Test(notify, a_select_takes_one_and_a_loser_none)
     filch_notify_fini(&b);
 }
 
+/* ---- prepared, and then selected ---- */
+
+Test(notify, a_prepared_wait_can_be_selected)
+{
+    filch_notify n = FILCH_NOTIFY_INIT, other = FILCH_NOTIFY_INIT;
+    filch_notified d = FILCH_NOTIFIED_INIT, behind = FILCH_NOTIFIED_INIT;
+    filch_case c = filch_case_prepared(&d);
+
+    T_IS(filch_select(&c, 1, 0, FILCH_NOW), 0); /* not prepared */
+    T_IS(c.result, -EINVAL);
+    /* What comes before the select counts. */
+    T_OK(filch_notify_prepare(&n, &d));
+    T_IS(filch_notify_all(&n), 1);
+    T_IS(filch_select(&c, 1, 0, FILCH_NEVER), 0);
+    T_OK(c.result);
+    T_IS(filch_notified_wait(&d, FILCH_NOW), -EINVAL); /* it is over */
+    T_OK(filch_notify_one(&n));
+    T_OK(filch_notify_prepare(&n, &d)); /* takes the permit */
+    T_IS(filch_select(&c, 1, 0, FILCH_NEVER), 0);
+    T_IS(filch_notify_wait(&n, FILCH_NOW), -ETIMEDOUT);
+
+    /* As long as nothing comes it keeps its place, whatever ends the select. */
+    T_OK(filch_notify_prepare(&n, &d));
+    T_OK(filch_notify_prepare(&n, &behind));
+    T_IS(filch_select(&c, 1, 0, FILCH_NOW), -ETIMEDOUT);
+    T_IS(filch_select(&c, 1, 0, filch_after(FILCH_MILLISECOND)), -ETIMEDOUT);
+    T_OK(filch_notify_one(&other));
+    T_IS(FILCH_SELECT(FILCH_NEVER, filch_case_prepared(&d), filch_case_notified(&other)), 1);
+    T_OK(filch_notify_one(&n)); /* to the first in line */
+    T_IS(filch_notified_wait(&behind, FILCH_NOW), -ETIMEDOUT);
+    T_OK(filch_notified_wait(&d, FILCH_NOW));
+
+    /* Abandoned after a select it passes on. */
+    T_OK(filch_notify_prepare(&n, &d));
+    T_IS(filch_select(&c, 1, 0, FILCH_NOW), -ETIMEDOUT);
+    T_OK(filch_notify_one(&n));
+    filch_notified_abandon(&d);
+    T_OK(filch_notify_wait(&n, FILCH_NOW));
+    filch_notify_fini(&n);
+    filch_notify_fini(&other);
+}
+
+/* A condition, and somebody who makes it true and tells all; the one who waits for it has a future
+ * to poll as well, which is never ready and always wakes. */
+struct restless {
+    filch_future base;
+    atomic_uint polls;
+};
+
+static filch_poll restless_poll(filch_future *self, filch_cx *cx)
+{
+    struct restless *restless = (struct restless *)self;
+
+    atomic_fetch_add(&restless->polls, 1);
+    filch_waker_wake_by_ref(cx->waker);
+    return FILCH_PENDING;
+}
+
+struct checked {
+    filch_notify changed;
+    atomic_uint round;
+    atomic_uint seen;
+};
+
+static int tells_all(void *arg)
+{
+    struct checked *checked = arg;
+
+    for (unsigned round = 1; round <= (unsigned)T_MANY(2000); round++) {
+        atomic_store(&checked->round, round);
+        T_CHECK(filch_notify_all(&checked->changed) >= 0);
+        T_WAIT_UNTIL(atomic_load(&checked->seen) == round);
+    }
+    return 0;
+}
+
+static int checks_then_selects(void *arg)
+{
+    struct checked *checked = arg;
+    struct restless restless = {.base = {.poll = restless_poll}};
+    FILCH_NOTIFIED(notified);
+
+    for (unsigned round = 1; round <= (unsigned)T_MANY(2000); round++) {
+        for (;;) {
+            T_OK(filch_notify_prepare(&checked->changed, &notified));
+            if (atomic_load(&checked->round) >= round)
+                break;
+            T_IS(FILCH_SELECT(T_LIMIT, filch_case_future(&restless.base),
+                              filch_case_prepared(&notified)),
+                 1);
+        }
+        atomic_store(&checked->seen, round);
+    }
+    return 0;
+}
+
+static int check_then_select(void *arg)
+{
+    struct checked checked = {.changed = FILCH_NOTIFY_INIT};
+    filch_task *task[2];
+
+    (void)arg;
+    task[0] = spawn(checks_then_selects, &checked);
+    task[1] = spawn(tells_all, &checked);
+    T_OK(join(task[0]));
+    T_OK(join(task[1]));
+    filch_notify_fini(&checked.changed);
+    return 0;
+}
+
+Test(notify, who_selects_what_he_has_prepared_misses_nothing)
+{
+    T_OK(run_in_runtime(0, check_then_select, NULL));
+    T_OK(run_in_runtime(2, check_then_select, NULL));
+}
+
 static int waits_in_a_select(void *arg)
 {
     filch_notify *n = arg;
