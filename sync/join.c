@@ -29,7 +29,7 @@
 #include "runtime/task/scope.h"
 #include "runtime/task/task.h"
 
-enum decides { DECIDES_ERROR, DECIDES_END, DECIDES_SUCCESS };
+enum decides { DECIDES_ERROR, DECIDES_END, DECIDES_SUCCESS, DECIDES_NOTHING };
 
 #define OWNER UINT32_MAX
 
@@ -52,6 +52,8 @@ static bool result_decides(const struct calls *calls, int result)
         return result < 0;
     case DECIDES_SUCCESS:
         return result >= 0;
+    case DECIDES_NOTHING:
+        return false;
     case DECIDES_END:
         break;
     }
@@ -148,6 +150,21 @@ static size_t end(struct calls *calls, int r)
     (void)filch_scope_cancel_join(&calls->scope);
     winner = filch_load_relaxed(&calls->winner); /* [calls-result] */
     return winner == OWNER ? 0 : winner;
+}
+
+int filch_run_all(const filch_call array[], size_t count, int results[], filch_time until)
+{
+    struct calls calls;
+    int r = begin(&calls, array, count, results, DECIDES_NOTHING);
+
+    if (r < 0)
+        return r;
+    r = start_all(&calls, __builtin_return_address(0));
+    if (r == 0)
+        r = filch_scope_join(&calls.scope, until);
+    (void)end(&calls, r);
+    /* In spite of the cancel. */
+    return filch_load_relaxed(&calls.successes) == count ? 0 : r; /* [calls-result] */
 }
 
 int filch_try_join(const filch_call array[], size_t count, int results[], size_t *ret_failed,

@@ -45,6 +45,23 @@ FILCH_API FILCH_MUST_CHECK int filch_join_all(filch_task *tasks[], size_t count,
                                               filch_time until);
 
 /**
+ * filch_run_all() - run several functions at once, each to its end
+ * @calls:   borrowed for the call
+ * @results: element i gets what call i returned; may be NULL
+ * @until:   cancel all calls at this time
+ *
+ * No result cancels the others. All have ended on return.
+ *
+ * Suspends: yes, shielded once the calls are cancelled. Cancellation point: yes; the calls are
+ * cancelled. Return: 0: all have ended by themselves, or succeeded in spite of a cancel; what they
+ * returned is in @results; -ETIMEDOUT; -ECANCELED; -EINVAL (NULL); or why a call could not be
+ * started, and then the others were cancelled: -EPERM (a plain thread, a future's poll), -ENOMEM,
+ * -ESHUTDOWN.
+ */
+FILCH_API FILCH_MUST_CHECK int filch_run_all(const filch_call calls[], size_t count, int results[],
+                                             filch_time until);
+
+/**
  * filch_try_join() - run several functions at once, all of which must succeed
  * @calls:      borrowed for the call
  * @results:    element i gets what call i returned, whatever this returns; may be NULL
@@ -137,7 +154,13 @@ FILCH_API FILCH_MUST_CHECK int filch_token_run(filch_token *token, filch_fn fn, 
 #define FILCH__CALL_COUNT(...) (sizeof((filch_call[]){__VA_ARGS__}) / sizeof(filch_call))
 
 /* The same over calls that are written down: {fn, arg}, ... Without a time, until all have ended.
+ *
+ *     int results[2];
+ *     r = FILCH_RUN_ALL(results, {fetch, &a}, {fetch, &b});
  */
+#define FILCH_RUN_ALL(results, ...)                                                                \
+    filch_run_all((filch_call[]){__VA_ARGS__}, FILCH__CALL_COUNT(__VA_ARGS__), (results),          \
+                  FILCH_NEVER)
 #define FILCH_TRY_JOIN(...) FILCH_TRY_JOIN_UNTIL(FILCH_NEVER, __VA_ARGS__)
 #define FILCH_TRY_JOIN_UNTIL(until, ...)                                                           \
     filch_try_join((filch_call[]){__VA_ARGS__}, FILCH__CALL_COUNT(__VA_ARGS__), NULL, NULL, (until))

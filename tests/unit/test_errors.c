@@ -257,6 +257,7 @@ static int says_all(void *arg)
     T_IS(filch_race(&call, 1, 0, NULL, FILCH_NEVER), -ECANCELED);
     T_IS(filch_hedge(&call, 1, 0, NULL, FILCH_NEVER), -ECANCELED);
     T_IS(filch_try_join(&call, 1, NULL, NULL, FILCH_NEVER), -ECANCELED);
+    T_IS(filch_run_all(&call, 1, NULL, FILCH_NEVER), -ECANCELED);
     return 0;
 }
 
@@ -520,6 +521,7 @@ Test(errors, outside_of_tasks)
     T_IS(filch_race(calls_nothing, 1, 0, NULL, FILCH_NEVER), -EPERM);
     T_IS(filch_hedge(calls_nothing, 1, 0, NULL, FILCH_NEVER), -EPERM);
     T_IS(filch_try_join(calls_nothing, 1, NULL, NULL, FILCH_NEVER), -EPERM);
+    T_IS(filch_run_all(calls_nothing, 1, NULL, FILCH_NEVER), -EPERM);
     T_IS(filch_timeout(ends, NULL, NULL, FILCH_NEVER), -EPERM);
     T_IS(filch_deadline_begin(&block, FILCH_NOW), -EPERM);
     T_IS(filch_shield_begin(&block, FILCH_NOW), -EPERM);
@@ -712,6 +714,7 @@ static int starts_more(void *arg)
     T_IS(filch_scope_spawn(&scope, ends, NULL), -ESHUTDOWN);
     T_IS(filch_scope_spawn_wait(&scope, ends, NULL, NULL, FILCH_NEVER), -ESHUTDOWN);
     T_IS(filch_try_join(calls_nothing, 1, NULL, NULL, FILCH_NEVER), -ESHUTDOWN);
+    T_IS(filch_run_all(calls_nothing, 1, NULL, FILCH_NEVER), -ESHUTDOWN);
     T_IS(filch_race(calls_nothing, 1, 0, NULL, FILCH_NEVER), -ESHUTDOWN);
     T_IS(filch_hedge(calls_nothing, 1, 0, NULL, FILCH_NEVER), -ESHUTDOWN);
     T_IS(filch_token_run(token, ends, NULL, NULL, FILCH_NEVER), -ESHUTDOWN);

@@ -367,6 +367,7 @@ static void none_is_left(void)
         ;
     T_IS(filch_try_join(&call, 1, NULL, NULL, FILCH_NEVER), -ENOMEM);
     T_IS(filch_race(&call, 1, 0, NULL, FILCH_NEVER), -ENOMEM);
+    T_IS(filch_run_all(&call, 1, NULL, FILCH_NEVER), -ENOMEM);
     T_IS(filch_hedge(&call, 1, 0, NULL, FILCH_NEVER), -ENOMEM);
     T_IS(filch_token_run(token, ends, NULL, NULL, FILCH_NEVER), -ENOMEM);
     while (r == 0 && n < sizeof future / sizeof future[0]) {

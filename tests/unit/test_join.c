@@ -406,6 +406,65 @@ Test(join, hedge_begins_the_next_call_when_the_present_ones_are_slow_or_have_fai
     cr_assert_eq(run_in_runtime(0, hedge_body, NULL), 0);
 }
 
+/* ---- all, whatever they return ---- */
+
+struct run_all {
+    filch_call calls[N];
+    struct act acts[N];
+    filch_time until;
+};
+
+static int runs_all(void *arg)
+{
+    struct run_all *all = arg;
+
+    return filch_run_all(all->calls, N, NULL, all->until);
+}
+
+static int run_all_body(void *arg)
+{
+    struct run_all all = {.until = FILCH_NEVER};
+    int results[N], few[2] = {7, 7};
+    filch_task *task;
+
+    (void)arg;
+    fill(all.calls, all.acts, N);
+    for (int i = 0; i < N; i++)
+        all.acts[i] = (struct act){.result = i % 2 ? -EIO : i, .yields = (unsigned)(N - i)};
+    T_OK(filch_run_all(all.calls, N, results, FILCH_NEVER));
+    for (int i = 0; i < N; i++) {
+        T_IS(results[i], i % 2 ? -EIO : i);
+        T_IS(all.acts[i].ended, 1);
+        T_IS(all.acts[i].cause, 0);
+    }
+    T_OK(FILCH_RUN_ALL(few, {play, &all.acts[0]}, {play, &all.acts[1]}));
+    T_CHECK(few[0] == 0 && few[1] == -EIO);
+    T_OK(filch_run_all(NULL, 0, NULL, FILCH_NOW));
+    /* A time, and a cancel of the caller, cancel all. */
+    all.acts[3] = (struct act){.sleeps = true};
+    T_IS(filch_run_all(all.calls, N, results, filch_after(FILCH_MILLISECOND)), -ETIMEDOUT);
+    T_IS(results[3], -ECANCELED);
+    T_IS(all.acts[3].cause, -ETIMEDOUT);
+    check_ended(all.acts, N);
+    all.acts[3] = (struct act){.sleeps = true};
+    task = spawn(runs_all, &all);
+    T_WAIT_UNTIL(atomic_load(&all.acts[3].began) == 1);
+    T_OK(filch_task_cancel(task));
+    T_IS(join(task), -ECANCELED);
+    check_ended(all.acts, N);
+    /* Success in spite of it is success. */
+    for (int i = 0; i < N; i++)
+        all.acts[i] = (struct act){.stubborn = true, .result = i};
+    T_OK(filch_run_all(all.calls, N, results, filch_after(FILCH_MILLISECOND)));
+    T_IS(results[N - 1], N - 1);
+    return 0;
+}
+
+Test(join, run_all_lets_each_come_to_its_end)
+{
+    cr_assert_eq(run_in_runtime(0, run_all_body, NULL), 0);
+}
+
 /* ---- timeout ---- */
 
 static int timeout_body(void *arg)
@@ -552,6 +611,7 @@ Test(join, plain_threads_are_refused)
     filch_token *token;
 
     cr_assert_eq(FILCH_TRY_JOIN({play, &act}), -EPERM);
+    cr_assert_eq(FILCH_RUN_ALL(NULL, {play, &act}), -EPERM);
     cr_assert_eq(FILCH_RACE(FILCH_NEVER, {play, &act}), -EPERM);
     cr_assert_eq(filch_timeout(play, &act, NULL, FILCH_NEVER), -EPERM);
     cr_assert_eq(filch_token_new(&token), 0);

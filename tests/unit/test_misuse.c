@@ -604,6 +604,8 @@ static void join_rows(void)
     ROW(filch_race(no_fn, 0, 0, NULL, FILCH_NOW), -EINVAL);
     ROW(filch_race(no_fn, 1, 2, NULL, FILCH_NOW), -EINVAL);
     ROW(filch_race(no_fn, 2, 0, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_run_all(NULL, 1, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_run_all(no_fn, 2, NULL, FILCH_NOW), -EINVAL);
     ROW(filch_hedge(NULL, 1, 0, NULL, FILCH_NOW), -EINVAL);
     ROW(filch_hedge(no_fn, 0, 0, NULL, FILCH_NOW), -EINVAL);
     ROW(filch_hedge(no_fn, 2, 0, NULL, FILCH_NOW), -EINVAL);
