@@ -14,6 +14,7 @@
 
 #include "runtime/base/assert.h"
 #include "runtime/base/spinlock.h"
+#include "runtime/sched/worker.h"
 #include "runtime/task/task.h"
 #include "runtime/task/token.h"
 #include "runtime/task/waiter.h"
@@ -129,16 +130,12 @@ static void task_left(void *tracker)
     (void)filch_tracker_leave(tracker);
 }
 
-static int spawn(filch_tracker *tracker, filch_runtime *rt, filch_fn fn, void *arg,
-                 const filch_task_opts *opts, void *place)
+/* Makes the end of @task, which is not queued yet, known to @tracker, and the other way round.
+ * Return: 0; or an error, and then @task was undone. */
+static int track(filch_tracker *tracker, struct filch__task *task, const filch_task_opts *opts)
 {
-    filch_task_opts own = opts ? *opts : (filch_task_opts){0};
-    struct filch__task *task;
     int r;
 
-    r = filch__task_new(rt, FILCH_KIND_STACKFUL, fn, arg, &own, false, place, &task);
-    if (r < 0)
-        return r;
     (void)filch_tracker_enter(tracker);
     r = filch__task_defer(task, task_left, tracker);
     if (r < 0) {
@@ -146,13 +143,25 @@ static int spawn(filch_tracker *tracker, filch_runtime *rt, filch_fn fn, void *a
         (void)filch_tracker_leave(tracker);
         return r;
     }
-    if (own.inherit_values && filch__task_current())
+    if (opts && opts->inherit_values && filch__task_current())
         r = filch__values_inherit(filch__task_current(), task);
-    if (r == 0 && !own.token)
+    if (r == 0 && !(opts && opts->token))
         r = filch__token_bind(tracker->token, task);
     if (r < 0)
         filch__task_abort(task); /* which calls task_left() */
-    else
+    return r;
+}
+
+static int spawn(filch_tracker *tracker, filch_runtime *rt, filch_fn fn, void *arg,
+                 const filch_task_opts *opts, void *place)
+{
+    struct filch__task *task;
+    int r = filch__task_new(rt, FILCH_KIND_STACKFUL, fn, arg, opts, false, place, &task);
+
+    if (r < 0)
+        return r;
+    r = track(tracker, task, opts);
+    if (r == 0)
         filch__task_start(task);
     return r;
 }
@@ -164,6 +173,25 @@ int filch_tracker_spawn(filch_tracker *tracker, filch_fn fn, void *arg, const fi
     if (!tracker || !fn)
         return -EINVAL;
     return rt ? spawn(tracker, rt, fn, arg, opts, __builtin_return_address(0)) : -EPERM;
+}
+
+int filch_tracker_spawn_blocking(filch_tracker *tracker, filch_fn fn, void *arg,
+                                 const filch_task_opts *opts)
+{
+    filch_runtime *rt = filch_runtime_self();
+    struct filch__task *job;
+    unsigned class;
+    int r;
+
+    if (!tracker || !fn)
+        return -EINVAL;
+    if (!rt)
+        return -EPERM;
+    r = filch__blocking_new(rt, fn, arg, opts, false, &class, &job);
+    if (r < 0)
+        return r;
+    r = track(tracker, job, opts);
+    return r < 0 ? r : filch__blocking_start(rt, class, job);
 }
 
 int filch_tracker_spawn_on(filch_tracker *tracker, filch_runtime *rt, filch_fn fn, void *arg,

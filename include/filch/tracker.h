@@ -62,6 +62,18 @@ FILCH_API FILCH_MUST_CHECK int filch_tracker_spawn_on(filch_tracker *tracker, fi
                                                       filch_fn fn, void *arg,
                                                       const filch_task_opts *opts);
 
+/**
+ * filch_tracker_spawn_blocking() - start a blocking job, tracked as a task is
+ * @arg:  consumed only on success
+ * @opts: as for filch_blocking_spawn(). Without a token of its own the job gets the tracker's, and
+ *        sees its cancel by filch_task_is_cancelled()
+ *
+ * Thread-safety: any task or blocking job. Suspends: no. Return: as filch_blocking_spawn(); -EINVAL
+ * (NULL).
+ */
+FILCH_API FILCH_MUST_CHECK int filch_tracker_spawn_blocking(filch_tracker *tracker, filch_fn fn,
+                                                            void *arg, const filch_task_opts *opts);
+
 /** filch_tracker_enter() - track something else: counts it until filch_tracker_leave(), and keeps
  * the tracker. Thread-safety: any thread. Return: 0; -EINVAL (NULL). */
 FILCH_API int filch_tracker_enter(filch_tracker *tracker);

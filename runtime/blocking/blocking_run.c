@@ -53,31 +53,44 @@ static int class_of(filch_runtime *rt, const filch_blocking_class *class)
     return (int)(offset / sizeof *classes);
 }
 
+int filch__blocking_new(filch_runtime *rt, filch_fn fn, void *arg, const filch_task_opts *opts,
+                        bool with_handle, unsigned *ret_class, struct filch__task **ret_job)
+{
+    int class = class_of(rt, opts ? opts->blocking_class : NULL);
+
+    if (class < 0)
+        return class;
+    *ret_class = (unsigned)class;
+    return filch__task_new(rt, FILCH_KIND_BLOCKING, fn, arg, opts, with_handle, NULL, ret_job);
+}
+
+int filch__blocking_start(filch_runtime *rt, unsigned class, struct filch__task *job)
+{
+    int r = filch__blocking_pool_submit(&rt->blocking, class, job);
+
+    if (r < 0)
+        filch__task_abort(job);
+    return r;
+}
+
 static int spawn_job(filch_runtime *rt, filch_fn fn, void *arg, const filch_task_opts *opts,
                      filch_task **ret_task)
 {
     struct filch__task *job;
     filch_task *handle;
-    int class;
+    unsigned class;
     int r;
 
     if (!fn)
         return -EINVAL;
-    class = class_of(rt, opts ? opts->blocking_class : NULL);
-    if (class < 0)
-        return class;
-    r = filch__task_new(rt, FILCH_KIND_BLOCKING, fn, arg, opts, ret_task != NULL, NULL, &job);
+    r = filch__blocking_new(rt, fn, arg, opts, ret_task != NULL, &class, &job);
     if (r < 0)
         return r;
     handle = filch__task_handle(job);
-    r = filch__blocking_pool_submit(&rt->blocking, (unsigned)class, job);
-    if (r < 0) {
-        filch__task_abort(job);
-        return r;
-    }
-    if (ret_task)
+    r = filch__blocking_start(rt, class, job);
+    if (r == 0 && ret_task)
         *ret_task = handle;
-    return 0;
+    return r;
 }
 
 int filch_blocking_spawn(filch_fn fn, void *arg, const filch_task_opts *opts, filch_task **ret_task)

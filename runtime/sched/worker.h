@@ -370,6 +370,13 @@ struct filch__task *filch__blocking_self(void);
 int filch__blocking_class_get(filch_runtime *rt, const filch_blocking_class_opts *opts,
                               filch_blocking_class **ret_class);
 
+/* A job in two steps, so that something can be deferred to its end before it may run: makes one
+ * that is not queued, of the class *@ret_class; queues it, or undoes it, with what was deferred
+ * called. In the runtime that the caller is in. Return: as filch_blocking_spawn(). */
+int filch__blocking_new(filch_runtime *rt, filch_fn fn, void *arg, const filch_task_opts *opts,
+                        bool with_handle, unsigned *ret_class, struct filch__task **ret_job);
+int filch__blocking_start(filch_runtime *rt, unsigned class, struct filch__task *job);
+
 /* For the pool: a job's body, and what comes after it. */
 void filch__blocking_body(struct filch__task *job);
 void filch__blocking_finish(struct filch__task *job);

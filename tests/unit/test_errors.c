@@ -709,6 +709,7 @@ static int starts_more(void *arg)
     T_IS(filch_sleep(FILCH_NEVER), -ECANCELED);
     T_IS(filch_cancel_cause(), -ESHUTDOWN);
     T_IS(filch_tracker_spawn(tracker, ends, NULL, NULL), -ESHUTDOWN);
+    T_IS(filch_tracker_spawn_blocking(tracker, ends, NULL, NULL), -ESHUTDOWN);
     T_IS(filch_join_set_spawn(&set, 0, ends, NULL, NULL), -ESHUTDOWN);
     T_IS(filch_join_set_spawn_wait(&set, 0, ends, NULL, NULL, FILCH_NEVER), -ESHUTDOWN);
     T_IS(filch_scope_spawn(&scope, ends, NULL), -ESHUTDOWN);

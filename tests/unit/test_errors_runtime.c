@@ -116,10 +116,12 @@ static struct gate gate = GATE_INIT;
 /* One thread, which is held up: what is spawned waits for it. */
 static int waits_for_the_thread(void *arg)
 {
+    filch_tracker *tracker;
     filch_task *job;
     int r = 0;
 
     (void)arg;
+    T_OK(filch_tracker_new(&tracker));
     T_OK(filch_blocking_spawn(pass_gate, &gate, NULL, &job));
     T_WAIT_UNTIL(atomic_load(&gate.inside) == 1);
     T_IS(filch_blocking_run(must_not_run, NULL, NULL, NULL, FILCH_NOW), -ETIMEDOUT);
@@ -127,11 +129,14 @@ static int waits_for_the_thread(void *arg)
     for (unsigned n = 0; r == 0 && n < 1000000; n++)
         r = filch_blocking_spawn(ends, NULL, NULL, NULL);
     T_IS(filch_blocking_spawn(ends, NULL, NULL, NULL), -ENOMEM);
+    T_IS(filch_tracker_spawn_blocking(tracker, ends, NULL, NULL), -ENOMEM);
+    T_IS(filch_tracker_count(tracker), 0);
     T_IS(filch_blocking_run(must_not_run, NULL, NULL, NULL, T_LIMIT), -ENOMEM);
     atomic_store(&refused, 0);
     T_IS(r, -ENOMEM);
     T_OK(filch_task_cancel(filch_task_self()));
     T_IS(filch_blocking_run(must_not_run, NULL, NULL, NULL, T_LIMIT), -ECANCELED);
+    filch_tracker_unref(tracker);
     open_gate(&gate);
     FILCH_SHIELD(FILCH_NEVER)
     {
@@ -144,8 +149,10 @@ static int waits_for_the_thread(void *arg)
 static int has_no_room(void *arg)
 {
     const filch_task_opts of_class = {.blocking_class = arg};
+    filch_tracker *tracker;
     filch_task *jobs[2];
 
+    T_OK(filch_tracker_new(&tracker));
     SAYS(THREAD, filch_blocking_spawn(must_not_run, NULL, NULL, NULL), -EAGAIN);
     SAYS(THREAD, filch_blocking_run(must_not_run, NULL, NULL, NULL, T_LIMIT), -EAGAIN);
     T_OK(filch_blocking_spawn(pass_gate, &gate, &of_class, &jobs[0]));
@@ -153,6 +160,9 @@ static int has_no_room(void *arg)
     T_OK(filch_blocking_spawn(ends, NULL, &of_class, &jobs[1]));
     T_IS(filch_blocking_spawn(must_not_run, NULL, &of_class, NULL), -EAGAIN);
     T_IS(filch_blocking_run(must_not_run, NULL, &of_class, NULL, T_LIMIT), -EAGAIN);
+    T_IS(filch_tracker_spawn_blocking(tracker, must_not_run, NULL, &of_class), -EAGAIN);
+    T_IS(filch_tracker_count(tracker), 0); /* what was refused is not tracked */
+    filch_tracker_unref(tracker);
     open_gate(&gate);
     T_OK(join(jobs[0]));
     T_OK(join(jobs[1]));

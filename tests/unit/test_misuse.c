@@ -656,6 +656,7 @@ static void tracker_rows(void)
     ROW(filch_tracker_ref(NULL) == NULL, true);
     ROW_VOID(filch_tracker_unref(NULL));
     ROW(filch_tracker_spawn(NULL, nop, NULL, NULL), -EINVAL);
+    ROW(filch_tracker_spawn_blocking(NULL, nop, NULL, NULL), -EINVAL);
     ROW(filch_tracker_spawn_on(NULL, filch_runtime_self(), nop, NULL, NULL), -EINVAL);
     ROW(filch_case_tracker(NULL).ops == NULL, true);
     ROW(filch_tracker_enter(NULL), -EINVAL);
@@ -668,6 +669,7 @@ static void tracker_rows(void)
     ROW(filch_tracker_token(NULL) == NULL, true);
     ROW(filch_tracker_new(&tracker), 0);
     ROW(filch_tracker_spawn(tracker, NULL, NULL, NULL), -EINVAL);
+    ROW(filch_tracker_spawn_blocking(tracker, NULL, NULL, NULL), -EINVAL);
     ROW(filch_tracker_spawn_on(tracker, NULL, nop, NULL, NULL), -EINVAL);
     ROW(filch_tracker_leave(tracker), -EINVAL);
     ROW(filch_tracker_reopen(tracker), -EALREADY);

@@ -274,3 +274,60 @@ Test(tracker, plain_threads_spawn_into_a_runtime)
     T_OK(filch_tracker_wait(tracker, FILCH_NOW));
     filch_tracker_unref(tracker);
 }
+
+/* ---- blocking jobs ---- */
+
+static void leave_late(void *arg)
+{
+    atomic_fetch_add((atomic_int *)arg, 1000);
+}
+
+static int blocks(void *arg)
+{
+    T_OK(filch_task_defer(leave_late, arg));
+    atomic_fetch_add((atomic_int *)arg, 1);
+    return 0;
+}
+
+static int blocks_until_cancelled(void *arg)
+{
+    while (!filch_task_is_cancelled())
+        sched_yield();
+    atomic_fetch_add((atomic_int *)arg, 1);
+    return 0;
+}
+
+static int blocking_body(void *arg)
+{
+    filch_tracker *tracker;
+    atomic_int ran = 0;
+    int copied = 5;
+
+    (void)arg;
+    T_OK(filch_tracker_new(&tracker));
+    for (int i = 0; i < 20; i++)
+        T_OK(filch_tracker_spawn_blocking(tracker, blocks, &ran, NULL));
+    T_OK(filch_tracker_spawn_blocking(tracker, blocks_until_cancelled, &ran, NULL));
+    /* What is refused is not tracked. */
+    T_IS(filch_tracker_spawn_blocking(tracker, blocks, &copied,
+                                      &(filch_task_opts){.blocking_class = (void *)tracker}),
+         -EINVAL);
+    T_OK(filch_tracker_close(tracker));
+    T_IS(filch_tracker_wait(tracker, FILCH_NOW), -ETIMEDOUT);
+    T_OK(filch_token_cancel(filch_tracker_token(tracker), -ECANCELED, NULL));
+    T_OK(filch_tracker_wait(tracker, T_LIMIT));
+    T_IS(atomic_load(&ran), 20 * 1001 + 1); /* with what they have deferred */
+    T_IS(filch_tracker_count(tracker), 0);
+    filch_tracker_unref(tracker);
+    return 0;
+}
+
+Test(tracker, blocking_jobs_are_tracked_too)
+{
+    filch_tracker *tracker;
+
+    cr_assert_eq(run_in_runtime(0, blocking_body, NULL), 0);
+    T_OK(filch_tracker_new(&tracker));
+    T_IS(filch_tracker_spawn_blocking(tracker, blocks, NULL, NULL), -EPERM);
+    filch_tracker_unref(tracker);
+}
