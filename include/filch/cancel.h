@@ -19,6 +19,7 @@
 #define FILCH_CANCEL_H
 
 #include <filch/base.h>
+#include <filch/future.h>
 #include <filch/scope.h>
 #include <filch/select.h>
 #include <filch/task.h>
@@ -134,6 +135,24 @@ FILCH_API FILCH_MUST_CHECK int filch_token_wait(filch_token *token, filch_time u
 
 /** filch_case_token() - a token's cancel as a case of a select; `result` is 0. */
 FILCH_API filch_case filch_case_token(filch_token *token);
+
+/* A future that waits for a token's cancel. The fields but base are private. */
+typedef struct filch_token_future {
+    filch_future base;
+    filch_token *token;
+    uint32_t phase;
+    uint64_t private_words[9];
+} filch_token_future;
+
+/**
+ * filch_token_future_init() - a future that is ready when a token is cancelled, with result 0
+ * @future: caller's memory, which must stay where it is once polled, until it is ready or dropped
+ * @token:  borrowed as long
+ *
+ * Thread-safety: any thread. Suspends: no. Return: 0; -EINVAL (NULL).
+ */
+FILCH_API FILCH_MUST_CHECK int filch_token_future_init(filch_token_future *future,
+                                                       filch_token *token);
 
 /* Cancels a token when it ends; see FILCH_TOKEN_GUARD(). The field is private. */
 typedef struct filch_token_guard {

@@ -364,6 +364,21 @@ bool filch__token_enlist(filch_token *token, struct filch__waiter *waiter)
     return add(token, &token->waiters, &waiter->link);
 }
 
+bool filch__token_listen(filch_token *token, struct filch__future_waiter *waiter,
+                         const filch_waker *waker)
+{
+    filch_waker old = {0};
+    bool there;
+
+    filch_spinlock_lock(&token->lock);
+    there = !filch__waiter_was_taken(&waiter->waiter);
+    if (there)
+        old = filch__future_waiter_listen(waiter, waker);
+    filch_spinlock_unlock(&token->lock);
+    filch_waker_drop(old);
+    return there;
+}
+
 bool filch__token_delist(filch_token *token, struct filch__waiter *waiter)
 {
     bool there;

@@ -25,6 +25,10 @@ int filch__token_unhook(filch_token *token, struct filch__hook *hook);
 /* @waiter is woken when the token is cancelled. Return: false: it is cancelled already. */
 bool filch__token_enlist(filch_token *token, struct filch__waiter *waiter);
 
+/* Has another waker of a future's @waiter woken, from now on. Return: false: it was taken out. */
+bool filch__token_listen(filch_token *token, struct filch__future_waiter *waiter,
+                         const filch_waker *waker);
+
 /* Takes it out, if it is still in the list. Return: was it? */
 bool filch__token_delist(filch_token *token, struct filch__waiter *waiter);
 

@@ -16,36 +16,20 @@
 #include <filch/future.h>
 #include <filch/time.h>
 
-#include "runtime/task/token.h"
-
 struct timed {
     filch_future base;
+    filch_token_future cancelled;
     filch_sleep_future sleep;
     filch_token *token; /* a reference */
     const char *text;
     int cause;
-    bool listens; /* `waiter` is in the token's list, or was taken out of it */
-    struct filch__future_waiter waiter;
 };
 
-/* Return: false: it is cancelled. */
-static bool listens(struct timed *timed, const filch_waker *waker)
-{
-    if (!timed->listens) {
-        filch__future_waiter_init(&timed->waiter, FILCH_WAIT_TOKEN, waker);
-        timed->listens = filch__token_enlist(timed->token, &timed->waiter.waiter);
-        if (!timed->listens)
-            filch_waker_drop(timed->waiter.waker);
-    }
-    return !filch_token_is_cancelled(timed->token);
-}
-
-/* All polls have the same waker, as it is a task of its own. */
 static filch_poll timed_poll(filch_future *self, filch_cx *cx)
 {
     struct timed *timed = (struct timed *)self;
 
-    if (listens(timed, cx->waker)) {
+    if (timed->cancelled.base.poll(&timed->cancelled.base, cx) == FILCH_PENDING) {
         if (timed->sleep.base.poll(&timed->sleep.base, cx) == FILCH_PENDING)
             return FILCH_PENDING;
         (void)filch_token_cancel(timed->token, timed->cause, timed->text);
@@ -58,10 +42,7 @@ static void timed_drop(filch_future *self)
 {
     struct timed *timed = (struct timed *)self;
 
-    if (timed->listens && filch__token_delist(timed->token, &timed->waiter.waiter))
-        filch_waker_drop(timed->waiter.waker);
-    else if (timed->listens)
-        filch__future_waiter_release(&timed->waiter);
+    timed->cancelled.base.drop(&timed->cancelled.base);
     timed->sleep.base.drop(&timed->sleep.base);
     filch_token_unref(timed->token);
     free(timed);
@@ -77,10 +58,10 @@ static int timed_spawn(filch_token *token, filch_time time, int cause, const cha
         return -ENOMEM;
     timed->base = (filch_future){.poll = timed_poll, .drop = timed_drop};
     filch_sleep_future_init(&timed->sleep, time);
+    (void)!filch_token_future_init(&timed->cancelled, token);
     timed->token = filch_token_ref(token);
     timed->text = text;
     timed->cause = cause;
-    timed->listens = false;
     r = filch_future_spawn(&timed->base, &opts, NULL);
     if (r < 0)
         timed_drop(&timed->base);

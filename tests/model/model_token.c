@@ -111,6 +111,19 @@ int filch__waiter_wait(struct filch__waiter *waiter, filch_time until)
     return 0;
 }
 
+/* Futures: their waiters have no wakers here. */
+filch_waker filch__future_waiter_listen(struct filch__future_waiter *waiter,
+                                        const filch_waker *waker)
+{
+    (void)waiter;
+    return *waker;
+}
+
+void filch_waker_drop(filch_waker waker)
+{
+    (void)waker;
+}
+
 void filch__waiter_wake(struct filch__waiter *waiter)
 {
     filch_plain_write(&waiter->data);

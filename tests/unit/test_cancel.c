@@ -73,6 +73,91 @@ Test(cancel, a_guard_cancels_when_its_block_is_left)
     filch_token_guard_fini(&guard);
 }
 
+/* ---- as a future ---- */
+
+/* Polls a token's future until it is ready, as one of two, by wakers that change; or gives up. */
+struct waiting {
+    filch_future base;
+    filch_token_future cancelled;
+    filch_sleep_future sleep;
+    filch_child child[2];
+    filch_select_future select;
+};
+
+static filch_poll waiting_poll(filch_future *self, filch_cx *cx)
+{
+    struct waiting *waiting = (struct waiting *)self;
+    filch_poll poll = waiting->select.base.poll(&waiting->select.base, cx);
+
+    self->result = waiting->select.base.result;
+    return poll;
+}
+
+static void waiting_drop(filch_future *self)
+{
+    struct waiting *waiting = (struct waiting *)self;
+
+    waiting->select.base.drop(&waiting->select.base);
+}
+
+static void waiting_init(struct waiting *waiting, filch_token *token, filch_time until)
+{
+    *waiting = (struct waiting){.base = {.poll = waiting_poll, .drop = waiting_drop}};
+    T_OK(filch_token_future_init(&waiting->cancelled, token));
+    filch_sleep_future_init(&waiting->sleep, until);
+    waiting->child[0].future = &waiting->cancelled.base;
+    waiting->child[1].future = &waiting->sleep.base;
+    T_OK(filch_select_future_init(&waiting->select, waiting->child, 2, 0));
+}
+
+static int token_futures(void *arg)
+{
+    struct waiting waiting[64];
+    filch_token_future future;
+    filch_task *task[64];
+    filch_token *token = token_new();
+
+    (void)arg;
+    /* Awaited, given up, awaited again by another, dropped; and ready at once. */
+    T_OK(filch_token_future_init(&future, token));
+    T_IS(filch_await(&future.base, FILCH_NOW), -ETIMEDOUT);
+    T_IS(filch_await(&future.base, filch_after(FILCH_MILLISECOND)), -ETIMEDOUT);
+    future.base.drop(&future.base);
+    T_OK(filch_token_future_init(&future, token));
+    future.base.drop(&future.base); /* never polled */
+    for (int round = 0; round < T_MANY(50) + 1; round++) {
+        filch_token *child = child_of(token);
+
+        for (int i = 0; i < 64; i++) {
+            bool times_out = i % 2;
+
+            waiting_init(&waiting[i], child,
+                         times_out ? filch_after((filch_time)i * FILCH_MICROSECOND) : FILCH_NEVER);
+            T_OK(filch_future_spawn(&waiting[i].base, NULL, &task[i]));
+        }
+        if (round % 2)
+            filch_task_yield();
+        T_OK(filch_token_cancel(child, -EIO, NULL));
+        for (int i = 0; i < 64; i++) {
+            int winner = join(task[i]);
+
+            T_CHECK(winner == 0 || (winner == 1 && i % 2));
+        }
+        filch_token_unref(child);
+    }
+    T_OK(filch_token_cancel(token, -EIO, NULL));
+    T_OK(filch_token_future_init(&future, token));
+    T_OK(filch_await(&future.base, FILCH_NOW));
+    filch_token_unref(token);
+    return 0;
+}
+
+Test(cancel, a_future_is_ready_with_the_cancel)
+{
+    T_OK(run_in_runtime(0, token_futures, NULL));
+    T_OK(run_in_runtime(4, token_futures, NULL));
+}
+
 /* ---- with a time ---- */
 
 static uint64_t tasks_left(void)

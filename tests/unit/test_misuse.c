@@ -533,6 +533,7 @@ static void scope_null_rows(void)
 static void token_rows(void)
 {
     filch_token *token = NULL;
+    filch_token_future future;
     filch_scope scope;
     filch_hook hook;
 
@@ -563,6 +564,8 @@ static void token_rows(void)
     ROW(filch_token_child_until(token, FILCH_NOW, INT_MIN, NULL, &token), -EINVAL);
     ROW(filch_token_run(NULL, nop, NULL, NULL, FILCH_NOW), -EINVAL);
     ROW(filch_token_run(token, NULL, NULL, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_token_future_init(NULL, token), -EINVAL);
+    ROW(filch_token_future_init(&future, NULL), -EINVAL);
     ROW_VOID(filch_token_guard_init(NULL, token));
     ROW_VOID(filch_token_guard_disarm(NULL));
     ROW_VOID(filch_token_guard_fini(NULL));
