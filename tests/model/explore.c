@@ -16,6 +16,7 @@
 #define CHOICES 4096
 #define MUTANT_EXECUTIONS 300000
 #define EXCUSED_EXECUTIONS 10000 /* of each model */
+#define EXCUSES 64
 
 /* Indices of stores, then clocks of threads. */
 typedef uint8_t view[LOCATIONS + XP_THREADS];
@@ -78,7 +79,8 @@ static const struct xp_model *model;
 static bool tracing;
 
 /* Mutation. */
-static struct xp_site *sites;
+extern struct xp_site *__start_xp_sites[], *__stop_xp_sites[]; /* the linker's names */
+static struct xp_site *sites;                                  /* executed ones */
 static struct xp_site *mutant;
 static enum xp_order mutant_order;
 
@@ -595,16 +597,17 @@ static bool is_killed(const struct xp_model *models, int n, struct xp_site *site
     return killed;
 }
 
-static const char *excuse_for(const struct xp_site *site, enum xp_order order,
-                              const struct xp_excuse *excuses, int excused)
+/* Return: its index, or -1. */
+static int excuse_for(const struct xp_site *site, enum xp_order order,
+                      const struct xp_excuse *excuses, int excused)
 {
     char name[128];
 
     snprintf(name, sizeof name, "%s %s -> %s", site->function, site->operation, order_names[order]);
     for (int i = 0; i < excused; i++)
         if (!strcmp(excuses[i].site, name))
-            return excuses[i].reason;
-    return NULL;
+            return i;
+    return -1;
 }
 
 /* One step weaker: up to two ways. */
@@ -628,11 +631,20 @@ static int weaker_orders(const struct xp_site *site, enum xp_order *out)
     return 0;
 }
 
+/* Of what was tried, for tests/check_orders.py: one line each, its fields between tabs. */
+static void note(FILE *results, const char *what, const struct xp_site *site, const char *weaker)
+{
+    if (results)
+        fprintf(results, "%s\t%s\t%d\t%s\t%s\t%s\n", what, site->file, site->line,
+                site->function ? site->function : "", site->operation, weaker);
+}
+
 /* A mutant with an excuse would be explored to the end, which takes longest: only if @all. Those of
  * its name that are wrong die soon. */
 static int mutate(const struct xp_model *models, int n, const struct xp_excuse *excuses,
-                  int excused, bool all, int *ret_killed)
+                  int excused, bool all, FILE *results, int *ret_killed)
 {
+    bool needed[EXCUSES] = {false};
     int unexplained = 0;
 
     for (struct xp_site *site = sites; site; site = site->next) {
@@ -640,22 +652,46 @@ static int mutate(const struct xp_model *models, int n, const struct xp_excuse *
         int ways = weaker_orders(site, weaker);
 
         for (int i = 0; i < ways; i++) {
-            const char *reason = excuse_for(site, weaker[i], excuses, excused);
+            int excuse = excuse_for(site, weaker[i], excuses, excused);
+            const char *to = order_names[weaker[i]];
 
             if (is_killed(models, n, site, weaker[i],
-                          reason && !all ? EXCUSED_EXECUTIONS : MUTANT_EXECUTIONS)) {
+                          excuse >= 0 && !all ? EXCUSED_EXECUTIONS : MUTANT_EXECUTIONS)) {
                 ++*ret_killed;
-                printf("killed    %s %s -> %s\n", site->function, site->operation,
-                       order_names[weaker[i]]);
+                note(results, "killed", site, to);
+                printf("killed    %s %s -> %s\n", site->function, site->operation, to);
                 continue;
             }
-            unexplained += !reason;
-            printf("%s  %s %s -> %s%s%s\n", reason ? "survived" : "SURVIVED", site->function,
-                   site->operation, order_names[weaker[i]], reason ? ": " : "",
-                   reason ? reason : "");
+            note(results, excuse >= 0 ? "survived" : "SURVIVED", site, to);
+            if (excuse >= 0) {
+                needed[excuse] = true;
+                printf("survived  %s: %s\n", excuses[excuse].site, excuses[excuse].reason);
+            } else {
+                unexplained++;
+                printf("SURVIVED  %s %s -> %s\n", site->function, site->operation, to);
+            }
         }
     }
+    for (int i = 0; i < excused; i++) {
+        if (needed[i])
+            continue;
+        unexplained++;
+        printf("NEEDLESS  %s: %s\n", excuses[i].site, excuses[i].reason);
+    }
     return unexplained;
+}
+
+/* What is compiled in, but nothing has come to. */
+static void list_unexecuted(FILE *results)
+{
+    for (struct xp_site **entry = __start_xp_sites; entry < __stop_xp_sites; entry++) {
+        enum xp_order weaker[2];
+
+        if ((*entry)->known || !weaker_orders(*entry, weaker))
+            continue;
+        note(results, "unexecuted", *entry, "");
+        printf("unexecuted %s:%d %s\n", (*entry)->file, (*entry)->line, (*entry)->operation);
+    }
 }
 
 int xp_main(int argc, char **argv, const struct xp_model *models, int n,
@@ -664,13 +700,28 @@ int xp_main(int argc, char **argv, const struct xp_model *models, int n,
     int passed = 0, killed = 0, unexplained = 0;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
+    if (excused > EXCUSES) {
+        printf("%d reasons: make room for them\n", excused);
+        return 1;
+    }
     for (int i = 0; i < n; i++)
         passed += run_model(&models[i]);
     if (argc > 1 && !strncmp(argv[1], "--mutate", 8) && passed == n) {
         bool all = !strcmp(argv[1], "--mutate-all");
+        FILE *results = argc > 2 ? fopen(argv[2], "w") : NULL;
 
-        unexplained = mutate(models, n, excuses, excused, all, &killed);
-        printf("%d mutants killed, %d survived without a reason\n", killed, unexplained);
+        if (argc > 2 && !results) {
+            perror(argv[2]);
+            return 1;
+        }
+        unexplained = mutate(models, n, excuses, excused, all, results, &killed);
+        list_unexecuted(results);
+        printf("%d mutants killed, %d survived without a reason or have one needlessly\n", killed,
+               unexplained);
+        if (results && (fprintf(results, "end\n") < 0 || fclose(results))) {
+            perror(argv[2]);
+            return 1;
+        }
     }
     printf("%d passed, %d failed\n", passed, n - passed + (unexplained > 0));
     return passed == n && !unexplained ? 0 : 1;

@@ -41,9 +41,10 @@ struct xp_excuse {
     const char *reason;
 };
 
-/* Runs the models, and with --mutate also with each ordering weakened by one step, unless that is
- * excused; with --mutate-all those that are, too: to see whether the excuse is still needed.
- * Return: exit status. */
+/* Runs the models, and with --mutate [FILE] also with each ordering weakened by one step, unless
+ * that is excused; an excuse that nothing needs is a failure, too. What became of each goes into
+ * FILE, for tests/check_orders.py. With --mutate-all those that are excused are explored for as
+ * long as the others: to see whether the excuse is still needed. Return: exit status. */
 int xp_main(int argc, char **argv, const struct xp_model *models, int n,
             const struct xp_excuse *excuses, int excused);
 

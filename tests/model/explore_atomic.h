@@ -35,9 +35,12 @@ typedef struct {
 
 enum xp_order { XP_RELAXED, XP_ACQUIRE, XP_RELEASE, XP_ACQ_REL, XP_SEQ_CST };
 
-/* One place in the source where an operation is done. */
+/* One place in the source where an operation is done. All those that are compiled into a program
+ * are found through pointers in a section of their own: the places that no model comes to, too. */
 struct xp_site {
-    const char *function;
+    const char *file;
+    int line;
+    const char *function; /* known when it is executed */
     const char *operation;
     enum xp_order order;
     int kind; /* 0 load, 1 store, 2 read-modify-write */
@@ -62,7 +65,9 @@ void xp_unlock(filch_spinlock *lock);
 #define XP_WORD(p, v) ((uint64_t)(XP_TYPE(p))(v))
 #define XP_MASK(p) (sizeof(XP_TYPE(p)) == 4 ? UINT32_MAX : UINT64_MAX)
 #define XP_SITE(op, o, k)                                                                          \
-    static struct xp_site xp_site_ = {.operation = #op, .order = o, .kind = k};                    \
+    static struct xp_site xp_site_ = {                                                             \
+        .file = __FILE__, .line = __LINE__, .operation = #op, .order = o, .kind = k};              \
+    __attribute__((section("xp_sites"), used)) static struct xp_site *xp_site_entry_ = &xp_site_;  \
     xp_site_.function = __func__
 #define XP_LOAD(op, o, p)                                                                          \
     __extension__({                                                                                \

@@ -252,11 +252,6 @@ int main(int argc, char **argv)
          -1,
          false},
     };
-    static const struct xp_excuse excuses[] = {
-        {"filch__waiter_wait load_acquire -> relaxed",
-         "a waiter that gives up looks again under the lock"},
-    };
 
-    return xp_main(argc, argv, models, (int)(sizeof models / sizeof models[0]), excuses,
-                   (int)(sizeof excuses / sizeof excuses[0]));
+    return xp_main(argc, argv, models, (int)(sizeof models / sizeof models[0]), NULL, 0);
 }

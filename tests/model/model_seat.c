@@ -287,7 +287,6 @@ int main(int argc, char **argv)
         {"sleeps_with_a_visit exchange_acquire -> relaxed", "the model's own: it carries nothing"},
         {"filch__idle_claim fetch_add_seq_cst -> acq_rel", "needed for work: see model_idle"},
         {"sleeps exchange_acquire -> relaxed", "the model's own: it carries nothing"},
-        {"notify store_release -> relaxed", "the model's own: it carries nothing"},
     };
 
     return xp_main(argc, argv, models, (int)(sizeof models / sizeof models[0]), excuses,
