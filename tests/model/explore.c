@@ -424,7 +424,7 @@ void xp_block_until(bool (*ready)(void *arg), void *arg)
     schedule();
 }
 
-static struct lock *lock_of(filch_spinlock *lock)
+static struct lock *lock_of(struct xp_lock *lock)
 {
     if (lock->execution != execution) {
         if (n_locks == LOCKS)
@@ -437,7 +437,7 @@ static struct lock *lock_of(filch_spinlock *lock)
     return &locks[lock->number];
 }
 
-void xp_lock(filch_spinlock *lock)
+void xp_lock(struct xp_lock *lock)
 {
     struct lock *l = lock_of(lock);
 
@@ -447,7 +447,7 @@ void xp_lock(filch_spinlock *lock)
     join(threads[running].seen, l->carried);
 }
 
-bool xp_try_lock(filch_spinlock *lock)
+bool xp_try_lock(struct xp_lock *lock)
 {
     struct lock *l = lock_of(lock);
 
@@ -459,7 +459,7 @@ bool xp_try_lock(filch_spinlock *lock)
     return true;
 }
 
-void xp_unlock(filch_spinlock *lock)
+void xp_unlock(struct xp_lock *lock)
 {
     struct lock *l = lock_of(lock);
 

@@ -28,10 +28,11 @@ typedef struct {
     void *type[0];
 } filch_atomic_ptr;
 
-typedef struct {
+/* What a spin lock is to all models but the one that is about it. */
+struct xp_lock {
     uint64_t execution;
     unsigned number;
-} filch_spinlock;
+};
 
 enum xp_order { XP_RELAXED, XP_ACQUIRE, XP_RELEASE, XP_ACQ_REL, XP_SEQ_CST };
 
@@ -57,9 +58,9 @@ uint64_t xp_rmw(struct xp_location *location, enum xp_rmw what, uint64_t operand
 bool xp_cas(struct xp_location *location, uint64_t *expected, uint64_t value, struct xp_site *site);
 void xp_plain(const void *address, bool write);
 void xp_relax(void);
-void xp_lock(filch_spinlock *lock);
-bool xp_try_lock(filch_spinlock *lock);
-void xp_unlock(filch_spinlock *lock);
+void xp_lock(struct xp_lock *lock);
+bool xp_try_lock(struct xp_lock *lock);
+void xp_unlock(struct xp_lock *lock);
 
 #define XP_TYPE(p) __typeof__((p)->type[0])
 #define XP_WORD(p, v) ((uint64_t)(XP_TYPE(p))(v))
@@ -128,6 +129,9 @@ void xp_unlock(filch_spinlock *lock);
 #define filch_plain_write(p) xp_plain((p), true)
 #define filch_cpu_relax() xp_relax()
 
+#ifndef FILCH_MODEL_SPINLOCK
+typedef struct xp_lock filch_spinlock;
+
 static inline void filch_spinlock_init(filch_spinlock *lock)
 {
     lock->execution = 0;
@@ -136,5 +140,6 @@ static inline void filch_spinlock_init(filch_spinlock *lock)
 #define filch_spinlock_try(lock) xp_try_lock(lock)
 #define filch_spinlock_try_free(lock) xp_try_lock(lock)
 #define filch_spinlock_unlock(lock) xp_unlock(lock)
+#endif
 
 #endif
