@@ -20,19 +20,13 @@
 #include "runtime/base/atomic.h"
 
 #ifdef FILCH_MODEL
-
-#define filch_store_light(p, v) filch_store_seq_cst((p), (v))
-#define filch_load_light(p) filch_load_seq_cst(p)
-
-static inline bool filch_fence_heavy(void)
-{
-    return true;
-}
-
+/* Who does it, and the heavy fence, come from the explorer. */
 #else
 
 /* 1: the kernel does it. Goes from 0 to 1 as the first runtime starts, before its workers do. */
 extern filch_atomic_u32 filch__fence_by_kernel;
+
+#define filch__fence_is_by_kernel() __builtin_expect(filch_load_relaxed(&filch__fence_by_kernel), 1)
 
 /* Before the first use in a process, and in the child of a fork. Any thread, any number of times.
  */
@@ -42,10 +36,12 @@ void filch__fence_init(void);
  * since): the other side's store may be out of sight. */
 bool filch_fence_heavy(void);
 
+#endif
+
 /* A compiler keeps the two in their order; the kernel's barrier does the rest. */
 #define filch_store_light(p, v)                                                                    \
     do {                                                                                           \
-        if (__builtin_expect(filch_load_relaxed(&filch__fence_by_kernel), 1)) {                    \
+        if (filch__fence_is_by_kernel()) {                                                         \
             filch_store_relaxed((p), (v));                                                         \
             __asm__ volatile("" ::: "memory");                                                     \
         } else {                                                                                   \
@@ -55,5 +51,4 @@ bool filch_fence_heavy(void);
 
 #define filch_load_light(p) filch_load_seq_cst(p)
 
-#endif
 #endif

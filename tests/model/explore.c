@@ -77,6 +77,7 @@ static struct {
 static int depth, path_length;
 static const struct xp_model *model;
 static bool tracing;
+enum xp_fences xp_fences;
 
 /* Mutation. */
 extern struct xp_site *__start_xp_sites[], *__stop_xp_sites[]; /* the linker's names */
@@ -379,6 +380,27 @@ bool xp_cas(struct xp_location *location, uint64_t *expected, uint64_t value, st
     return true;
 }
 
+/* A seq_cst fence in each thread. What they have seen of atomics is exchanged, and no clocks: a
+ * fence alone publishes nothing. */
+bool xp_fence_heavy(struct xp_site *site)
+{
+    enum xp_order order = order_at(site);
+
+    schedule();
+    if (tracing)
+        fprintf(stderr, "    thread %d  fence  %s\n", running, site->function);
+    if (xp_fences != XP_FENCES_BY_KERNEL || order != XP_SEQ_CST)
+        return xp_fences != XP_FENCES_REFUSED;
+    for (int i = 0; i < n_locations; i++) {
+        for (int t = 0; t < n_threads; t++)
+            if (threads[t].seen[i] > sc_view[i])
+                sc_view[i] = threads[t].seen[i];
+        for (int t = 0; t < n_threads; t++)
+            threads[t].seen[i] = sc_view[i];
+    }
+    return true;
+}
+
 void xp_plain(const void *address, bool write)
 {
     uint8_t *seen = threads[running].seen + LOCATIONS;
@@ -610,12 +632,13 @@ static int excuse_for(const struct xp_site *site, enum xp_order order,
     return -1;
 }
 
-/* One step weaker: up to two ways. */
+/* One step weaker: up to two ways. A fence without an order is none. */
 static int weaker_orders(const struct xp_site *site, enum xp_order *out)
 {
     switch (site->order) {
     case XP_SEQ_CST:
-        out[0] = site->kind == 0 ? XP_ACQUIRE : site->kind == 1 ? XP_RELEASE : XP_ACQ_REL;
+        out[0] =
+            (const enum xp_order[]){XP_ACQUIRE, XP_RELEASE, XP_ACQ_REL, XP_RELAXED}[site->kind];
         return 1;
     case XP_ACQ_REL:
         out[0] = XP_ACQUIRE;

@@ -10,6 +10,8 @@
  * each location that it may still read; release stores carry the writer's view, acquire loads take
  * it over, read-modify-writes read the newest store and continue its release sequence. seq_cst
  * accesses also exchange views through one global view; this is a little stronger than C11 asks.
+ * The heavy fence (runtime/base/fence.h) brings all threads' views up to date, but orders no plain
+ * memory.
  * Accesses to plain memory that are marked (filch_plain_read, filch_plain_write) are checked for
  * races with vector clocks.
  *

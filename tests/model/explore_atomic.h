@@ -44,7 +44,7 @@ struct xp_site {
     const char *function; /* known when it is executed */
     const char *operation;
     enum xp_order order;
-    int kind; /* 0 load, 1 store, 2 read-modify-write */
+    int kind; /* 0 load, 1 store, 2 read-modify-write, 3 fence */
     struct xp_site *next;
     bool known;
 };
@@ -56,6 +56,7 @@ enum xp_rmw { XP_EXCHANGE, XP_ADD, XP_SUB, XP_OR, XP_AND };
 uint64_t xp_rmw(struct xp_location *location, enum xp_rmw what, uint64_t operand, uint64_t mask,
                 struct xp_site *site);
 bool xp_cas(struct xp_location *location, uint64_t *expected, uint64_t value, struct xp_site *site);
+bool xp_fence_heavy(struct xp_site *site);
 void xp_plain(const void *address, bool write);
 void xp_relax(void);
 void xp_lock(struct xp_lock *lock);
@@ -94,6 +95,12 @@ void xp_unlock(struct xp_lock *lock);
         xp_done_;                                                                                  \
     })
 
+#define XP_FENCE_HEAVY()                                                                           \
+    __extension__({                                                                                \
+        XP_SITE(fence_heavy, XP_SEQ_CST, 3);                                                       \
+        xp_fence_heavy(&xp_site_);                                                                 \
+    })
+
 #define filch_atomic_init(p, v) xp_init(&(p)->location, XP_WORD(p, v))
 #define filch_load_relaxed(p) XP_LOAD(load_relaxed, XP_RELAXED, p)
 #define filch_load_acquire(p) XP_LOAD(load_acquire, XP_ACQUIRE, p)
@@ -124,6 +131,12 @@ void xp_unlock(struct xp_lock *lock);
 #define filch_fetch_or_seq_cst(p, v) XP_RMW(fetch_or_seq_cst, XP_SEQ_CST, XP_OR, p, v)
 #define filch_fetch_and_acq_rel(p, v) XP_RMW(fetch_and_acq_rel, XP_ACQ_REL, XP_AND, p, v)
 #define filch_fetch_and_seq_cst(p, v) XP_RMW(fetch_and_seq_cst, XP_SEQ_CST, XP_AND, p, v)
+
+/* runtime/base/fence.h. */
+enum xp_fences { XP_FENCES_BY_KERNEL, XP_FENCES_BY_STORES, XP_FENCES_REFUSED };
+extern enum xp_fences xp_fences; /* a model may change it as it is reset */
+#define filch__fence_is_by_kernel() (xp_fences != XP_FENCES_BY_STORES)
+#define filch_fence_heavy() XP_FENCE_HEAVY()
 
 #define filch_plain_read(p) xp_plain((p), false)
 #define filch_plain_write(p) xp_plain((p), true)

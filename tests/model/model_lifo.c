@@ -1,6 +1,7 @@
 /* Description: the slot for the task that runs next (runtime/sched/lifo.h): its owner puts and
  * takes, two others steal; each task goes to one of them, with what was written to it, and none
- * stays behind. */
+ * stays behind. With the kernel's fence, without it, and where the kernel refuses it all of a
+ * sudden. */
 #define FILCH__LIFO_PAUSE(lifo) xp_block_until(thief_is_gone, (lifo))
 
 #include "tests/model/explore.h"
@@ -31,6 +32,24 @@ static void reset(void)
     filch__lifo_init(&lifo);
     for (int i = 0; i < TASKS; i++)
         tasks[i] = (struct filch__task){0};
+}
+
+static void reset_by_kernel(void)
+{
+    xp_fences = XP_FENCES_BY_KERNEL;
+    reset();
+}
+
+static void reset_by_stores(void)
+{
+    xp_fences = XP_FENCES_BY_STORES;
+    reset();
+}
+
+static void reset_refused(void)
+{
+    xp_fences = XP_FENCES_REFUSED;
+    reset();
 }
 
 static void run(struct filch__task *task)
@@ -82,8 +101,11 @@ static void all_ran(void)
 int main(int argc, char **argv)
 {
     static const struct xp_model models[] = {
-        {"the owner and a thief", 2, {owner, thief}, reset, all_ran, -1, false},
-        {"the owner and two thieves", 3, {owner, thief, thief}, reset, all_ran, 3, false},
+        {"the owner and a thief", 2, {owner, thief}, reset_by_kernel, all_ran, -1, false},
+        {"the owner and two thieves", 3, {owner, thief, thief}, reset_by_kernel, all_ran, 3, false},
+        {"no fence of the kernel's", 2, {owner, thief}, reset_by_stores, all_ran, -1, false},
+        {"none, and two thieves", 3, {owner, thief, thief}, reset_by_stores, all_ran, 3, false},
+        {"the kernel refuses it", 3, {owner, thief, thief}, reset_refused, all_ran, 3, false},
     };
 
     return xp_main(argc, argv, models, (int)(sizeof models / sizeof models[0]), NULL, 0);
