@@ -46,6 +46,7 @@ static void class_init(struct filch__job_queue *queue, unsigned index, const cha
 {
     struct filch_blocking_class *class = &queue->class[index];
 
+    filch_plain_write(class); /* [job-class] */
     filch_spinlock_init(&class->lock);
     filch__list_init(&class->inbox);
     filch__list_init(&class->list);
@@ -117,8 +118,10 @@ uint64_t filch__jobs_queued(struct filch__job_queue *queue)
     unsigned classes = filch_load_acquire(&queue->classes); /* [job-class] */
     uint64_t sum = 0;
 
-    for (unsigned i = 0; i < classes; i++)
+    for (unsigned i = 0; i < classes; i++) {
+        filch_plain_read(&queue->class[i]);
         sum += filch__job_class_queued(&queue->class[i]);
+    }
     return sum;
 }
 

@@ -67,7 +67,7 @@ static int n_threads, running, n_locations, n_plains, n_locks, preempted;
 static uint64_t execution;
 static const char *failure;
 static bool pruned;
-static bool checking; /* on the walker's stack */
+static bool resetting, checking; /* on the walker's stack */
 static void *walker_sp;
 
 /* The path. */
@@ -406,6 +406,8 @@ void xp_plain(const void *address, bool write)
     uint8_t *seen = threads[running].seen + LOCATIONS;
     struct plain *p = plains;
 
+    if (resetting) /* before all that threads do */
+        return;
     while (p < plains + n_plains && p->address != address)
         p++;
     if (p == plains + n_plains) {
@@ -525,7 +527,9 @@ static void run_once(void)
         threads[t].seen[LOCATIONS + t] = 1;
         threads[t].sp = fresh_stack(&threads[t]);
     }
+    resetting = true;
     model->reset();
+    resetting = false;
     running = choose(n_threads);
     xp_switch(&walker_sp, threads[running].sp);
     if (!failure && !pruned) {

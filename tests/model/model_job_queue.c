@@ -1,6 +1,7 @@
 /* Description: the queue of blocking jobs (runtime/blocking/job_queue.c): producers that push,
  * threads that look, run and park, one that takes its job back; no job is left while nobody looks,
- * none runs twice, none both runs and is taken back. The loop around it is that of
+ * none runs twice, none both runs and is taken back. A class that is added while others look is
+ * seen with all that it was made with. The loop around it is that of
  * runtime/blocking/blocking_pool.c without naps: a thread that is called is a parked one. */
 #include "runtime/blocking/job_queue.c"
 
@@ -157,6 +158,26 @@ static void thread_1(void)
     thread(1);
 }
 
+/* A class is added while others look. */
+static void adds_a_class_and_pushes(void)
+{
+    int index = filch__job_class_add(&queue, "b", 0, 0, 0);
+
+    xp_assert(index == 1);
+    xp_assert(filch__job_push(&queue, 1, &job[0]) == 1);
+}
+
+static void looks_how_many(void)
+{
+    xp_assert(filch__jobs_queued(&queue) <= 1);
+}
+
+static void there_are_two_classes(void)
+{
+    xp_assert(xp_peek(&queue.classes.location) == 2);
+    xp_assert(xp_peek(&queue.class[1].pushed.location) == 1);
+}
+
 static void each_is_over_once(void)
 {
     xp_assert(ran[0] + withdrawn == 1);
@@ -171,6 +192,13 @@ static void each_is_over_once(void)
 int main(int argc, char **argv)
 {
     static const struct xp_model models[] = {
+        {"a class that is added",
+         2,
+         {adds_a_class_and_pushes, looks_how_many},
+         reset_1,
+         there_are_two_classes,
+         -1,
+         false},
         {"one thread, one job", 2, {thread_0, push_0}, reset_1, each_is_over_once, -1, false},
         {"one thread, a job that is taken back",
          2,

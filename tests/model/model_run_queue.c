@@ -1,5 +1,6 @@
 /* Description: the run queue (runtime/sched/run_queue.c) with a ring of 4 and chunks of 3, in two
- * columns: an owner against thieves; no task is lost or taken twice. */
+ * columns: an owner against thieves; no task is lost or taken twice. And against one that only
+ * looks how long it is. */
 #define FILCH__RING_SLOTS 4
 #define FILCH__CHUNK 3
 #define FILCH__CHUNK_COLUMNS 2
@@ -166,6 +167,56 @@ static void robber(void)
     }
 }
 
+/* ---- looks from outside ---- */
+
+static filch_atomic_u32 both_there;
+
+static bool both_are_there(void *arg)
+{
+    (void)arg;
+    return xp_peek(&both_there.location) != 0;
+}
+
+/* The first of two is there already. */
+static void reset_one_there(void)
+{
+    reset();
+    filch_atomic_init(&both_there, 0);
+    filch_atomic_init(&queue.slot[0], &tasks[0]);
+    filch_atomic_init(&queue.tail, 1);
+}
+
+static void pushes_the_second(void)
+{
+    push(1);
+    filch_store_release(&both_there, 1);
+}
+
+/* Takes one of the two, so the other one stays. */
+static void takes_the_first(void)
+{
+    unsigned moved;
+
+    xp_block_until(both_are_there, NULL);
+    if (filch_load_acquire(&both_there))
+        xp_assert(filch__run_queue_steal(&queue, &thief_queue[0], &moved) == &tasks[0]);
+}
+
+static void sees_that_it_is_not_empty(void)
+{
+    xp_assert(!filch__run_queue_is_empty(&queue));
+}
+
+/* What moves from the list to the ring is not counted in both. */
+static void sees_at_most_6(void)
+{
+    xp_assert(filch__run_queue_length(&queue) <= 6);
+}
+
+static void nothing(void)
+{
+}
+
 int main(int argc, char **argv)
 {
     static const struct xp_model models[] = {
@@ -181,6 +232,20 @@ int main(int argc, char **argv)
          2,
          false},
         {"a mover and the list", 2, {owner_overflow, mover}, reset, all_of_6, 2, false},
+        {"a look at what was never empty",
+         3,
+         {pushes_the_second, takes_the_first, sees_that_it_is_not_empty},
+         reset_one_there,
+         nothing,
+         -1,
+         false},
+        {"a look at what moves from the list to the ring",
+         2,
+         {owner_overflow, sees_at_most_6},
+         reset,
+         all_of_6,
+         3,
+         false},
         {"a thief is robbed", 3, {owner_4, thief_0, robber}, reset, all_of_4, 2, false},
     };
     static const struct xp_excuse excuses[] = {
@@ -191,8 +256,6 @@ int main(int argc, char **argv)
          "the slot's next store is the owner's own, ordered by coherence"},
         {"ring_grab cas_weak_acq_rel -> release",
          "the slots were published by the tail, which was read before"},
-        {"ring_grab cas_weak_acq_rel -> acquire",
-         "keeps the reads of the slots before the claim; the explorer never delays a load"},
         {"ring_grab load_acquire -> relaxed", "a stale head makes the CAS fail"},
         {"ring_take cas_weak_acq_rel -> release",
          "the slot was published by the tail, which was read before"},
