@@ -37,7 +37,8 @@
  * pick and take_wake acquire. The queue orders pick() after the wake that queued the task; a wake
  * that comes later than that leaves NOTIFIED, so nothing is missed. [task-park] what the runner
  * wrote is seen by whoever is given the task next: park releases, wake acquires, and the queue
- * carries it on. [task-result] finish releases, join_begin and the joiner's wake acquire.
+ * carries it on. [task-result] finish releases, join_begin and the joiner's wake acquire; detach
+ * releases, and finish acquires: whoever is left with the block comes after the other.
  */
 #ifndef FILCH_TASK_STATE_H
 #define FILCH_TASK_STATE_H
@@ -262,7 +263,7 @@ static inline enum filch__finish_result filch__state_finish(filch_atomic_u64 *st
     uint64_t old;
 
     filch_assert_state(!(filch_load_relaxed(state) & (FILCH_TASK_PARKED | FILCH_TASK_DONE)));
-    if (!(filch_load_relaxed(state) & FILCH_TASK_HANDLE))
+    if (!(filch_load_acquire(state) & FILCH_TASK_HANDLE)) /* [task-result] */
         return FILCH_FINISH_RELEASE;
     old = filch_fetch_or_acq_rel(state, FILCH_TASK_DONE); /* [task-result] */
     if (!(old & FILCH_TASK_HANDLE))

@@ -328,6 +328,7 @@ int main(int argc, char **argv)
 #define STATE "nothing is handed over by this edge here; model_state.c is about those that do"
 #define QUEUE "the queue carries what is handed over"
     static const struct xp_excuse excuses[] = {
+        {"filch__state_finish load_acquire -> relaxed", "a fork has a handle: model_state.c"},
         {"filch__idle_begin_search fetch_add_seq_cst -> acq_rel", IDLE},
         {"filch__idle_end_search fetch_sub_seq_cst -> acq_rel", IDLE},
         {"filch__idle_pick fetch_add_seq_cst -> acq_rel", IDLE},

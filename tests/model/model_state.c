@@ -36,6 +36,7 @@ static bool is_queued(void *arg)
 
 static void release(void)
 {
+    filch_plain_write(&joiner); /* the block's next user does */
     filch_plain_write(&released);
     xp_assert(!released);
     released = 1;
@@ -271,6 +272,58 @@ static void join_and_abandon(void)
         take_result();
 }
 
+static filch_atomic_u32 begun; /* a join; who looks from then on finds it busy until it is over */
+
+static void reset_join(void)
+{
+    reset_with_handle();
+    filch_atomic_init(&begun, 0);
+}
+
+/* Gives up at once, and leaves the task to whoever looks at it. */
+static void join_and_undo(void)
+{
+    bool waits = filch__state_join_begin(&state, 0, &joiner, &waiter) == FILCH_JOIN_WAIT;
+
+    filch_store_release(&begun, 1);
+    if (!waits || filch__state_join_abandon(&state))
+        return;
+    wait_for_woken();
+    filch__state_join_undo(&state);
+}
+
+static bool join_has_begun(void *arg)
+{
+    (void)arg;
+    return xp_peek(&begun.location) != 0;
+}
+
+static bool is_done_and_not_joined(void *arg)
+{
+    (void)arg;
+    return (xp_peek(&state.location) & (FILCH_TASK_DONE | FILCH_TASK_JOINING)) == FILCH_TASK_DONE;
+}
+
+static void looks_until_it_is_over(void)
+{
+    while (!filch_load_acquire(&begun))
+        xp_block_until(join_has_begun, NULL);
+    for (;;) {
+        switch (filch__state_join_look(&state, 0)) {
+        case FILCH_JOIN_STALE:
+            xp_fail("the handle is ours");
+            return;
+        case FILCH_JOIN_BUSY:
+        case FILCH_JOIN_WAIT:
+            xp_block_until(is_done_and_not_joined, NULL);
+            break;
+        case FILCH_JOIN_DONE:
+            take_result();
+            return;
+        }
+    }
+}
+
 static void detach(void)
 {
     if (filch__state_detach(&state, 0) == FILCH_DETACH_RELEASE)
@@ -438,6 +491,13 @@ int main(int argc, char **argv)
          was_released,
          4,
          false},
+        {"a join that gives up too late leaves the end to another",
+         3,
+         {task_just_ends, join_and_undo, looks_until_it_is_over},
+         reset_join,
+         was_released,
+         3,
+         false},
         {"finish against detach and cancel",
          3,
          {task_just_ends, detach, cancel},
@@ -502,9 +562,12 @@ int main(int argc, char **argv)
         {"filch__state_set_blocks cas_weak_acq_rel -> acquire",
          "the runner hands nothing over; a timer only reads what it set in the word"},
         {"filch__state_detach cas_weak_acq_rel -> acquire",
-         "the owner of the handle hands nothing over"},
+         "the waiter that the owner once left there is released by join_begin, whose chain goes "
+         "on"},
         {"filch__state_join_abandon cas_weak_acq_rel -> acquire",
          "clears a bit that its own thread set; finish is ordered by its own RMW"},
+        {"filch__state_join_undo fetch_and_acq_rel -> release",
+         "the wake has brought what it could take over"},
         {"filch__state_join_abandon cas_weak_acq_rel -> release",
          "reads nothing that finish wrote: false sends the caller to the acquiring wait"},
     };
