@@ -3,7 +3,8 @@
  * I/O are served by the monitor (sched/worker_idle.c), and the watch makes up for the worker itself
  * (sched/watch.c), now if nobody is parked who could go on, else at its next look.
  *
- *   [in-place] The watch only reads the flag, as a hint that saves it from finding out.
+ *   [in-place] The watch only reads the flag, as a hint that saves it from finding out; relaxed:
+ * it carries nothing.
  */
 #include <filch/blocking.h>
 
@@ -36,13 +37,13 @@ int filch_block_in_place(filch_fn fn, void *arg, int *ret_result)
         result = fn(arg);
     } else {
         filch__rcu_sleep();
-        filch_store_release(&worker->in_place, 1); /* [in-place] */
+        filch_store_relaxed(&worker->in_place, 1); /* [in-place] */
         filch__fork_share_all();
         offer_queue(worker);
         if (!filch__idle_sleeps(&worker->rt->idle))
             filch__watch_poke(worker->rt);
         result = fn(arg);
-        filch_store_release(&worker->in_place, 0);
+        filch_store_relaxed(&worker->in_place, 0);
         filch__rcu_awake();
     }
     if (ret_result)

@@ -134,11 +134,12 @@ static enum filch__stuck look_at(struct filch__worker *worker, filch_time now)
     uint64_t tick = filch_load_relaxed(&worker->tick);
     bool runs = !filch_load_relaxed(&worker->parked);
     bool same = runs && watched->ran && tick == watched->tick;
+    bool blocks = filch_load_relaxed(&worker->in_place); /* [in-place] */
 
     watched->tick = tick;
     watched->ran = runs;
-    filch__hog_look(worker, same && !filch_load_acquire(&worker->in_place), now);
-    if (filch_load_acquire(&worker->in_place))
+    filch__hog_look(worker, same && !blocks, now);
+    if (blocks)
         return FILCH_STUCK_BLOCKED;
     if (same) {
         filch_store_relaxed(&worker->budget, 0); /* it yields at its next operation */
