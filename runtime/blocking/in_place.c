@@ -21,7 +21,7 @@ static void offer_queue(struct filch__worker *worker)
         filch__run_queue_push(&worker->queue, lifo);
     if (!filch__worker_queued(worker))
         return;
-    filch_store_seq_cst(&worker->behind, 1); /* [idle-park]: then the idle word, in notify */
+    filch_store_relaxed(&worker->behind, 1); /* [idle-park]: then the idle word, in notify */
     filch__runtime_notify(worker->rt);
 }
 

@@ -168,7 +168,7 @@ static bool is_late(struct filch__worker *worker)
 
 static void call_help(struct filch__worker *worker)
 {
-    filch_store_seq_cst(&worker->behind, 1); /* [idle-park]: then the idle word, in notify */
+    filch_store_relaxed(&worker->behind, 1); /* [idle-park]: then the idle word, in notify */
     worker->behind_since = worker->now;
     filch__runtime_notify(worker->rt);
 }

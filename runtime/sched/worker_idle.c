@@ -89,7 +89,7 @@ void filch__worker_call_help(struct filch__worker *worker)
         scatter(worker);
     else if (filch__worker_queued(worker) != (worker->current ? 1 : 2))
         return;
-    filch_store_seq_cst(&worker->behind, 1); /* [idle-park]: then the idle word, in notify */
+    filch_store_relaxed(&worker->behind, 1); /* [idle-park]: then the idle word, in notify */
     filch__runtime_notify(worker->rt);
 }
 
@@ -132,7 +132,7 @@ static bool others_are_behind(struct filch__worker *worker)
     for (unsigned i = 0; i < n; i++) {
         struct filch__worker *victim = &rt->worker[i];
 
-        if (victim != worker && filch_load_seq_cst(&victim->behind) && /* [idle-park] */
+        if (victim != worker && filch_load_relaxed(&victim->behind) && /* [idle-park] */
             filch__worker_queued(victim))
             return true;
     }

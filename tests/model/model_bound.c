@@ -2,7 +2,8 @@
  * group_set.c, group_turn.c), against that worker's parks (worker_idle.c, idle.c), its leaving its
  * seat (reserve.c, seat.h), and the monitor that helps it. Whoever makes such a task ready, another
  * worker, a plain thread, or the worker itself by what its lane has completed: it runs once, there
- * and nowhere else, and no wake-up is lost. The other queues of a worker are in model_idle.c and
+ * and nowhere else, and no wake-up is lost. And a task that is for anybody, of a worker that calls
+ * for help with it (worker_idle.c). The other queues of a worker are in model_idle.c and
  * model_seat.c. */
 #include "tests/model/model_bound.h"
 
@@ -31,6 +32,17 @@ static void kernel_posts(void)
 {
     (void)filch_fetch_add_relaxed(&completions, 1); /* at any time */
     lane[TARGET].posted = true;
+}
+
+/* A task of the target has made another one ready, and waits for it. */
+static void calls_for_help(void)
+{
+    struct filch__worker *worker = &workers[TARGET];
+
+    worker->current = &tasks[STUCK];
+    filch__group_push(worker, ready(FREE), false);
+    xp_block_until(free_has_run, NULL);
+    worker->current = NULL;
 }
 
 /* For what another one has taken meanwhile. */
@@ -238,6 +250,12 @@ static void reset_stuck(void)
     put(FREE);
 }
 
+static void reset_behind(void)
+{
+    reset();
+    is_behind = true;
+}
+
 static void reset_leaving(void)
 {
     reset();
@@ -302,6 +320,13 @@ int main(int argc, char **argv)
          reset_stuck,
          each_has_run,
          1,
+         false},
+        {"a worker calls for help",
+         2,
+         {calls_for_help, other},
+         reset_behind,
+         each_has_run,
+         3,
          false},
         {"its worker leaves", 2, {target, worker_sends}, reset_leaving, each_has_run, 3, false},
         {"its worker leaves and is called back",
@@ -387,7 +412,6 @@ int main(int argc, char **argv)
         {"filch__idle_join fetch_add_acq_rel -> acquire", SEAT},
         {"filch__idle_join fetch_add_acq_rel -> release", SEAT},
         {"filch__seat_call exchange_acquire -> relaxed", SEAT},
-        {"others_are_behind load_seq_cst -> acquire", "nobody is behind here"},
         {"filch__worker_sit_out load_acquire -> relaxed", "no runtime ends here: model_end.c"},
         {"filch__duty_take cas_acquire -> relaxed", "model_monitor.c is about that"},
         {"filch__duty_give store_release -> relaxed", "model_monitor.c is about that"},

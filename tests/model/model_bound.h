@@ -33,7 +33,7 @@ static struct {
 } lane[WORKERS];
 static unsigned seats, expected, ran;
 static int content[TASKS]; /* of a task, before it was made ready */
-static bool is_ready[TASKS], is_stuck, is_blind;
+static bool is_ready[TASKS], is_stuck, is_blind, is_behind;
 static unsigned runs[TASKS], left[TASKS]; /* how often it has run; and is to be made ready again */
 static int stale_looks[XP_THREADS][3];
 static filch_time model_time;
@@ -101,9 +101,11 @@ static uint32_t ready_of(struct filch__group_set *set)
 #define filch_now() model_time
 #define clock_gettime(clock, ts) ((void)((ts)->tv_sec = 0, (ts)->tv_nsec = 0))
 
+/* Elsewhere nobody is called for help but by the monitor's visit. */
 void filch__worker_pushed(struct filch__worker *worker)
 {
-    (void)worker; /* nobody is called for help but by the monitor's visit */
+    if (is_behind)
+        filch__worker_call_help(worker);
 }
 
 #include "runtime/sched/group_turn.c"
@@ -258,6 +260,8 @@ static void works(struct filch__worker *worker)
         if (lane[worker->index].posted)
             reap(worker->index);
         task = next(worker);
+        if (!task && is_behind)
+            task = steal(worker, 1, true);
         if (task)
             filch__worker_run(worker, task);
         else
@@ -349,7 +353,7 @@ static void reset_all(unsigned of_seats, unsigned of_runs)
     ran = 0;
     model_time = 0;
     memset(stale_looks, 0, sizeof stale_looks);
-    is_stuck = is_blind = false;
+    is_stuck = is_blind = is_behind = false;
 }
 
 #endif
