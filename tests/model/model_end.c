@@ -106,6 +106,14 @@ static void has_no_looks(void)
     watches(NULL, 0);
 }
 
+/* With looks that find nothing to do. */
+static void watches_itself(void)
+{
+    (void)watch_main(&rt);
+    uses_memory();
+    goes();
+}
+
 /* Wakes up, finds nothing, parks: each time the watch may be on its way to sleep. */
 static void comes_and_goes(void)
 {
@@ -164,6 +172,9 @@ static void reset_worker(unsigned i)
     worker->has_thread = true;
     worker->searching = worker->woken = false;
     worker->monitor_ns = 0;
+    memset(&worker->watched, 0, sizeof worker->watched);
+    filch_atomic_init(&worker->tick, 0);
+    filch_atomic_init(&worker->in_place, 0);
     filch_atomic_init(&worker->seat, FILCH_SEAT_ACTIVE);
     filch_atomic_init(&worker->parked, 0);
     filch__lifo_init(&worker->lifo);
@@ -193,6 +204,9 @@ static void reset_runtime(unsigned seats, unsigned active)
     rt.watch.has_thread = true;
     rt.watch.thread = WATCH;
     rt.watch.target = 1;
+    rt.watch.quota_at = FILCH_NEVER;
+    rt.watch.quiet_since = 0;
+    rt.watch.surplus_looks = 0;
     filch_atomic_init(&rt.watch.word, WATCH_AWAKE);
     filch_atomic_init(&rt.watch.stop, 0);
     filch_atomic_init(&rt.watch.spares, 0);
@@ -214,6 +228,8 @@ static void reset(unsigned seats, unsigned active, unsigned waiting)
     memset(effects, 0, sizeof effects);
     filch_spinlock_init(&bucket);
     sleeps_on_end = sleeps_on_word = over = false;
+    now_is = 1;
+    passes = 0;
     ran = 0;
     expected = (unsigned)__builtin_popcount(waiting);
     has_stuck = waiting & 1u << STUCK;
@@ -227,6 +243,13 @@ static void reset_parked(void)
     reset(1, 1, 0);
     filch_atomic_init(&rt.idle.counts, 0);
     filch_atomic_init(&rt.idle.sleepers[0], 1);
+}
+
+/* Whenever the watch looks at the clock it has been quiet for long. */
+static void reset_quiet(void)
+{
+    reset_parked();
+    passes = 2 * QUIET_NS;
 }
 
 /* A worker is stuck until a spare has run what waits behind; the spare is about to sit out. */
@@ -306,6 +329,13 @@ int main(int argc, char **argv)
          3,
          {stops_the_watch, has_no_looks, comes_and_goes},
          reset_parked,
+         nothing,
+         2,
+         false},
+        {"the watch is stopped as it looks",
+         3,
+         {stops_the_watch, watches_itself, comes_and_goes},
+         reset_quiet,
          nothing,
          2,
          false},
@@ -413,6 +443,7 @@ int main(int argc, char **argv)
         {"works load_acquire -> relaxed", "the worker takes nothing over"},
         {"filch__runtime_end_workers store_release -> relaxed", "the same"},
         {"watches load_acquire -> relaxed", "the watch takes nothing over; the poke carries it"},
+        {"watch_main load_acquire -> relaxed", "the same"},
         {"filch__watch_stop store_release -> relaxed", "the same"},
         {"wait_for_look exchange_acquire -> relaxed",
          "the one before the sleep; what it finds is taken away by the one after"},

@@ -7,6 +7,7 @@
 #define FILCH_BASE_FUTEX_H /* the model's own */
 #include "runtime/base/atomic.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@ static void filch__futex_wake(filch_atomic_u32 *word, int threads);
 
 #define sched_yield() filch_cpu_relax()
 #define pthread_join(thread, result) joins(thread)
+#define pthread_getcpuclockid(thread, clock) ((void)(thread), (void)(clock), ENOENT)
 #define filch__run_queue_pop(queue) takes_own(queue)
 
 #include "runtime/sched/shutdown.c"
