@@ -659,11 +659,12 @@ static int weaker_orders(const struct xp_site *site, enum xp_order *out)
 }
 
 /* Of what was tried, for tests/check_orders.py: one line each, its fields between tabs. */
-static void note(FILE *results, const char *what, const struct xp_site *site, const char *weaker)
+static void note(FILE *results, const char *what, const struct xp_site *site, const char *weaker,
+                 const char *reason)
 {
     if (results)
-        fprintf(results, "%s\t%s\t%d\t%s\t%s\t%s\n", what, site->file, site->line,
-                site->function ? site->function : "", site->operation, weaker);
+        fprintf(results, "%s\t%s\t%d\t%s\t%s\t%s\n", what, site->file, site->line, site->operation,
+                weaker, reason);
 }
 
 /* A mutant with an excuse would be explored to the end, which takes longest: only if @all. Those of
@@ -685,15 +686,16 @@ static int mutate(const struct xp_model *models, int n, const struct xp_excuse *
             if (is_killed(models, n, site, weaker[i],
                           excuse >= 0 && !all ? EXCUSED_EXECUTIONS : MUTANT_EXECUTIONS)) {
                 ++*ret_killed;
-                note(results, "killed", site, to);
+                note(results, "killed", site, to, "");
                 printf("killed    %s %s -> %s\n", site->function, site->operation, to);
                 continue;
             }
-            note(results, excuse >= 0 ? "survived" : "SURVIVED", site, to);
             if (excuse >= 0) {
+                note(results, "survived", site, to, excuses[excuse].reason);
                 needed[excuse] = true;
                 printf("survived  %s: %s\n", excuses[excuse].site, excuses[excuse].reason);
             } else {
+                note(results, "SURVIVED", site, to, "");
                 unexplained++;
                 printf("SURVIVED  %s %s -> %s\n", site->function, site->operation, to);
             }
@@ -716,7 +718,7 @@ static void list_unexecuted(FILE *results)
 
         if ((*entry)->known || !weaker_orders(*entry, weaker))
             continue;
-        note(results, "unexecuted", *entry, "");
+        note(results, "unexecuted", *entry, "", "");
         printf("unexecuted %s:%d %s\n", (*entry)->file, (*entry)->line, (*entry)->operation);
     }
 }
