@@ -41,6 +41,8 @@
 #define QUEUE_SLOTS 8192
 #define BACKOFF_MIN (5 * FILCH_MILLISECOND)
 #define BACKOFF_MAX FILCH_SECOND
+/* A thread that waits for the socket looks so often whether a task has armed an accept. */
+#define LOOK_AGAIN (50 * FILCH_MILLISECOND)
 #define PAUSE_MAX (50 * FILCH_MILLISECOND)
 #define NOTHING INT_MIN
 
@@ -125,6 +127,7 @@ static enum end meaning(int error)
     case -ENFILE:
     case -ENOBUFS:
     case -ENOMEM:
+    case -ENOSPC: /* of epoll_ctl(2): the user's watches have run out */
         return END_EXHAUSTED;
     case -EBADF:
     case -ENOTSOCK:
@@ -348,20 +351,42 @@ static int accept_shortly(int listen_fd)
     return fd < 0 ? -errno : fd;
 }
 
+/* While an accept is in flight, or was when a task left, connections come by that one: so the
+ * thread waits as a task does, but leaves arming to the next of those. Return: a connection, or the
+ * error that there was instead; NOTHING: look at the socket; -ETIMEDOUT; -ECANCELED. */
+static int take_what_tasks_left(struct filch__listener *listener, filch_time until)
+{
+    for (;;) {
+        int fd, r;
+
+        filch_spinlock_lock(&listener->lock);
+        fd = take_locked(listener);
+        if (fd != NOTHING || !listener->armed) {
+            filch_spinlock_unlock(&listener->lock);
+            return pass_on(listener, fd);
+        }
+        r = wait_unlock(listener, until);
+        if (r < 0)
+            return r;
+    }
+}
+
 static int accept_in_thread(struct filch__listener *listener, filch_time until)
 {
     filch_time pause = BACKOFF_MIN;
 
     for (;;) {
-        int fd;
+        filch_time look;
+        int fd = take_what_tasks_left(listener, until);
 
-        filch_spinlock_lock(&listener->lock);
-        fd = take_locked(listener);
-        filch_spinlock_unlock(&listener->lock);
         if (fd != NOTHING)
-            return fd >= 0 ? fd : pass_on(listener, fd);
-        if (filch__socket_poll(listener->fd.fd, POLLIN, until) < 0)
-            return -ETIMEDOUT;
+            return fd < 0 && filch__fd_is_closing(&listener->fd) ? -ECANCELED : fd;
+        look = filch_after(LOOK_AGAIN);
+        if (filch__socket_poll(listener->fd.fd, POLLIN, look < until ? look : until) < 0) {
+            if (filch_now() >= until)
+                return -ETIMEDOUT;
+            continue; /* a task may have armed its own */
+        }
         fd = accept_shortly(listener->fd.fd);
         if (fd >= 0)
             return fd;

@@ -2,6 +2,7 @@
  * once by whoever opens one next, and no call through an old handle ever reaches the new owner. */
 #include <fcntl.h>
 #include <pthread.h>
+#include <unistd.h>
 
 #include <criterion/criterion.h>
 
@@ -383,4 +384,51 @@ static int cancel_races_body(void *arg)
 Test(tcp_churn, a_cancel_that_races_with_a_byte)
 {
     cr_assert_eq(run_in_runtime(0, cancel_races_body, NULL), 0);
+}
+
+/* A task has left its accept in flight, by which connections come: a plain thread gets them, too.
+ */
+static int accepts_one(void *arg)
+{
+    struct tcp_pair *pair = arg;
+
+    T_OK(filch_tcp_connect(pair->addr, &pair->client, T_LIMIT));
+    T_OK(filch_listener_accept(pair->listener, &pair->server, T_LIMIT));
+    T_OK(filch_tcp_close(pair->server));
+    return filch_tcp_close(pair->client);
+}
+
+#define THREAD_ACCEPTS 30
+
+static void *connects_now_and_then(void *arg)
+{
+    struct tcp_pair *pair = arg;
+    char byte;
+
+    for (int i = 0; i < THREAD_ACCEPTS; i++) {
+        int fd = raw_socket();
+
+        raw_connect(fd, pair->addr);
+        T_IS(read(fd, &byte, 1), 0); /* until the other side has closed it */
+        T_OK(close(fd));
+    }
+    return NULL;
+}
+
+Test(tcp_churn, a_plain_thread_accepts_beside_an_accept_that_a_task_left)
+{
+    filch_runtime *rt = start_runtime(0);
+    struct tcp_pair pair;
+    pthread_t thread;
+
+    listen_any(&pair);
+    T_OK(filch_runtime_block_on(rt, accepts_one, &pair, NULL, FILCH_NEVER));
+    T_OK(pthread_create(&thread, NULL, connects_now_and_then, &pair));
+    for (int i = 0; i < THREAD_ACCEPTS; i++) {
+        T_OK(filch_listener_accept(pair.listener, &pair.server, T_LIMIT));
+        T_OK(filch_tcp_close(pair.server));
+    }
+    T_OK(pthread_join(thread, NULL));
+    T_OK(filch_listener_close(pair.listener));
+    stop_runtime(rt);
 }
