@@ -147,10 +147,10 @@ FILCH_API FILCH_MUST_CHECK int filch_listener_adopt(int fd, filch_listener **ret
  * filch_listener_accept() - take the next connection
  * @ret_conn: gets the connection; ended by filch_tcp_close()
  *
- * When descriptors or memory run out (EMFILE, ENFILE, ENOBUFS, ENOMEM) it pauses 5 ms, doubling to
- * 1 s, and tries again: connections wait in the kernel's queue meanwhile;
- * filch_stats.accept_backoffs counts the pauses. Connections that were reset before they were
- * accepted are skipped.
+ * When descriptors or memory run out (EMFILE, ENFILE, ENOBUFS, ENOMEM; on epoll ENOSPC, too: the
+ * user's max_user_watches, see epoll(7)) it pauses 5 ms, doubling to 1 s, and tries again:
+ * connections wait in the kernel's queue meanwhile; filch_stats.accept_backoffs counts the pauses.
+ * Connections that were reset before they were accepted are skipped.
  *
  * Thread-safety: any number at once. Suspends: yes. Cancellation point: yes; no connection is lost.
  * Return: 0; -ETIMEDOUT; -ECANCELED (caller cancelled, or the listener was closed while waiting);

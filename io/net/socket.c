@@ -51,10 +51,11 @@ static int int_of(int fd, int name)
 int filch__socket_is(int fd, int type, int protocol)
 {
     int of_fd = int_of(fd, SO_PROTOCOL);
+    int type_of_fd = of_fd < 0 ? of_fd : int_of(fd, SO_TYPE);
 
-    if (of_fd < 0)
-        return of_fd;
-    return int_of(fd, SO_TYPE) == type && of_fd == protocol ? 0 : -EPROTOTYPE;
+    if (type_of_fd < 0)
+        return type_of_fd;
+    return type_of_fd == type && of_fd == protocol ? 0 : -EPROTOTYPE;
 }
 
 int filch__socket_make_ours(int fd)

@@ -282,6 +282,12 @@ static int accept_one(void *arg)
     return 0;
 }
 
+static bool is_lack(int result)
+{
+    return result == -ENOBUFS || result == -ENOMEM || result == -EMFILE || result == -ENFILE ||
+           result == -ENOSPC;
+}
+
 /* The fault hits an accept that waits already, @times in a row. */
 static void accept_with(int result, unsigned times)
 {
@@ -302,21 +308,21 @@ static void accept_with(int result, unsigned times)
     pairs++;
     T_OK(filch_runtime_stats(filch_runtime_self(), &stats));
     /* It pauses when the kernel has nothing left, and only then. */
-    T_IS(stats.accept_backoffs - backoffs, result == -ENOBUFS || result == -ENOMEM ? times : 0);
+    T_IS(stats.accept_backoffs - backoffs, is_lack(result) ? times : 0);
     check_usable(&pair);
     close_pair(&pair);
 }
 
 static int accepts_body(void *arg)
 {
-    static const int more[] = {-ECONNABORTED, -EMFILE, -ENFILE, -EPROTO};
+    static const int more[] = {-ECONNABORTED, -EPROTO, -EMFILE, -ENFILE, -ENOSPC};
 
     (void)arg;
     for (unsigned times = 1; times <= LAST; times++) {
         for (size_t i = 0; i < RESULTS; i++)
             accept_with(results[i], times);
-        accept_with(more[0], times);
-        accept_with(more[3], times);
+        for (size_t i = 0; i < sizeof(more) / sizeof(*more); i++)
+            accept_with(more[i], times);
     }
     return 0;
 }
