@@ -239,7 +239,7 @@ static void arm_event(struct filch__uring_lane *lane)
         return; /* the next park tries again; this one will not block */
     io_uring_prep_read(sqe, lane->base.event_fd, &lane->event_value, sizeof lane->event_value, 0);
     sqe->user_data = DATA_EVENT;
-    FILCH__SPOIL_BEGIN(sqe, lane);
+    FILCH__SPOIL_BEGIN_EVENT(sqe, lane);
     filch__uring_commit(lane, NULL);
     lane->event_armed = true;
 }

@@ -1,6 +1,7 @@
 /* See spoil.h. */
 #include "io/uring/spoil.h"
 
+#include <errno.h>
 #include <liburing.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -20,8 +21,6 @@ static enum filch__fault point_of(const struct io_uring_sqe *sqe)
         return FILCH_FAULT_OP_SEND;
     case IORING_OP_POLL_ADD:
         return FILCH_FAULT_OP_POLL;
-    case IORING_OP_READ:
-        return FILCH_FAULT_OP_EVENT;
     default:
         return FILCH_FAULT_OP_OTHER;
     }
@@ -35,14 +34,14 @@ static void shorten(struct io_uring_sqe *sqe, unsigned most)
         sqe->len = most;
 }
 
-void filch__spoil_begin(struct io_uring_sqe *sqe, int *ret_result)
+void filch__spoil_begin(struct io_uring_sqe *sqe, bool is_event, int *ret_result)
 {
-    int fault = filch__fault_at(point_of(sqe));
+    int fault = filch__fault_at(is_event ? FILCH_FAULT_OP_EVENT : point_of(sqe));
 
     *ret_result = fault < 0 ? fault : 0;
     if (fault > 0) {
         shorten(sqe, (unsigned)fault);
-    } else if (fault < 0) {
+    } else if (fault < 0 && (sqe->opcode != IORING_OP_CLOSE || fault == -ECANCELED)) {
         uint64_t user_data = sqe->user_data;
 
         memset(sqe, 0, sizeof *sqe);

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "tests/fault/wrap.h"
+
 /* The first one; scenarios go on. */
 static _Atomic int first_error;
 
@@ -35,6 +37,7 @@ int life(const struct scenario *scenario)
 
     if (!ok(filch_runtime_start(&opts, &rt)))
         return 0;
+    fault_mark_start();
     ok(filch_runtime_block_on(rt, scenario->fn, NULL, NULL, FILCH_NEVER));
     return filch_runtime_shutdown(rt, filch_after(20 * FILCH_SECOND));
 }

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "tests/fault/wrap.h"
+
 #define LIMIT filch_after(3 * FILCH_SECOND)
 
 /* ---- scenarios: bodies of the first task ---- */
@@ -542,6 +544,7 @@ static int hosted_life(const struct scenario *scenario)
 
     if (!ok(filch_runtime_start(&opts, &rt)))
         return 0;
+    fault_mark_start();
     if (ok(filch_runtime_spawn(rt, scenario->fn, NULL, NULL, &task))) {
         take_turns(rt, task);
         ok(filch_runtime_block_on(rt, nothing, NULL, NULL, FILCH_NEVER));
@@ -555,11 +558,33 @@ void scenarios_prepare(void)
 }
 
 const struct scenario scenarios[] = {
-    {"start", nothing, life},         {"spawn", spawns, life},     {"scope", in_scope, life},
-    {"sleep", sleeps, life},          {"channel", channels, life}, {"signals", signals, life},
-    {"blocking", blocks, life},       {"tcp", tcp, life},          {"token", tokens, life},
-    {"group", groups, life},          {"stream", streams, life},   {"hosted", sleeps, hosted_life},
-    {"hosted tcp", tcp, hosted_life}, {"udp", datagrams, life},    {"unix", local_sockets, life},
-    {"files", pipes_and_files, life}, {"process", programs, life},
+    {"start", nothing, life, .start_too = true},
+    {"spawn", spawns, life},
+    {"scope", in_scope, life},
+    {"sleep", sleeps, life},
+    {"channel", channels, life},
+    {"signals", signals, life},
+    {"blocking", blocks, life},
+    {"tcp", tcp, life},
+    {"token", tokens, life},
+    {"group", groups, life},
+    {"stream", streams, life},
+    {"hosted", sleeps, hosted_life, .start_too = true},
+    {"hosted tcp", tcp, hosted_life},
+    {"udp", datagrams, life},
+    {"unix", local_sockets, life},
+    {"files", pipes_and_files, life},
+    {"process", programs, life},
+    {"paths", paths, life},
+    {"contents", contents, life},
+    {"watches", watches, life},
+    {"moves", moves, life},
+    {"names", names, life},
+    {"kernel signals", kernel_signals, life},
+    {"sockets", sockets, life},
+    {"told to end", told_to_end, life},
+    {"visits", visits, life},
+    {"beside", nothing, beside_life},
+    {"bound", nothing, bound_life, .start_too = true},
 };
 const unsigned scenarios_count = sizeof scenarios / sizeof scenarios[0];

@@ -12,6 +12,8 @@ struct scenario {
     filch_fn fn;
     /* Return: what the shutdown said; 0 if there was none. */
     int (*life)(const struct scenario *scenario);
+    /* The calls of the start of its runtime fail as well: in those of others they are the same. */
+    bool start_too;
 };
 
 /* Of the program: scenarios.c, or scenarios_http.c. */
@@ -20,6 +22,23 @@ extern const unsigned scenarios_count;
 
 /* Before the first one, without a fault: what all of them need. */
 void scenarios_prepare(void);
+
+/* ---- bodies of scenarios_files.c ---- */
+
+int paths(void *arg);
+int contents(void *arg);
+int watches(void *arg);
+int moves(void *arg);
+
+/* ---- of scenarios_system.c ---- */
+
+int names(void *arg);
+int kernel_signals(void *arg);
+int sockets(void *arg);
+int told_to_end(void *arg);
+int visits(void *arg);
+int beside_life(const struct scenario *scenario);
+int bound_life(const struct scenario *scenario);
 
 /* ---- of life.c: what they have in common ---- */
 
@@ -32,7 +51,7 @@ bool ok(int r);
 /* A body that does nothing. */
 int nothing(void *arg);
 
-/* Start, the scenario, shutdown. */
+/* Start, the scenario, shutdown. Another life marks its start for wrap.h likewise. */
 int life(const struct scenario *scenario);
 
 #endif

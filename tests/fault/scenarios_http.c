@@ -95,6 +95,7 @@ static void with_site(void (*visit)(const struct site *site))
     if (!ok(filch_http_server_new(NULL, &site.server)))
         return;
     if (ok(filch_http_route(site.server, "GET", "/", hello, NULL)) &&
+        ok(filch_http_route(site.server, "GET", "/of/{name}", hello, NULL)) &&
         ok(filch_http_route(site.server, "POST", "/turn", turn, NULL)) &&
         ok(filch_http_route(site.server, NULL, "/sum", sum, NULL)) &&
         ok(filch_listener_open("127.0.0.1:0", NULL, &site.listener))) {
@@ -467,7 +468,7 @@ static int tls(void *arg)
 }
 
 const struct scenario scenarios[] = {
-    {"http", http_server, life},
+    {"http", http_server, life, .start_too = true},
     {"http client", http_client, life},
     {"http trailers", http_trailers, life},
     {"tls", tls, life},
