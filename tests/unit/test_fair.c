@@ -240,6 +240,149 @@ Test(fair, a_pair_that_wakes_each_other_does_not_starve_a_third)
     filch_chan_unref(pair.back);
 }
 
+/* One that computes and yields, and two that compute as much and wake each other, on one worker:
+ * each of them gets its share. Counted in pieces of work, not in time. */
+struct shares {
+    filch_chan *there, *back;
+    atomic_bool end;
+    unsigned long hog, light[2];
+};
+
+static void work(unsigned long *count)
+{
+    for (volatile unsigned i = 0; i < 20000; i++)
+        ;
+    ++*count;
+}
+
+static int hogs(void *arg)
+{
+    struct shares *shares = arg;
+
+    while (shares->hog < 3000) {
+        work(&shares->hog);
+        filch_task_yield();
+    }
+    atomic_store(&shares->end, true);
+    return 0;
+}
+
+static int works_when_woken(void *arg)
+{
+    struct shares *shares = arg;
+    int ball;
+
+    while (filch_chan_recv(shares->there, &ball, FILCH_NEVER) == 0) {
+        work(&shares->light[1]);
+        T_OK(filch_chan_send(shares->back, &ball, FILCH_NEVER));
+    }
+    return 0;
+}
+
+static int works_and_wakes(void *arg)
+{
+    struct shares *shares = arg;
+    int ball = 0;
+
+    while (!atomic_load(&shares->end)) {
+        work(&shares->light[0]);
+        T_OK(filch_chan_send(shares->there, &ball, FILCH_NEVER));
+        T_OK(filch_chan_recv(shares->back, &ball, FILCH_NEVER));
+    }
+    filch_chan_close(shares->there);
+    return 0;
+}
+
+static int hog_and_pair(void *arg)
+{
+    FILCH_SCOPE(scope);
+
+    T_OK(filch_scope_spawn(&scope, works_when_woken, arg));
+    T_OK(filch_scope_spawn(&scope, works_and_wakes, arg));
+    T_OK(filch_scope_spawn(&scope, hogs, arg));
+    return filch_scope_join(&scope, T_LIMIT);
+}
+
+Test(fair, a_hog_and_a_pair_get_like_shares)
+{
+    struct shares shares = {.hog = 0};
+
+    T_OK(filch_chan_new(sizeof(int), 1, &shares.there));
+    T_OK(filch_chan_new(sizeof(int), 1, &shares.back));
+    T_OK(run_in_runtime(1, hog_and_pair, &shares));
+    printf("%lu to %lu and %lu\n", shares.hog, shares.light[0], shares.light[1]);
+    for (int i = 0; i < 2; i++)
+        cr_assert(shares.light[i] < 2 * shares.hog && shares.hog < 2 * shares.light[i],
+                  "%lu to %lu", shares.hog, shares.light[i]);
+    filch_chan_unref(shares.there);
+    filch_chan_unref(shares.back);
+}
+
+/* Sleeps among tasks that compute for some hundred microseconds at a time, on one worker. How late
+ * they end is counted in turns of these, as the machine may stop us at any time: so many are less
+ * than 10 ms of work. A worker looks at the clock every 32 turns. */
+enum { LOAD = 4, NAPS = 200, TURNS_LATE = 32 + 2 * LOAD };
+
+struct naps {
+    atomic_bool end;
+    _Atomic filch_time due;   /* FILCH_NEVER: nobody sleeps */
+    atomic_ulong late_by;     /* turns that began after it */
+    unsigned long late[NAPS]; /* of each nap */
+};
+
+static int loads(void *arg)
+{
+    struct naps *naps = arg;
+    unsigned long pieces = 0;
+
+    while (!atomic_load(&naps->end)) {
+        if (filch_now() >= atomic_load(&naps->due))
+            atomic_fetch_add(&naps->late_by, 1);
+        for (int i = 0; i < 5; i++)
+            work(&pieces);
+        filch_task_yield();
+    }
+    return 0;
+}
+
+static int takes_naps(void *arg)
+{
+    struct naps *naps = arg;
+
+    for (int i = 0; i < NAPS; i++) {
+        filch_time due = filch_after(FILCH_MILLISECOND);
+
+        atomic_store(&naps->late_by, 0);
+        atomic_store(&naps->due, due);
+        T_OK(filch_sleep(due));
+        atomic_store(&naps->due, FILCH_NEVER);
+        naps->late[i] = atomic_load(&naps->late_by);
+    }
+    atomic_store(&naps->end, true);
+    return 0;
+}
+
+static int naps_under_load(void *arg)
+{
+    FILCH_SCOPE(scope);
+
+    for (int i = 0; i < LOAD; i++)
+        T_OK(filch_scope_spawn(&scope, loads, arg));
+    T_OK(filch_scope_spawn(&scope, takes_naps, arg));
+    return filch_scope_join(&scope, T_LIMIT);
+}
+
+Test(fair, timers_under_load_are_not_late)
+{
+    static struct naps naps = {.due = FILCH_NEVER};
+    unsigned late = 0;
+
+    T_OK(run_in_runtime(1, naps_under_load, &naps));
+    for (int i = 0; i < NAPS; i++)
+        late += naps.late[i] > TURNS_LATE;
+    cr_assert_leq(late, NAPS / 100, "%u of %d were late", late, NAPS);
+}
+
 static atomic_uint inside;
 
 /* Computes for some microseconds at a time, and yields, until two do so at once. */

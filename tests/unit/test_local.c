@@ -2,6 +2,7 @@
  * calls once each, newest first, in the task, before anybody sees its end. */
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -505,6 +506,41 @@ static int parked_body(void *arg)
 Test(local, cancelled_sleepers_each_end_once)
 {
     cr_assert_eq(run_in_runtime(0, parked_body, NULL), 0);
+}
+
+static size_t resident_kb(void)
+{
+    FILE *file = fopen("/proc/self/status", "re");
+    char line[128];
+    size_t kb = 0;
+
+    T_CHECK(file != NULL);
+    while (fgets(line, sizeof line, file) && sscanf(line, "VmRSS: %zu", &kb) != 1)
+        ;
+    T_OK(fclose(file));
+    T_CHECK(kb > 0);
+    return kb;
+}
+
+/* Twice: control blocks of the first million stay in their pool, and are enough for the second. */
+Test(local, memory_after_a_second_million_is_as_after_the_first)
+{
+    filch_runtime *rt = start_runtime(0);
+    filch_time limit;
+    size_t first, now;
+
+#ifdef T_SANITIZED
+    cr_skip_test("sanitizers hold freed memory back");
+#endif
+    if (RUNNING_ON_VALGRIND)
+        cr_skip_test("Valgrind holds freed memory back");
+    T_OK(filch_runtime_block_on(rt, million_body, NULL, NULL, FILCH_NEVER));
+    first = resident_kb();
+    T_OK(filch_runtime_block_on(rt, million_body, NULL, NULL, FILCH_NEVER));
+    limit = T_LIMIT;
+    while ((now = resident_kb()) > first + first / 10) /* stacks are given back after a while */
+        T_CHECK(filch_now() < limit);
+    stop_runtime(rt);
 }
 
 Test(local, million_cancelled_tasks_each_end_once)

@@ -408,3 +408,42 @@ Test(mutex, looks_are_for_holders_that_run)
     T_OK(run_in_runtime(1, looks_alone, NULL));
     T_OK(run_in_runtime(2, looks_with_another, NULL));
 }
+
+/* There is no poisoning, and no lock is taken away: it is the owner's until he unlocks it, which he
+ * may do although he is cancelled. */
+static int is_cancelled_with_it(void *arg)
+{
+    struct shared *shared = arg;
+
+    T_OK(filch_mutex_lock(&shared->mutex, FILCH_NEVER));
+    atomic_fetch_add(&shared->had, 1);
+    T_IS(filch_sleep(FILCH_NEVER), -ECANCELED);
+    T_WAIT_UNTIL(atomic_load(&shared->waiting) == 1);
+    T_IS(filch_sleep(FILCH_NEVER), -ECANCELED);
+    T_OK(filch_mutex_unlock(&shared->mutex));
+    return 0;
+}
+
+static int waits_for_the_cancelled(void *arg)
+{
+    struct shared *shared = arg;
+    filch_task *owner = spawn(is_cancelled_with_it, shared);
+
+    T_WAIT_UNTIL(atomic_load(&shared->had) == 1);
+    T_OK(filch_task_cancel(owner));
+    T_IS(filch_mutex_try_lock(&shared->mutex), -EBUSY);
+    T_IS(filch_mutex_lock(&shared->mutex, filch_after(FILCH_MILLISECOND)), -ETIMEDOUT);
+    atomic_fetch_add(&shared->waiting, 1);
+    T_OK(filch_mutex_lock(&shared->mutex, T_LIMIT));
+    T_OK(join(owner));
+    return filch_mutex_unlock(&shared->mutex);
+}
+
+Test(mutex, a_cancelled_owner_has_it_until_he_unlocks_it)
+{
+    struct shared shared = {.had = 0};
+
+    filch_mutex_init(&shared.mutex);
+    T_OK(run_in_runtime(0, waits_for_the_cancelled, &shared));
+    filch_mutex_fini(&shared.mutex);
+}

@@ -201,7 +201,7 @@ static int both_ends(void *arg)
 
     (void)arg;
     T_OK(filch_chan_new(sizeof(int), 1, &chan));
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < T_MANY(100000); i++) {
         r = FILCH_SELECT(FILCH_NEVER, filch_case_recv(chan, &in), filch_case_send(chan, &out));
         T_IS(r, i % 2 == 0); /* empty: it can only send; full: it can only receive */
     }
@@ -214,6 +214,106 @@ Test(select, both_ends_of_one_channel)
 {
     T_OK(both_ends(NULL));
     T_OK(run_in_runtime(0, both_ends, NULL));
+}
+
+/* Several at once, each with both ends: whatever was sent is received once, or is left. */
+#define SELFS 4
+
+struct selfs {
+    filch_chan *chan;
+    atomic_long sent, received; /* sums */
+};
+
+static int selects_itself(void *arg)
+{
+    struct selfs *selfs = arg;
+    long sent = 0, received = 0;
+
+    for (int i = 1; i <= T_MANY(100000) / SELFS; i++) {
+        int out = i, in = 0;
+
+        if (FILCH_SELECT(FILCH_NEVER, filch_case_recv(selfs->chan, &in),
+                         filch_case_send(selfs->chan, &out)) == 0)
+            received += in;
+        else
+            sent += out;
+    }
+    atomic_fetch_add(&selfs->sent, sent);
+    atomic_fetch_add(&selfs->received, received);
+    return 0;
+}
+
+static int selects_themselves(void *arg)
+{
+    struct selfs *selfs = arg;
+    FILCH_SCOPE(scope);
+
+    for (int i = 0; i < SELFS; i++)
+        T_OK(filch_scope_spawn(&scope, selects_itself, selfs));
+    return filch_scope_join(&scope, T_LIMIT);
+}
+
+Test(select, both_ends_of_one_channel_in_many_selects_lose_nothing)
+{
+    struct selfs selfs = {.sent = 0};
+    int left;
+
+    T_OK(filch_chan_new(sizeof(int), 2, &selfs.chan));
+    T_OK(run_in_runtime(0, selects_themselves, &selfs));
+    while (filch_chan_recv(selfs.chan, &left, FILCH_NOW) == 0)
+        selfs.received += left;
+    T_CHECK(selfs.sent > 0);
+    T_IS(selfs.received, selfs.sent);
+    filch_chan_unref(selfs.chan);
+}
+
+/* The same channel in two cases: a message fills one of the two variables. */
+static int sends_numbers(void *arg)
+{
+    for (int i = 1; i <= T_MANY(100000); i++)
+        T_OK(filch_chan_send(arg, &i, T_LIMIT));
+    return filch_chan_close(arg);
+}
+
+static int receives_twice(void *arg)
+{
+    long count[2] = {0, 0};
+
+    for (int want = 1;; want++) {
+        int in[2] = {0, 0}, result;
+        int r = FILCH_SELECT_RESULT(&result, T_LIMIT, filch_case_recv(arg, &in[0]),
+                                    filch_case_recv(arg, &in[1]));
+
+        T_CHECK(r == 0 || r == 1);
+        if (result == -EPIPE)
+            break;
+        T_OK(result);
+        T_IS(in[r], want);
+        T_IS(in[!r], 0);
+        count[r]++;
+    }
+    T_IS(count[0] + count[1], T_MANY(100000));
+    T_CHECK(count[0] > 0 && count[1] > 0);
+    return 0;
+}
+
+static int one_channel_twice(void *arg)
+{
+    filch_chan *chan;
+    filch_task *task;
+
+    (void)arg;
+    T_OK(filch_chan_new(sizeof(int), 1, &chan));
+    task = spawn(sends_numbers, chan);
+    T_OK(receives_twice(chan));
+    T_OK(join(task));
+    filch_chan_unref(chan);
+    return 0;
+}
+
+Test(select, one_channel_twice_in_a_select_is_received_once)
+{
+    T_OK(run_in_runtime(0, one_channel_twice, NULL));
 }
 
 /* ---- guards and results ---- */
