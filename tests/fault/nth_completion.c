@@ -34,6 +34,7 @@ static enum filch__fault armed;
 
 static void arm(const struct fault *fault)
 {
+    fault_arm(FAULT_N, 0, false, 0); /* for scenario_limit() */
     armed = (enum filch__fault)fault->which;
     filch__fault_arm(armed, fault->nth, 1, -fault->error);
 }

@@ -9,7 +9,7 @@
 
 #include "tests/fault/wrap.h"
 
-#define LIMIT filch_after(3 * FILCH_SECOND)
+#define LIMIT scenario_limit()
 
 /* ---- scenarios: bodies of the first task ---- */
 

@@ -48,6 +48,9 @@ int scenario_error(void);
 /* Remembers the first error. Return: was there none? */
 bool ok(int r);
 
+/* Without a fault nothing is waited for that does not come; with one, not for long. */
+filch_time scenario_limit(void);
+
 /* A body that does nothing. */
 int nothing(void *arg);
 

@@ -14,7 +14,7 @@
 #include <filch/file_watch.h>
 #include <filch/tree_watch.h>
 
-#define LIMIT filch_after(3 * FILCH_SECOND)
+#define LIMIT scenario_limit()
 
 /* ---- a directory, which the C library makes and removes: its calls are not counted ---- */
 

@@ -11,12 +11,6 @@
 #include "tests/fault/wrap.h"
 #include "tests/runner/tls_pair.h"
 
-/* Without a fault nothing is waited for that does not come; with one, not for long. */
-static filch_time limit(void)
-{
-    return filch_after(fault_is_armed() ? FILCH_SECOND : 20 * FILCH_SECOND);
-}
-
 static struct identity identity;
 
 void scenarios_prepare(void)
@@ -35,19 +29,19 @@ struct site {
 static int hello(filch_exchange *x, void *context)
 {
     (void)context;
-    return filch_exchange_reply(x, 200, "text/plain", "hello", 5, limit());
+    return filch_exchange_reply(x, 200, "text/plain", "hello", 5, scenario_limit());
 }
 
 static int turn(filch_exchange *x, void *context)
 {
     size_t bytes;
     void *data;
-    int r = filch_exchange_read_all(x, 0, &data, &bytes, limit());
+    int r = filch_exchange_read_all(x, 0, &data, &bytes, scenario_limit());
 
     (void)context;
     if (r < 0)
         return r;
-    r = filch_exchange_reply(x, 200, NULL, data, bytes, limit());
+    r = filch_exchange_reply(x, 200, NULL, data, bytes, scenario_limit());
     free(data);
     return r;
 }
@@ -60,7 +54,7 @@ static int sum(filch_exchange *x, void *context)
     char text[64], count[16];
     size_t bytes;
     void *data;
-    int r = filch_exchange_read_all(x, 0, &data, &bytes, limit());
+    int r = filch_exchange_read_all(x, 0, &data, &bytes, scenario_limit());
 
     (void)context;
     if (r < 0)
@@ -70,9 +64,9 @@ static int sum(filch_exchange *x, void *context)
     snprintf(text, sizeof text, "%zu %s", bytes, filch_exchange_trailer(x, "X-Check") ?: "nothing");
     r = filch_exchange_set(x, "Trailer", "X-Sum");
     if (r == 0)
-        r = filch_exchange_begin(x, 200, NULL, -1, limit());
+        r = filch_exchange_begin(x, 200, NULL, -1, scenario_limit());
     if (r == 0)
-        r = filch_exchange_write_all(x, text, strlen(text), NULL, limit());
+        r = filch_exchange_write_all(x, text, strlen(text), NULL, scenario_limit());
     return r == 0 ? filch_exchange_set_trailer(x, "X-Sum", count) : r;
 }
 
@@ -102,7 +96,7 @@ static void with_site(void (*visit)(const struct site *site))
         if (ok(filch_listener_addr(site.listener, site.addr)) &&
             ok(filch_task_spawn(serve, &site, NULL, &task))) {
             visit(&site);
-            ok(filch_http_drain(site.server, limit()));
+            ok(filch_http_drain(site.server, scenario_limit()));
             (void)filch_task_cancel(task);
             ok(filch_task_join(task, NULL, FILCH_NEVER));
         }
@@ -124,11 +118,12 @@ static void ask_by_socket(const struct site *site)
     filch_tcp *conn;
     ssize_t n = 1;
 
-    if (!ok(filch_tcp_connect(site->addr, &conn, limit())))
+    if (!ok(filch_tcp_connect(site->addr, &conn, scenario_limit())))
         return;
-    if (ok(filch_tcp_write_all(conn, ASK, sizeof ASK - 1, NULL, limit())))
+    if (ok(filch_tcp_write_all(conn, ASK, sizeof ASK - 1, NULL, scenario_limit())))
         while (bytes < sizeof text - 1 &&
-               (n = filch_tcp_read(conn, text + bytes, sizeof text - 1 - bytes, limit())) > 0)
+               (n = filch_tcp_read(conn, text + bytes, sizeof text - 1 - bytes, scenario_limit())) >
+                   0)
             bytes += (size_t)n;
     ok((int)n);
     for (const char *at = text; (at = strstr(at, "HTTP/1.1 200 OK\r\n")); at++) {
@@ -157,7 +152,7 @@ static void get(filch_http_client *client, const struct site *site)
     size_t bytes;
 
     snprintf(url, sizeof url, "http://%s/", site->addr);
-    if (!ok(filch_http_get(client, url, &response, NULL, limit())))
+    if (!ok(filch_http_get(client, url, &response, NULL, scenario_limit())))
         return;
     body = filch_http_response_body(response, &bytes);
     if (filch_http_response_status(response) == 200 && (bytes != 5 || memcmp(body, "hello", 5)))
@@ -245,8 +240,9 @@ static void ask_sum(filch_http_client *client, const struct site *site, size_t b
     snprintf(url, sizeof url, "http://%s/sum", site->addr);
     if (!ok(filch_http_request_new(client, bytes ? "POST" : "GET", url, &request)))
         return;
-    if (describe(request, &source) && ok(filch_http_send(request, &response, NULL, limit()))) {
-        if (ok(filch_http_response_read_all(response, NULL, limit())))
+    if (describe(request, &source) &&
+        ok(filch_http_send(request, &response, NULL, scenario_limit()))) {
+        if (ok(filch_http_response_read_all(response, NULL, scenario_limit())))
             check_sum(response, bytes);
         filch_http_response_free(response);
     }
@@ -276,7 +272,7 @@ static size_t read_frames(filch_tcp *conn, unsigned char *frames, size_t room, b
         unsigned type, flags;
 
         if (come - at < 9 || come - at < 9 + bytes) {
-            n = filch_tcp_read(conn, frames + come, room - come, limit());
+            n = filch_tcp_read(conn, frames + come, room - come, scenario_limit());
             if (n <= 0) {
                 ok(n < 0 ? (int)n : -EPIPE);
                 return at;
@@ -302,9 +298,9 @@ static void ask_sum_by_frames(const struct site *site)
     filch_tcp *conn;
     size_t bytes;
 
-    if (!ok(filch_tcp_connect(site->addr, &conn, limit())))
+    if (!ok(filch_tcp_connect(site->addr, &conn, scenario_limit())))
         return;
-    if (ok(filch_tcp_write_all(conn, ask_h2, sizeof ask_h2 - 1, NULL, limit()))) {
+    if (ok(filch_tcp_write_all(conn, ask_h2, sizeof ask_h2 - 1, NULL, scenario_limit()))) {
         bytes = read_frames(conn, frames, sizeof frames, &ended);
         for (size_t at = 0; at < bytes;) {
             size_t length = (size_t)frames[at + 1] << 8 | frames[at + 2];
@@ -364,11 +360,11 @@ static void give_back(filch_tls *tls)
     char buf[8192];
     ssize_t n;
 
-    while ((n = filch_tls_read(tls, buf, sizeof buf, limit())) > 0)
-        if (!ok(filch_tls_write_all(tls, buf, (size_t)n, NULL, limit())))
+    while ((n = filch_tls_read(tls, buf, sizeof buf, scenario_limit())) > 0)
+        if (!ok(filch_tls_write_all(tls, buf, (size_t)n, NULL, scenario_limit())))
             return;
     if (ok((int)n))
-        ok(filch_tls_finish(tls, limit()));
+        ok(filch_tls_finish(tls, scenario_limit()));
 }
 
 static int accept_one(void *arg)
@@ -377,9 +373,9 @@ static int accept_one(void *arg)
     filch_tls *tls;
     filch_tcp *conn;
 
-    if (!ok(filch_listener_accept(peers->listener, &conn, limit())))
+    if (!ok(filch_listener_accept(peers->listener, &conn, scenario_limit())))
         return 0;
-    if (ok(filch_tls_accept(peers->server, filch_tcp_io(conn), &tls, NULL, limit()))) {
+    if (ok(filch_tls_accept(peers->server, filch_tcp_io(conn), &tls, NULL, scenario_limit()))) {
         give_back(tls);
         filch_tls_free(tls);
     }
@@ -395,8 +391,8 @@ static int send_all(void *tls)
         return ok(-ENOMEM);
     for (size_t i = 0; i < BYTES; i++)
         data[i] = pattern(i);
-    if (ok(filch_tls_write_all(tls, data, BYTES, NULL, limit())))
-        ok(filch_tls_finish(tls, limit()));
+    if (ok(filch_tls_write_all(tls, data, BYTES, NULL, scenario_limit())))
+        ok(filch_tls_finish(tls, scenario_limit()));
     free(data);
     return 0;
 }
@@ -408,7 +404,7 @@ static void receive_all(filch_tls *tls)
     size_t bytes = 0;
     ssize_t n;
 
-    while ((n = filch_tls_read(tls, buf, sizeof buf, limit())) > 0)
+    while ((n = filch_tls_read(tls, buf, sizeof buf, scenario_limit())) > 0)
         for (ssize_t i = 0; i < n; i++)
             if (buf[i] != pattern(bytes++))
                 abort();
@@ -423,10 +419,10 @@ static void talk(const struct peers *peers)
     filch_tcp *conn;
     filch_tls *tls;
 
-    if (!ok(filch_tcp_connect(peers->addr, &conn, limit())))
+    if (!ok(filch_tcp_connect(peers->addr, &conn, scenario_limit())))
         return;
     if (ok(filch_tls_connect(peers->client, filch_tcp_io(conn), "localhost", &tls, NULL,
-                             limit()))) {
+                             scenario_limit()))) {
         if (ok(filch_task_spawn(send_all, tls, NULL, &task))) {
             receive_all(tls);
             ok(filch_task_join(task, NULL, FILCH_NEVER));

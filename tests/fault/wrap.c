@@ -23,6 +23,7 @@ const struct fault_kind fault_kinds[FAULT_N] = {
 static _Atomic unsigned calls[FAULT_N];
 static unsigned calls_of_start[FAULT_N];
 static enum fault_function target = FAULT_N;
+static bool is_armed;
 static unsigned target_call;
 static bool target_always;
 static int target_error;
@@ -31,6 +32,7 @@ static _Atomic long live;
 
 void fault_arm(enum fault_function function, unsigned nth, bool always, int error)
 {
+    is_armed = true;
     target = function;
     target_call = nth;
     target_always = always;
@@ -39,7 +41,7 @@ void fault_arm(enum fault_function function, unsigned nth, bool always, int erro
 
 bool fault_is_armed(void)
 {
-    return target != FAULT_N;
+    return is_armed;
 }
 
 unsigned fault_calls(enum fault_function function)

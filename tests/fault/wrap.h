@@ -164,7 +164,7 @@ struct fault_kind {
 extern const struct fault_kind fault_kinds[FAULT_N];
 
 /* From now on the @nth call of @function, counted from 1, gives @error (its own way), and all later
- * ones too if @always. FAULT_N: only counts. */
+ * ones too if @always. FAULT_N: only counts, and the fault is somebody else's. */
 void fault_arm(enum fault_function function, unsigned nth, bool always, int error);
 
 /* Is there one to come? */
