@@ -2,6 +2,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include <criterion/criterion.h>
@@ -393,4 +394,74 @@ Test(time, after_saturates_at_the_end_of_time)
 
     cr_assert_eq(filch_after(FILCH_NEVER - now), FILCH_NEVER); /* time went on meanwhile */
     cr_assert_eq(filch_after(36500 * (86400 * FILCH_SECOND)) / FILCH_SECOND / 86400 / 36500, 1);
+}
+
+/* ---- timers that are set anew and taken back in the poll that their like has caused ---- */
+
+enum { NAPPERS = 200, ROUNDS = 50 };
+
+struct napper {
+    filch_future base;
+    filch_sleep_future nap, other;
+    bool begun, other_fired;
+    unsigned rounds, early;
+    filch_time until;
+};
+
+static void nap_again(struct napper *napper)
+{
+    /* Most of them at the same tick as their neighbours. */
+    napper->until = filch_after(FILCH_MILLISECOND) / FILCH_MILLISECOND * FILCH_MILLISECOND;
+    napper->other_fired = false;
+    filch_sleep_future_init(&napper->nap, napper->until);
+    filch_sleep_future_init(&napper->other,
+                            napper->until + napper->rounds % 2 * 3600 * FILCH_SECOND);
+}
+
+static filch_poll napper_poll(filch_future *self, filch_cx *cx)
+{
+    struct napper *napper = (struct napper *)self;
+
+    if (!napper->begun) {
+        napper->begun = true;
+        nap_again(napper);
+    }
+    for (;;) {
+        if (napper->nap.base.poll(&napper->nap.base, cx) == FILCH_PENDING) {
+            if (!napper->other_fired)
+                napper->other_fired =
+                    napper->other.base.poll(&napper->other.base, cx) == FILCH_READY;
+            return FILCH_PENDING;
+        }
+        napper->early += filch_now() < napper->until;
+        if (!napper->other_fired) /* armed, or about to fire */
+            napper->other.base.drop(&napper->other.base);
+        if (++napper->rounds == ROUNDS)
+            return FILCH_READY;
+        nap_again(napper);
+    }
+}
+
+static int nappers_body(void *arg)
+{
+    static struct napper nappers[NAPPERS];
+    filch_task *task[NAPPERS];
+
+    (void)arg;
+    memset(nappers, 0, sizeof nappers);
+    for (int i = 0; i < NAPPERS; i++) {
+        nappers[i].base.poll = napper_poll;
+        T_OK(filch_future_spawn(&nappers[i].base, NULL, &task[i]));
+    }
+    for (int i = 0; i < NAPPERS; i++) {
+        T_OK(join(task[i]));
+        T_IS(nappers[i].rounds, ROUNDS);
+        T_IS(nappers[i].early, 0);
+    }
+    return 0;
+}
+
+Test(time, timers_set_and_taken_back_in_a_poll_fire_once_each)
+{
+    cr_assert_eq(run_in_runtime(0, nappers_body, NULL), 0);
 }
