@@ -14,6 +14,11 @@
  * finish at once returns -ECANCELED. A call that has its result in spite of the cancel returns the
  * result: nothing is lost.
  *
+ * A thread that its host may cancel with pthread_cancel(3) turns that off (PTHREAD_CANCEL_DISABLE)
+ * for its calls of filch: within one it would end without giving back what the call holds. Then the
+ * call ends as it would have, and the thread after it. Threads of a runtime are not the host's to
+ * cancel. A thread may end at any time between two calls: operations that it has begun go on.
+ *
  * Handles are opaque. They carry a generation: a handle that was joined, detached or closed is
  * refused (-ESRCH for tasks, -EBADF for I/O objects), as is NULL (-EINVAL).
  */

@@ -1,6 +1,8 @@
-/* Description: signals. Ten thousand a second disturb nothing, wherever their handler runs; the
+/* Description: signals. Ten thousand a second disturb nothing, wherever their handler runs, nor do
+ * several at once on all threads; the
  * runtime's threads leave the host's signals alone; a stopped process goes on; nothing raises
  * SIGPIPE. */
+#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -11,6 +13,8 @@
 #include <unistd.h>
 
 #include <criterion/criterion.h>
+
+#include <filch/signal.h>
 
 #include "tests/runner/tcp_pair.h"
 
@@ -210,6 +214,143 @@ Test(signals, ten_thousand_a_second_on_the_hosts_threads)
 Test(signals, ten_thousand_a_second_on_the_runtimes_threads)
 {
     storm(true);
+}
+
+/* ---- several signals at once, to the process and to each of its threads ---- */
+
+static const int storm_signals[] = {SIGTERM, SIGCHLD, SIGUSR1, SIGUSR2};
+#define STORM_SIGNALS ((int)(sizeof storm_signals / sizeof *storm_signals))
+#define STORM_EACH T_MANY(3000)
+
+static atomic_long storm_seen[STORM_SIGNALS], storm_on_runtime;
+static atomic_bool storm_is_over;
+
+static void count_storm(int number)
+{
+    int saved = errno;
+
+    for (int i = 0; i < STORM_SIGNALS; i++)
+        if (number == storm_signals[i])
+            atomic_fetch_add(&storm_seen[i], 1);
+    if (is_runtime_thread)
+        atomic_fetch_add(&storm_on_runtime, 1);
+    errno = saved;
+}
+
+static void mark_and_unblock_all(void *arg)
+{
+    sigset_t set;
+
+    (void)arg;
+    is_runtime_thread = 1;
+    sigemptyset(&set);
+    for (int i = 0; i < STORM_SIGNALS; i++)
+        sigaddset(&set, storm_signals[i]);
+    T_OK(pthread_sigmask(SIG_UNBLOCK, &set, NULL));
+}
+
+/* To each thread that there is, and to the process. One that ends meanwhile is no error. */
+static void *storms(void *arg)
+{
+    (void)arg;
+    while (!atomic_load(&storm_is_over)) {
+        DIR *dir = opendir("/proc/self/task");
+        struct dirent *entry;
+
+        T_CHECK(dir != NULL);
+        while ((entry = readdir(dir)))
+            for (int i = 0; i < STORM_SIGNALS && entry->d_name[0] != '.'; i++)
+                syscall(SYS_tgkill, getpid(), atoi(entry->d_name), storm_signals[i]);
+        closedir(dir);
+        for (int i = 0; i < STORM_SIGNALS; i++)
+            T_OK(kill(getpid(), storm_signals[i]));
+        sched_yield();
+    }
+    return NULL;
+}
+
+static bool storm_was_seen(void)
+{
+    for (int i = 0; i < STORM_SIGNALS; i++)
+        if (atomic_load(&storm_seen[i]) < STORM_EACH)
+            return false;
+    return true;
+}
+
+/* SIGUSR2 is ours in the middle of it, and the host's again afterwards. */
+static void take_one_over(void)
+{
+    struct sigaction now;
+    filch_signal *signal;
+    int number;
+    long seen;
+
+    T_OK(filch_signal_open(SIGUSR2, &signal));
+    for (int i = 0; i < 20; i++) {
+        T_OK(filch_signal_wait(signal, &number, T_LIMIT));
+        T_IS(number, SIGUSR2);
+    }
+    filch_signal_close(signal);
+    T_OK(sigaction(SIGUSR2, NULL, &now));
+    T_CHECK(now.sa_handler == count_storm);
+    seen = atomic_load(&storm_seen[STORM_SIGNALS - 1]);
+    T_WAIT_UNTIL(atomic_load(&storm_seen[STORM_SIGNALS - 1]) > seen);
+}
+
+Test(signals, storms_of_several_signals_on_all_threads)
+{
+    struct sigaction action = {.sa_handler = count_storm}; /* no SA_RESTART */
+    filch_runtime_opts opts = {.workers = test_workers(), .on_thread_start = mark_and_unblock_all};
+    filch_runtime *rt;
+    pthread_t thread;
+    int result;
+
+    for (int i = 0; i < STORM_SIGNALS; i++)
+        T_OK(sigaction(storm_signals[i], &action, NULL));
+    T_OK(filch_runtime_start(&opts, &rt));
+    T_OK(pthread_create(&thread, NULL, storms, NULL));
+    do {
+        T_OK(filch_runtime_block_on(rt, do_everything, NULL, &result, FILCH_NEVER));
+        T_OK(result);
+        do_everything_here(rt);
+        take_one_over();
+    } while (!storm_was_seen());
+    stop_runtime(rt);
+    atomic_store(&storm_is_over, true);
+    T_OK(pthread_join(thread, NULL));
+    cr_assert(atomic_load(&storm_on_runtime) > 0);
+}
+
+/* A host may cancel its threads where they wait in filch if they have turned that off for the call:
+ * the call ends as it would have, and the thread after it. */
+static void *reads_and_ends(void *arg)
+{
+    struct tcp_pair *pair = arg;
+    char byte;
+
+    T_OK(pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL));
+    atomic_fetch_add(&on_host, 1);
+    T_IS(filch_tcp_read(pair->server, &byte, 1, T_LIMIT), 1);
+    T_OK(filch_sleep(filch_after(FILCH_MILLISECOND)));
+    T_OK(pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL));
+    pthread_testcancel();
+    return NULL;
+}
+
+Test(signals, thread_that_is_cancelled_after_its_call)
+{
+    struct tcp_pair pair;
+    pthread_t thread;
+    void *ret;
+
+    connect_pair(&pair);
+    T_OK(pthread_create(&thread, NULL, reads_and_ends, &pair));
+    T_WAIT_UNTIL(atomic_load(&on_host) == 1);
+    T_OK(pthread_cancel(thread));
+    T_OK(filch_tcp_write_all(pair.client, "x", 1, NULL, T_LIMIT));
+    T_OK(pthread_join(thread, &ret));
+    cr_assert(ret == PTHREAD_CANCELED);
+    close_pair(&pair); /* nobody is in it any more, or this would wait */
 }
 
 /* Connections to a listener whose queue is full, so that a further one has to wait. */
