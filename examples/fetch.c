@@ -13,10 +13,10 @@
 static int print_body(filch_http_client *client, const char *url, filch_error *error)
 {
     filch_http_response *response;
-    int r = filch_http_get(client, url, &response, error, filch_after(10 * FILCH_SECOND));
+    int r = 0;
 
-    if (r < 0)
-        return filch_error_note(error, r, "fetch");
+    FILCH_TRY(error, filch_http_get(client, url, &response, error, filch_after(10 * FILCH_SECOND)),
+              "fetch");
     if (filch_http_response_status(response) == 200)
         printf("%s", filch_http_response_body(response, NULL));
     else
@@ -26,16 +26,22 @@ static int print_body(filch_http_client *client, const char *url, filch_error *e
     return r;
 }
 
+static int fetch(const char *url, filch_error *error)
+{
+    filch_http_client *client;
+    int r;
+
+    FILCH_TRY(error, filch_http_client_new(NULL, &client), "make a client");
+    r = print_body(client, url, error);
+    filch_http_client_close(client);
+    return r;
+}
+
 static int fetch_main(void *arg)
 {
     filch_error error = FILCH_ERROR_INIT;
-    filch_http_client *client;
-    int r = FILCH_NOTE(&error, filch_http_client_new(NULL, &client), "make a client");
+    int r = fetch(arg, &error);
 
-    if (r == 0) {
-        r = print_body(client, arg, &error);
-        filch_http_client_close(client);
-    }
     if (r < 0)
         fprintf(stderr, "%s\n", error.text);
     return r;

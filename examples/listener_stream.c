@@ -1,5 +1,5 @@
-/* A server whose accept loop is a stream: the first three connections get a greeting. Stages that
- * work on streams work on connections, too. */
+/* A server whose accept loop is a stream: the first three connections get a greeting, and of each a
+ * line says so, or what went wrong. Stages that work on streams work on connections, too. */
 #include <filch/filch.h>
 
 #include <errno.h>
@@ -11,8 +11,7 @@ static int greet(void *context, const void *item)
     int r = filch_tcp_write_all(conn, "hello\n", 6, NULL, filch_after(5 * FILCH_SECOND));
 
     filch_tcp_close(conn);
-    if (r == 0)
-        ++*(int *)context;
+    printf("client %d: %s\n", ++*(int *)context, r < 0 ? filch_strerror(r) : "greeted");
     return r == -ECANCELED ? r : 0; /* other errors are this connection's alone */
 }
 
@@ -22,7 +21,7 @@ static int serve(void *arg)
     filch_take_stream three;
     filch_listener *ln;
     char addr[FILCH_ADDR_BYTES];
-    int greeted = 0, r = filch_listener_open(arg, NULL, &ln);
+    int clients = 0, r = filch_listener_open(arg, NULL, &ln);
 
     if (r < 0)
         return r;
@@ -31,10 +30,11 @@ static int serve(void *arg)
     fflush(stdout);
     if ((r = filch_listener_stream_init(&conns, ln)) == 0 &&
         (r = filch_take_stream_init(&three, &conns.base, 3)) == 0) {
-        r = filch_stream_for_each(&three.base, greet, &greeted, FILCH_NEVER);
+        r = filch_stream_for_each(&three.base, greet, &clients, FILCH_NEVER);
         filch_stream_drop(&three.base); /* before the listener goes */
-        printf("%d connections\n", greeted);
     }
+    if (r < 0)
+        printf("no more clients: %s\n", filch_strerror(r));
     filch_listener_close(ln);
     return r;
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks that the lists of tests in tests/*.md name tests that exist.
+"""Checks that the lists of tests in tests/*.md name tests that exist, and that docs/article.md counts the lines of examples right.
 
     check_lists.py [ROOT]
 
@@ -25,6 +25,15 @@ def path_of(root, name):
 def tests_of(path):
     with open(path, encoding="utf-8") as file:
         return set(TEST.findall(file.read()))
+
+
+def counts_of(root):
+    """Of docs/article.md: examples and how many lines it says that they have."""
+    with open(os.path.join(root, "docs", "article.md"), encoding="utf-8") as file:
+        text = file.read()
+    for row in re.findall(r"^\|(?:[^|\n]*)\|((?: `\w+\.c`,?)+) \| ([\d, ]+) \|", text, re.M):
+        yield from zip(re.findall(r"\w+\.c", row[0]), map(int, row[1].split(",")), strict=True)
+    yield from ((name, int(count)) for name, count in re.findall(r"`(\w+\.c)` \((\d+)\)", text))
 
 
 def main():
@@ -53,12 +62,18 @@ def main():
                 problems.append(f"{page}: there is no {current}")
             elif "/" not in current and test not in tests_of(path):
                 problems.append(f"{page}: {current} has no test {test}")
+    counts = list(counts_of(root))
+    for name, count in counts:
+        with open(os.path.join(root, "examples", name), encoding="utf-8") as file:
+            lines = len(file.readlines())
+        if lines != count:
+            problems.append(f"docs/article.md: {name} has {lines} lines, not {count}")
     for problem in problems:
         print(problem)
-    if not named:
-        print("no test named: has the way of naming them changed?")
-    print(f"{named} names, {len(problems)} problems")
-    return 1 if problems or not named else 0
+    if not named or not counts:
+        print("no test named, or no example counted: has the way of doing that changed?")
+    print(f"{named} names, {len(counts)} counts, {len(problems)} problems")
+    return 1 if problems or not named or not counts else 0
 
 
 if __name__ == "__main__":
