@@ -5,6 +5,8 @@
 
 #include <criterion/criterion.h>
 
+#include "io/tls/tls.h"
+#include "tests/runner/gate.h"
 #include "tests/runner/tls_pair.h"
 
 TestSuite(tls_cut, .timeout = 120);
@@ -82,6 +84,7 @@ static filch_io end_io(struct end *end)
 struct talk {
     filch_tls_context *client, *server;
     struct end ends[2]; /* the client's, the server's */
+    int accepted;       /* what the server's handshake said */
     size_t step;        /* bytes of a call of TLS */
     size_t question;    /* bytes of it */
     char sent[QUESTION], got[QUESTION];
@@ -156,7 +159,8 @@ static int talk_server(void *arg)
     int r;
 
     end->give_up = 0;
-    r = filch_tls_accept(talk->server, end_io(end), &tls, NULL, T_LIMIT);
+    r = talk->accepted = filch_tls_accept(talk->server, end_io(end), &tls, NULL, T_LIMIT);
+    T_CHECK(!tls == (r < 0));
     end->give_up = give_up;
     if (r == 0)
         r = get(talk, end, tls, heard);
@@ -452,24 +456,30 @@ Test(tls_cut, a_read_that_failed_fails_for_good)
 static int cancelled(void *arg)
 {
     struct talk talk;
-    int client, server, cancels = 0;
+    int r[2], cancels, accepts_cancelled = 0;
 
     (void)arg;
     talk_init(&talk, true);
-    talk.ends[0].most = 100;
-    for (unsigned at = 1; at < 60; at++) {
-        talk.ends[0].cancel = at;
-        talk_once(&talk, &client, &server);
-        if (client == -ECANCELED) {
-            T_CHECK(server == 0 || server == -ECONNRESET || server == -EPIPE);
-            cancels++;
-        } else {
-            T_OK(client); /* it was over when the cancel came */
+    talk.ends[0].most = talk.ends[1].most = 100;
+    for (int side = 0; side < 2; side++) {
+        cancels = 0;
+        for (unsigned at = 1; at < 60; at++) {
+            talk.ends[side].cancel = at;
+            talk_once(&talk, &r[0], &r[1]);
+            if (r[side] == -ECANCELED) {
+                T_CHECK(r[!side] == 0 || r[!side] == -ECONNRESET || r[!side] == -EPIPE);
+                cancels++;
+                accepts_cancelled += side == 1 && talk.accepted == -ECANCELED;
+            } else {
+                T_OK(r[side]); /* it was over when the cancel came */
+            }
         }
+        /* What has come, a server that was cancelled reads and answers without waiting. */
+        T_CHECK(cancels > (side ? 5 : 30));
+        talk.ends[side].cancel = 0;
+        T_CHECK(talk_went_well(&talk));
     }
-    T_CHECK(cancels > 30);
-    talk.ends[0].cancel = 0;
-    T_CHECK(talk_went_well(&talk));
+    T_CHECK(accepts_cancelled > 5);
     talk_fini(&talk);
     return 0;
 }
@@ -477,6 +487,118 @@ static int cancelled(void *arg)
 Test(tls_cut, a_cancel_at_any_moment_ends_both_sides)
 {
     T_OK(run_in_runtime(0, cancelled, NULL));
+}
+
+/* ---- handshakes that are computed elsewhere ---- */
+
+/* OpenSSL asks for the certificate within a handshake's computation. */
+static int compute(SSL *ssl, void *gate)
+{
+    (void)ssl;
+    pass_gate(gate);
+    return 1;
+}
+
+static filch_blocking_stats stats_of(const filch_blocking_class *jobs)
+{
+    filch_blocking_stats stats;
+
+    T_OK(filch_blocking_class_stats(filch_runtime_self(), jobs, &stats));
+    return stats;
+}
+
+/* A client that has said its first word and goes on to nothing, and a server that has heard it. */
+static filch_task *shake_half(struct talk *talk, struct shake *shake)
+{
+    filch_tls *tls = NULL;
+
+    T_OK(filch_duplex_new(65536, &talk->ends[0].duplex, &talk->ends[1].duplex));
+    T_IS(
+        filch_tls_connect(talk->client, end_io(&talk->ends[0]), "localhost", &tls, NULL, FILCH_NOW),
+        -ETIMEDOUT);
+    return spawn(shake_server, shake);
+}
+
+static void end_half(struct talk *talk)
+{
+    filch_duplex_free(talk->ends[0].duplex);
+    filch_duplex_free(talk->ends[1].duplex);
+    talk_fini(talk);
+}
+
+/* While its job computes: that is waited for, and the handshake ends behind it. */
+static int cancelled_within(void *arg)
+{
+    static struct gate gate = GATE_INIT;
+    filch_blocking_class *jobs;
+    struct talk talk;
+    struct shake shake = {.talk = &talk};
+    filch_task *task;
+    uint64_t computed;
+
+    (void)arg;
+    T_OK(filch_blocking_class_new(filch_runtime_self(),
+                                  &(filch_blocking_class_opts){.name = "handshakes"}, &jobs));
+    talk_init(&talk, false);
+    talk.server->setup->handshake_class = jobs;
+    SSL_CTX_set_cert_cb(talk.server->setup->ctx, compute, &gate);
+    task = shake_half(&talk, &shake);
+    T_WAIT_UNTIL(atomic_load(&gate.inside) == 1);
+    computed = stats_of(jobs).jobs;
+    T_OK(filch_task_cancel(task));
+    let_others_run();
+    T_CHECK(!filch_task_is_finished(task)); /* OpenSSL is at work on what it would free */
+    open_gate(&gate);
+    T_IS(join(task), -ECANCELED);
+    T_CHECK(!shake.tls);
+    T_IS(stats_of(jobs).jobs, computed);
+    T_WAIT_UNTIL(stats_of(jobs).running == 0);
+    end_half(&talk);
+    return 0;
+}
+
+Test(tls_cut, a_cancel_while_a_job_computes_the_handshake)
+{
+    T_OK(run_in_runtime(0, cancelled_within, NULL));
+}
+
+/* While its job waits for a thread: it is taken back, and never computes. */
+static int cancelled_before(void *arg)
+{
+    static struct gate held = GATE_INIT, gate = GATE_INIT;
+    filch_task_opts opts = {0};
+    struct talk talk;
+    struct shake shake = {.talk = &talk};
+    filch_task *holder, *task;
+    filch_blocking_class *jobs;
+
+    (void)arg;
+    T_OK(filch_blocking_class_new(
+        filch_runtime_self(), &(filch_blocking_class_opts){.name = "handshakes", .threads_max = 1},
+        &jobs));
+    opts.blocking_class = jobs;
+    T_OK(filch_blocking_spawn(pass_gate, &held, &opts, &holder));
+    T_WAIT_UNTIL(atomic_load(&held.inside) == 1);
+    talk_init(&talk, false);
+    talk.server->setup->handshake_class = jobs;
+    SSL_CTX_set_cert_cb(talk.server->setup->ctx, compute, &gate);
+    open_gate(&gate);
+    task = shake_half(&talk, &shake);
+    T_WAIT_UNTIL(stats_of(jobs).queued == 1);
+    T_OK(filch_task_cancel(task));
+    T_IS(join(task), -ECANCELED);
+    T_CHECK(!shake.tls);
+    open_gate(&held);
+    T_OK(join(holder));
+    T_WAIT_UNTIL(stats_of(jobs).running == 0 && stats_of(jobs).queued == 0);
+    T_IS(atomic_load(&gate.done), 0);
+    end_half(&talk);
+    return 0;
+}
+
+Test(tls_cut, a_cancel_before_a_job_computes_the_handshake)
+{
+    T_OK(run_in_runtime(0, cancelled_before, NULL));
 }
 
 static int silent_peer(void *arg)

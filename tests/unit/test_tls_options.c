@@ -1,10 +1,13 @@
 /* Description: what the options of <filch/tls.h> promise, agreed and refused: protocols, clients'
- * certificates, files, reloading, classes of handshakes, half-closed connections. */
+ * certificates, files, the system's roots, reloading, classes of handshakes, half-closed
+ * connections. */
 #include <errno.h>
 #include <stdio.h>
 
 #include <criterion/criterion.h>
 
+#include "io/tls/tls.h"
+#include "tests/runner/gate.h"
 #include "tests/runner/temp_dir.h"
 #include "tests/runner/tls_pair.h"
 
@@ -220,6 +223,46 @@ static int from_files(void *arg)
 Test(tls_options, certificates_come_from_files)
 {
     T_OK(run_in_runtime(0, from_files, NULL));
+}
+
+/* The path is OpenSSL's way to say which ones are the system's. */
+static int system_roots(void *path)
+{
+    struct identity known, other;
+    filch_tls_opts server;
+    struct both both;
+
+    make_identity(&known, "DNS:localhost", 0, 3600);
+    make_identity(&other, "DNS:localhost", 0, 3600);
+    write_text(path, known.cert);
+    server = server_opts(&known);
+    begin_all(&both, NULL, &server);
+    T_OK(both.connected);
+    T_OK(both.accepted);
+    converse(&both);
+    end_all(&both);
+    server = server_opts(&other);
+    begin_all(&both, NULL, &server);
+    T_IS(both.connected, -EKEYREJECTED);
+    end_all(&both);
+    server = server_opts(&known); /* what is given takes their place */
+    begin_all(&both, &(filch_tls_opts){.ca = {.text = other.cert}}, &server);
+    T_IS(both.connected, -EKEYREJECTED);
+    end_all(&both);
+    return 0;
+}
+
+Test(tls_options, who_is_given_no_roots_trusts_those_of_the_system)
+{
+    struct temp_dir dir;
+    char path[128];
+
+    temp_dir_make(&dir);
+    snprintf(path, sizeof path, "%s", in_dir(&dir, "roots.pem"));
+    T_OK(setenv("SSL_CERT_FILE", path, 1));
+    T_OK(setenv("SSL_CERT_DIR", dir.path, 1));
+    T_OK(run_in_runtime(0, system_roots, path));
+    temp_dir_remove(&dir);
 }
 
 /* ---- reloading ---- */
@@ -452,6 +495,73 @@ static int class_of_handshakes(void *arg)
 Test(tls_options, handshakes_are_computed_by_their_class)
 {
     T_OK(run_in_runtime(0, class_of_handshakes, NULL));
+}
+
+/* A handshake that computes until the gate opens: OpenSSL asks for the certificate within it. */
+static int compute(SSL *ssl, void *gate)
+{
+    (void)ssl;
+    pass_gate(gate);
+    return 1;
+}
+
+#define HANDSHAKES 6
+#define HANDSHAKE_THREADS 2
+
+static int go_on_meanwhile(void *arg)
+{
+    filch_blocking_class_opts class_opts = {.name = "handshakes", .threads_max = HANDSHAKE_THREADS};
+    static struct gate gate = GATE_INIT;
+    struct identity identity;
+    filch_tls_opts client, server;
+    filch_tls_context *context;
+    filch_blocking_stats stats;
+    struct both old, both[HANDSHAKES];
+    filch_task *accepts[HANDSHAKES], *connects[HANDSHAKES];
+
+    (void)arg;
+    make_identity(&identity, "DNS:localhost", 0, 3600);
+    client = client_opts(&identity);
+    server = server_opts(&identity);
+    T_OK(filch_blocking_class_new(filch_runtime_self(), &class_opts, &server.handshake_class));
+    begin_all(&old, &client, &server);
+    T_OK(old.connected);
+    context = old.server.context;
+    SSL_CTX_set_cert_cb(context->setup->ctx, compute, &gate);
+    memset(both, 0, sizeof both);
+    for (int i = 0; i < HANDSHAKES; i++) {
+        connect_pair(&both[i].pair);
+        both[i].client = (struct side){
+            .context = old.client.context, .conn = both[i].pair.client, .name = "localhost"};
+        both[i].server = (struct side){.context = context, .conn = both[i].pair.server};
+        accepts[i] = spawn(shake, &both[i].server);
+        connects[i] = spawn(shake, &both[i].client);
+    }
+    do {
+        T_OK(filch_blocking_class_stats(filch_runtime_self(), server.handshake_class, &stats));
+        converse(&old);
+    } while (stats.running < HANDSHAKE_THREADS || stats.queued < HANDSHAKES - HANDSHAKE_THREADS);
+    for (int i = 0; i < 100; i++)
+        converse(&old);
+    T_OK(filch_blocking_class_stats(filch_runtime_self(), server.handshake_class, &stats));
+    T_IS(stats.running, HANDSHAKE_THREADS);
+    T_IS(atomic_load(&gate.done), 0);
+    open_gate(&gate);
+    for (int i = 0; i < HANDSHAKES; i++) {
+        T_OK(join(accepts[i]));
+        T_OK(join(connects[i]));
+        converse(&both[i]);
+        end_both(&both[i]);
+    }
+    T_CHECK(atomic_load(&gate.most_inside) <= HANDSHAKE_THREADS);
+    end_all(&old);
+    return 0;
+}
+
+/* On one worker: who would compute in a task would hold all others up. */
+Test(tls_options, others_go_on_while_handshakes_compute)
+{
+    T_OK(run_in_runtime(1, go_on_meanwhile, NULL));
 }
 
 static void one_ends_first(struct both *both, filch_tls *first, filch_tls *second)
