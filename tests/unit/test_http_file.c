@@ -1,8 +1,10 @@
 /* Description: files that the HTTP server answers with over TCP, where the kernel sends them: whole
  * and in ranges, one or several (curl asks for some, too), between other answers, to peers that
- * stop reading, and files that shrink. */
+ * stop reading, and files that shrink. What the kernel sends is counted: sendfile(2) is wrapped. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
+#include <sys/sendfile.h>
 
 #include <criterion/criterion.h>
 
@@ -25,6 +27,19 @@ struct site {
 };
 
 static unsigned char data[BYTES], got[BYTES];
+static atomic_size_t by_kernel; /* bytes that the kernel has sent */
+
+ssize_t __real_sendfile64(int to, int from, off_t *offset, size_t bytes);
+ssize_t __wrap_sendfile64(int to, int from, off_t *offset, size_t bytes);
+
+ssize_t __wrap_sendfile64(int to, int from, off_t *offset, size_t bytes)
+{
+    ssize_t n = __real_sendfile64(to, from, offset, bytes);
+
+    if (n > 0)
+        atomic_fetch_add(&by_kernel, (size_t)n);
+    return n;
+}
 
 static void put_file(const struct temp_dir *dir, const char *name, size_t bytes)
 {
@@ -126,11 +141,14 @@ static int whole_and_ranges(void *arg)
         ask(conn, "GET", "/big", NULL);
         expect(conn, 200, 0, BYTES);
     }
+    T_WAIT_UNTIL(atomic_load(&by_kernel) == 3 * BYTES); /* the count comes behind the bytes */
     for (size_t i = 0; i < sizeof(spans) / sizeof(*spans); i++) {
+        atomic_store(&by_kernel, 0);
         snprintf(fields, sizeof(fields), "Range: bytes=%zu-%zu\r\n", spans[i][0],
                  spans[i][0] + spans[i][1] - 1);
         ask(conn, "GET", "/big", fields);
         expect(conn, 206, spans[i][0], spans[i][1]);
+        T_WAIT_UNTIL(atomic_load(&by_kernel) == (spans[i][1] < 65536 ? 0 : spans[i][1]));
     }
     /* What is asked for at once is answered in its order. */
     for (int round = 0; round < 3; round++) {
