@@ -154,6 +154,42 @@ static bool is_proxys_refusal(const filch_http_response *response, CURLcode code
     return code == CURLE_RECV_ERROR && status >= 300;
 }
 
+/* What a proxy that speaks SOCKS says to our request. */
+static int socks_failure(const filch_http_response *response)
+{
+    long answer = 0;
+
+    curl_easy_getinfo(response->handle->easy, CURLINFO_PROXY_ERROR, &answer);
+    switch (answer) {
+    case CURLPX_NO_AUTH:
+    case CURLPX_USER_REJECTED:
+    case CURLPX_REPLY_NOT_ALLOWED:
+    case CURLPX_REQUEST_FAILED: /* of SOCKS 4 */
+        return -EACCES;
+    case CURLPX_REPLY_HOST_UNREACHABLE:
+    case CURLPX_REPLY_NETWORK_UNREACHABLE:
+    case CURLPX_REPLY_TTL_EXPIRED:
+    case CURLPX_RESOLVE_HOST:
+        return -EHOSTUNREACH;
+    case CURLPX_REPLY_CONNECTION_REFUSED:
+        return -ECONNREFUSED;
+    case CURLPX_BAD_VERSION:
+    case CURLPX_UNKNOWN_MODE:
+        return -EPROTO;
+    case CURLPX_CLOSED:
+    case CURLPX_RECV_ADDRESS:
+    case CURLPX_RECV_AUTH:
+    case CURLPX_RECV_CONNECT:
+    case CURLPX_RECV_REQACK:
+    case CURLPX_SEND_AUTH:
+    case CURLPX_SEND_CONNECT:
+    case CURLPX_SEND_REQUEST:
+        return -ECONNRESET;
+    default:
+        return -EIO;
+    }
+}
+
 /* A server may end a stream of HTTP/2 that it has answered. What comes together with that end is
  * lost by libcurl (7.88, at least), which then says an error without a text. */
 static bool is_lost(const filch_http_response *response, CURLcode code)
@@ -196,6 +232,10 @@ static int judge_failure(filch_http_response *response, CURLcode code)
     if (is_proxys_refusal(response, code)) {
         http_transfer_phase(response, FILCH_HTTP_CONNECT);
         return -EACCES;
+    }
+    if (code == CURLE_PROXY) {
+        http_transfer_phase(response, FILCH_HTTP_CONNECT);
+        return socks_failure(response);
     }
     if (is_tls_failure(response, code, os_error)) {
         if (!response->has_head)
