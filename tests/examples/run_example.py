@@ -3,6 +3,7 @@
 
     run_example.py NAME EXECUTABLE [WORKERS]
 
+NAME is the example's, or "NAME by PEER" for what a program of others says to it: skipped where that is not installed.
 The output of programs that end by themselves is compared. Servers are started on a free port of
 127.0.0.1, spoken to over plain sockets, and stopped by a signal to their process.
 """
@@ -53,6 +54,16 @@ BEFORE_WORKERS = {"echo": 0, "echo_stream": 0, "http_hello": 0, "https_hello": 2
 
 class Failed(Exception):
     pass
+
+
+class Skipped(Exception):
+    pass
+
+
+def need(*programs):
+    missing = [name for name in programs if not shutil.which(name)]
+    if missing:
+        raise Skipped(f"not installed: {', '.join(missing)}")
 
 
 def check(condition, what):
@@ -389,9 +400,7 @@ def curl(*args):
 
 
 def check_http_files(exe):
-    if not shutil.which("curl"):
-        print("http_files: curl is not installed")
-        sys.exit(77)
+    need("curl")
     data = bytes(range(256)) * 4096
     with tempfile.TemporaryDirectory() as folder, server(exe, folder) as (process, port):
         url = f"http://127.0.0.1:{port}"
@@ -540,24 +549,25 @@ def check_resp_server(exe):
                 sock.sendall(bad)
                 with contextlib.suppress(ConnectionResetError):
                     check(read_to_end(sock) == b"-ERR Protocol error\r\n", f"{bad[:40]!r}")
-        check_redis_cli(port)
         with connect(port):
             process.send_signal(signal.SIGTERM)
             check(process.wait(TIMEOUT_S) == 0, "exit status")
 
 
-def check_redis_cli(port):
-    """Their client, and their benchmark, where they are installed."""
-    for *words, answer in (["FLUSHALL", "OK"], ["SET", "k", "a b", "OK"], ["GET", "k", "a b"], ["INCR", "n", "1"], ["GET", "none", ""],
-                           ["DEL", "k", "n", "2"], ["GET", "ERR wrong number of arguments for 'GET' command"]):
-        if shutil.which("redis-cli"):
+def check_resp_server_redis(exe):
+    """Their client, and their benchmark."""
+    need("redis-cli", "redis-benchmark")
+    with server(exe) as (process, port):
+        for *words, answer in (["FLUSHALL", "OK"], ["SET", "k", "a b", "OK"], ["GET", "k", "a b"], ["INCR", "n", "1"], ["GET", "none", ""],
+                               ["DEL", "k", "n", "2"], ["GET", "ERR wrong number of arguments for 'GET' command"]):
             done = subprocess.run(["redis-cli", "-p", str(port), *words], capture_output=True, timeout=TIMEOUT_S, text=True)
             check(done.stdout.strip() == answer, f"redis-cli {words}: {done.stdout!r}, not {answer!r}")
-    if shutil.which("redis-benchmark"):
         done = subprocess.run(["redis-benchmark", "-p", str(port), "-n", "500", "-c", "10", "-P", "4", "-t", "set,get,incr", "--csv"],
                               capture_output=True, timeout=2 * TIMEOUT_S, text=True)
         check(done.returncode == 0 and [line.split(",")[0] for line in done.stdout.splitlines() if not line.startswith('"test"')] ==
               ['"SET"', '"GET"', '"INCR"'], f"redis-benchmark: {done.stdout!r} {done.stderr!r}")
+        process.send_signal(signal.SIGTERM)
+        check(process.wait(TIMEOUT_S) == 0, "exit status")
 
 
 def make_certificate(folder, name):
@@ -675,6 +685,7 @@ def main():
                 "http_files": check_http_files,
                 "read_file": check_read_file,
                 "resp_server": check_resp_server,
+                "resp_server by redis-cli": check_resp_server_redis,
                 "tls_proxy": check_tls_proxy,
                 "try_join_fetch": check_try_join_fetch,
                 "graceful_shutdown": check_graceful_shutdown,
@@ -684,6 +695,9 @@ def main():
                 "listener_stream": check_listener_stream,
                 "parallel": check_parallel,
             }[name](exe)
+    except Skipped as why:
+        print(f"{name}: skipped: {why}")
+        return 77
     except (Failed, OSError, subprocess.TimeoutExpired) as error:
         print(f"{name}: {error}")
         return 1

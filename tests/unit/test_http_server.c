@@ -1,6 +1,7 @@
 /* Description: the HTTP server on real connections: peers that are slow or take nothing, limits of
- * connections, draining under load, cancelling, connections in disguise. */
+ * connections, draining under load, cancelling, connections in disguise; and wrk as a peer. */
 #include <stdatomic.h>
+#include <stdio.h>
 
 #include <criterion/criterion.h>
 
@@ -8,6 +9,7 @@
 
 #include "tests/runner/http_site.h"
 #include "tests/runner/process.h"
+#include "tests/runner/programs.h"
 #include "tests/runner/tcp_pair.h"
 
 TestSuite(http_server, .timeout = 120);
@@ -445,4 +447,41 @@ static int be_disguised(void *arg)
 Test(http_server, connections_in_disguise)
 {
     T_OK(run_in_runtime(0, be_disguised, NULL));
+}
+
+/* ---- wrk ---- */
+
+static int be_loaded(void *arg)
+{
+    struct http_site site;
+    filch_process_output output;
+    const char *requests;
+    char url[FILCH_ADDR_BYTES + 16];
+
+    (void)arg;
+    site_open(&site, NULL);
+    snprintf(url, sizeof(url), "http://%s/", site.addr);
+    T_OK(filch_process_run(
+        (const char *const[]){"wrk", "-t1", "-c16", "-d1s", "--timeout", "30s", url, NULL}, NULL,
+        &output, T_LIMIT));
+    T_IS(output.status.code, 0);
+    if (strstr(output.out, "Socket errors") || strstr(output.out, "Non-2xx"))
+        fprintf(stderr, "%s\n", output.out);
+    T_CHECK(!strstr(output.out, "Socket errors") && !strstr(output.out, "Non-2xx"));
+    requests = strstr(output.out, " requests in ");
+    T_CHECK(requests);
+    while (requests[-1] >= '0' && requests[-1] <= '9')
+        requests--;
+    T_CHECK(atoi(requests) > 16);
+    T_CHECK(http_site_stats(&site).requests >= (uint64_t)atoi(requests));
+    free(output.out);
+    free(output.err);
+    http_site_close(&site);
+    return 0;
+}
+
+Test(http_server, wrk_gets_all_its_answers, .init = test_starts_programs)
+{
+    T_NEEDS_PROGRAM("wrk");
+    T_OK(run_in_runtime(0, be_loaded, NULL));
 }

@@ -9,7 +9,7 @@ packages_of() {
     case "$1" in
     build) echo meson ninja-build gcc g++ pkg-config python3 liburing-dev liburcu-dev libjemalloc-dev \
                 libhttp-parser-dev libnghttp2-dev libcurl4-openssl-dev libssl-dev valgrind ;; # valgrind for its header
-    test) echo libcriterion-dev openssl curl nginx-light redis-tools nghttp2-client ;;
+    test) echo libcriterion-dev openssl curl nginx-light redis-tools nghttp2-client wrk ;;
     clang) echo clang "libclang-rt-dev|libclang-rt-14-dev" ;;
     abi) echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross "qemu-user|qemu-user-static" gdb lld ;;
     # Debian's own kernel, which is fetched but not installed, in a virtual machine.
