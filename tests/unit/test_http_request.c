@@ -6,6 +6,7 @@
 #include "io/http/date.h"
 #include "io/http/parse.h"
 #include "tests/runner/http_memory.h"
+#include "tests/runner/http_site.h"
 
 TestSuite(http_request, .timeout = 120);
 
@@ -40,14 +41,19 @@ static int ignore(filch_exchange *x, void *context)
     return filch_exchange_reply(x, 200, NULL, "ignored", 7, T_LIMIT);
 }
 
+static const filch_http_server_opts limits = {
+    .head_bytes_max = 2048, .target_bytes_max = 256, .fields_max = 20, .body_bytes_max = 64};
+
+static void add_routes(filch_http_server *to)
+{
+    T_OK(filch_http_route(to, NULL, "/ignore", ignore, NULL));
+    T_OK(filch_http_route(to, NULL, "/{path...}", tell, NULL));
+}
+
 static void make_server(void)
 {
-    filch_http_server_opts opts = {
-        .head_bytes_max = 2048, .target_bytes_max = 256, .fields_max = 20, .body_bytes_max = 64};
-
-    T_OK(filch_http_server_new(&opts, &server));
-    T_OK(filch_http_route(server, NULL, "/ignore", ignore, NULL));
-    T_OK(filch_http_route(server, NULL, "/{path...}", tell, NULL));
+    T_OK(filch_http_server_new(&limits, &server));
+    add_routes(server);
 }
 
 #define H "Host: x\r\n"
@@ -226,10 +232,10 @@ static const struct {
 
 static unsigned misread;
 
-/* @text: what is sent; the last answer has @status, and nothing behind it was answered. */
-static void check_refused(const char *text, size_t bytes, int status, unsigned answers)
+/* @text: what was sent, and what came is in m: the last answer has @status, and nothing behind it
+ * was answered. */
+static void check_answers(const char *text, size_t bytes, int status, unsigned answers)
 {
-    memory_serve(server, &m, text, bytes);
     if (memory_last_status(&m) == status && memory_answers(&m) == answers &&
         strstr(m.out, "\r\nConnection: close\r\n"))
         return;
@@ -238,10 +244,24 @@ static void check_refused(const char *text, size_t bytes, int status, unsigned a
     misread++;
 }
 
+static void check_refused(const char *text, size_t bytes, int status, unsigned answers)
+{
+    memory_serve(server, &m, text, bytes);
+    check_answers(text, bytes, status, answers);
+}
+
+/* Behind a good one, that is answered. Return: bytes. */
+static size_t put_behind(char *to, const char *text, size_t bytes)
+{
+    memcpy(to, GET, sizeof(GET) - 1);
+    memcpy(to + sizeof(GET) - 1, text, bytes);
+    return sizeof(GET) - 1 + bytes;
+}
+
+static char two[16384];
+
 static int refuse_malformed(void *arg)
 {
-    static char text[16384];
-
     (void)arg;
     make_server();
     for (size_t i = 0; i < COUNT(malformed); i++) {
@@ -254,9 +274,8 @@ static int refuse_malformed(void *arg)
         /* Behind a good one, and in front of another that must not be seen. What is cut off has
          * nothing behind it. */
         m.piece = 0;
-        memcpy(text, GET, sizeof(GET) - 1);
-        memcpy(text + sizeof(GET) - 1, malformed[i].text, bytes);
-        check_refused(text, sizeof(GET) - 1 + bytes, malformed[i].status, 2);
+        bytes = put_behind(two, malformed[i].text, bytes);
+        check_refused(two, bytes, malformed[i].status, 2);
     }
     filch_http_server_free(server);
     T_IS(misread, 0);
@@ -267,6 +286,60 @@ Test(http_request, malformed_ones_are_refused_and_end_the_connection)
 {
     T_OK(run_in_runtime(0, refuse_malformed, NULL));
 }
+
+/* ---- the same over TCP, where a server that closes with bytes unread resets what it has said ----
+ */
+
+/* Says it, ends its side, and reads to the end, into m. */
+static void converse(const struct http_site *site, const char *from, size_t bytes)
+{
+    filch_tcp *conn;
+    ssize_t n;
+    int r;
+
+    T_OK(filch_tcp_connect(site->addr, &conn, T_LIMIT));
+    r = filch_tcp_write_all(conn, from, bytes, NULL, T_LIMIT);
+    if (r == 0)
+        r = filch_tcp_shutdown_write(conn);
+    T_CHECK(r == 0 || r == -EPIPE || r == -ECONNRESET || r == -ENOTCONN); /* it has heard enough */
+    m.out_bytes = 0;
+    while ((n = filch_tcp_read(conn, m.out + m.out_bytes, sizeof(m.out) - 1 - m.out_bytes,
+                               T_LIMIT)) > 0)
+        m.out_bytes += (size_t)n;
+    T_IS(n, 0);
+    m.out[m.out_bytes] = '\0';
+    T_OK(filch_tcp_close(conn));
+}
+
+static int refuse_over_tcp(void *arg)
+{
+    struct http_site site;
+
+    (void)arg;
+    http_site_new(&site, &limits);
+    add_routes(site.server);
+    http_site_open(&site);
+    for (size_t i = 0; i < COUNT(malformed); i++) {
+        size_t bytes = malformed[i].bytes;
+
+        converse(&site, malformed[i].text, bytes);
+        check_answers(malformed[i].text, bytes, malformed[i].status, 1);
+        bytes = put_behind(two, malformed[i].text, bytes);
+        converse(&site, two, bytes);
+        check_answers(two, bytes, malformed[i].status, 2);
+    }
+    T_WAIT_UNTIL(http_site_stats(&site).open == 0);
+    http_site_close(&site);
+    T_IS(misread, 0);
+    return 0;
+}
+
+Test(http_request, malformed_ones_are_refused_over_tcp)
+{
+    T_OK(run_in_runtime(0, refuse_over_tcp, NULL));
+}
+
+/* ---- good ones ---- */
 
 static const struct {
     const char *body; /* of the answer */
