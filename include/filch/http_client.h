@@ -19,6 +19,18 @@
  *     while ((n = filch_http_response_read(response, buf, sizeof buf, &error, until)) > 0)
  *         ...
  *
+ * or as a future, to be awaited, joined or selected with others: that of a task that fetches.
+ *
+ *     static int fetch(void *arg) { ... return filch_http_get(...); }
+ *
+ *     filch_join_task_future future;
+ *     filch_task_spawn(fetch, &what, NULL, &task);
+ *     filch_join_task_future_init(&future, task);
+ *     filch_await(&future.base, until);       its result; filch_task_cancel(task) gives it up
+ *
+ * (There is no future without a task: tries that are repeated, and bodies that are read while they
+ * are sent, wait in the words of a task.)
+ *
  * A client is a pool of connections, which are used again, and by HTTP/2 shared with libcurl 8.1
  * and later (an older one mixes up streams that are held up beside others); cookies, if it is told
  * to keep them, are the client's. All its transfers are served by one task: there is no thread for
@@ -80,9 +92,14 @@ typedef struct filch_http_client_opts {
     const char *user_agent; /* NULL: filch and its version */
     const char *proxy;      /* "http://host:port", "socks5h://..."; NULL: of the environment;
                                "": none */
-    const char *ca_file;    /* roots of certificates, PEM; NULL: the system's */
-    const char *cert_file, *key_file; /* of this client, PEM; NULL: none */
-    bool insecure;                    /* do not verify certificates: for tests only */
+    const char *ca_file;    /* roots of certificates, PEM: these, and nobody else */
+    const char *ca_dir;     /* likewise, a directory with names that are hashes; if both
+                               are NULL: the system's */
+    const char *cert_file, *key_file;   /* of this client, PEM; NULL: none */
+    bool insecure;                      /* do not verify certificates: for tests only */
+    unsigned tls_min;                   /* oldest version of TLS: 12, 13; 0: 12 */
+    const char *ciphers, *ciphersuites; /* OpenSSL's lists, for TLS 1.2 and for 1.3; NULL: its
+                                           defaults */
 } filch_http_client_opts;
 
 /**
@@ -117,6 +134,21 @@ FILCH_API void filch_http_client_close(filch_http_client *client);
 FILCH_API FILCH_MUST_CHECK int filch_http_get(filch_http_client *client, const char *url,
                                               filch_http_response **ret_response,
                                               filch_error *ret_error, filch_time until);
+
+/**
+ * filch_http_post() - send some bytes, and fetch the answer, body and all
+ * @type:  "application/json", for the field Content-Type; NULL: without it
+ * @data:  copied; may be NULL if @bytes is 0
+ *
+ * Otherwise as filch_http_get(). It is sent once: what was posted may have been done. Suspends:
+ * yes. Cancellation point: yes; the transfer is ended. Return: 0 (whatever the status); -EINVAL
+ * (also: control characters in @type); else as filch_http_send() and
+ * filch_http_response_read_all().
+ */
+FILCH_API FILCH_MUST_CHECK int filch_http_post(filch_http_client *client, const char *url,
+                                               const char *type, const void *data, size_t bytes,
+                                               filch_http_response **ret_response,
+                                               filch_error *ret_error, filch_time until);
 
 /* ---- requests ---- */
 
@@ -184,15 +216,22 @@ FILCH_API FILCH_MUST_CHECK int filch_http_request_set_trailer(filch_http_request
  * Reads the body of a reader until then, and no further: see there. Suspends: yes. Cancellation
  * point: yes; the transfer is ended. Thread-safety: any task, a request in one at a time.
  * Return: 0 (whatever the status); -EINVAL (NULL; the URL; the reader was used up; a file of
- * certificates); -EHOSTUNREACH (the host was not found, or no way there); -ECONNREFUSED,
- * -ECONNRESET and what else connect(2) says; -EACCES (the proxy does not let us through);
- * -EKEYREJECTED (the certificate); -EPROTO (TLS or HTTP is not understood, or our certificate is
- * refused); -EPIPE (the answer was cut off); -ELOOP (redirects); -ETIMEDOUT; -ECANCELED (the caller
- * was cancelled, or the client closed); -ENOMEM; -EIO (else); what the reader says.
+ * certificates, or a list of ciphers); -EHOSTUNREACH (the host was not found, or no way there);
+ * -ECONNREFUSED, -ECONNRESET and what else connect(2) says; -EACCES (the proxy does not let us
+ * through); -EKEYREJECTED (the certificate); -EPROTO (TLS or HTTP is not understood, or our
+ * certificate is refused); -EPIPE (the answer was cut off); -ELOOP (redirects); -ETIMEDOUT;
+ * -ECANCELED (the caller was cancelled, or the client closed); -ENOMEM; -EIO (else); what the
+ * reader says.
  */
 FILCH_API FILCH_MUST_CHECK int filch_http_send(filch_http_request *request,
                                                filch_http_response **ret_response,
                                                filch_error *ret_error, filch_time until);
+
+/** filch_http_request_progress() - bytes of its body that were given to the connection, of the
+ * present try or the last one, and that will be in all; -1: not known. Both may be NULL.
+ * Thread-safety: any, while it is sent, too. Suspends: no. Return: 0; -EINVAL. */
+FILCH_API int filch_http_request_progress(filch_http_request *request, int64_t *ret_now,
+                                          int64_t *ret_total);
 
 /* ---- answers: for one task at a time ---- */
 

@@ -99,12 +99,10 @@ static int on_connected(void *context, char *ip, char *local_ip, int port, int l
 
 /* ---- the request ---- */
 
-static size_t on_upload(char *to, size_t size, size_t count, void *context)
+static size_t take_body(filch_http_response *response, char *to, size_t n)
 {
-    filch_http_response *response = response_of(context);
     const filch_http_request *request = response->request;
     struct http_buffer *out = &response->out;
-    size_t n = size * count;
 
     if (!request->has_reader) {
         size_t left = request->body_bytes - response->body_sent;
@@ -132,6 +130,16 @@ static size_t on_upload(char *to, size_t size, size_t count, void *context)
     return n;
 }
 
+static size_t on_upload(char *to, size_t size, size_t count, void *context)
+{
+    filch_http_response *response = response_of(context);
+    size_t n = take_body(response, to, size * count);
+
+    if (n != CURL_READFUNC_PAUSE)
+        filch_fetch_add_relaxed(&response->request->sent, n);
+    return n;
+}
+
 /* A redirect, say, of a body that can be sent again. */
 static int on_rewind(void *context, curl_off_t offset, int origin)
 {
@@ -140,6 +148,7 @@ static int on_rewind(void *context, curl_off_t offset, int origin)
     if (response->request->has_reader || origin != SEEK_SET || offset < 0)
         return CURL_SEEKFUNC_CANTSEEK;
     response->body_sent = (size_t)offset;
+    filch_store_relaxed(&response->request->sent, (uint64_t)offset);
     return CURL_SEEKFUNC_OK;
 }
 

@@ -182,9 +182,10 @@ void http_client_unref(filch_http_client *client)
 
 static int copy_opts(filch_http_client *client, const filch_http_client_opts *opts)
 {
-    const char **texts[] = {&client->opts.user_agent, &client->opts.proxy, &client->opts.ca_file,
-                            &client->opts.cert_file, &client->opts.key_file};
     filch_http_client_opts *o = &client->opts;
+    const char **texts[HTTP_CLIENT_TEXTS] = {&o->user_agent, &o->proxy,       &o->ca_file,
+                                             &o->ca_dir,     &o->cert_file,   &o->key_file,
+                                             &o->ciphers,    &o->ciphersuites};
 
     if (opts)
         *o = *opts;
@@ -222,6 +223,7 @@ static bool is_valid(const filch_http_client_opts *opts)
     return !(opts->http1 && opts->http2) && !(opts->no_retries && opts->retries) &&
            opts->shards <= SHARDS_MAX && !(opts->no_redirects && opts->redirects_max) &&
            (!opts->cert_file == !opts->key_file) &&
+           (!opts->tls_min || opts->tls_min == 12 || opts->tls_min == 13) &&
            (!opts->stall_ns || opts->stall_ns >= FILCH_SECOND);
 }
 

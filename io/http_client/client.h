@@ -16,6 +16,9 @@
 /* What is buffered of a body, each way: more than the most that libcurl hands over at a time. */
 #define HTTP_BUFFER_BYTES ((size_t)64 * 1024)
 
+/* Options that are texts. */
+#define HTTP_CLIENT_TEXTS 8
+
 /* Bytes between two tasks; under the response's lock. */
 struct http_buffer {
     char *bytes;
@@ -63,6 +66,9 @@ struct filch_http_request {
     bool reader_used;
     filch_reader reader;
     int64_t reader_bytes;
+    /* Bytes of the body that libcurl has taken. Relaxed: by the shard's task; read by anybody, who
+     * learns nothing else from it. */
+    filch_atomic_u64 sent;
 };
 
 /* A response is a transfer, too. It has two holders: who asked for it, and the shard's task while
@@ -139,9 +145,9 @@ struct http_shard {
 struct filch_http_client {
     filch_atomic_u32 refs;
     filch_http_client_opts opts;
-    char *texts[5];       /* what the options point to */
-    bool may_share;       /* HTTP/2 streams share a connection */
-    bool may_reuse_http2; /* that was begun without asking */
+    char *texts[HTTP_CLIENT_TEXTS]; /* what the options point to */
+    bool may_share;                 /* HTTP/2 streams share a connection */
+    bool may_reuse_http2;           /* that was begun without asking */
     CURLSH *cookies;
     pthread_mutex_t cookies_lock; /* for libcurl, which holds it for moments */
     filch_group *group;           /* that shards are in: its maker's */

@@ -21,8 +21,10 @@ static int set_security(const filch_http_client_opts *opts, CURL *easy)
 {
     if (opts->proxy)
         SET(CURLOPT_PROXY, opts->proxy);
-    if (opts->ca_file)
+    if (opts->ca_file || opts->ca_dir) { /* libcurl would trust the system's as well */
         SET(CURLOPT_CAINFO, opts->ca_file);
+        SET(CURLOPT_CAPATH, opts->ca_dir);
+    }
     if (opts->cert_file) {
         SET(CURLOPT_SSLCERT, opts->cert_file);
         SET(CURLOPT_SSLKEY, opts->key_file);
@@ -31,6 +33,12 @@ static int set_security(const filch_http_client_opts *opts, CURL *easy)
         SET(CURLOPT_SSL_VERIFYPEER, 0L);
         SET(CURLOPT_SSL_VERIFYHOST, 0L);
     }
+    SET(CURLOPT_SSLVERSION,
+        opts->tls_min == 13 ? CURL_SSLVERSION_TLSv1_3 : CURL_SSLVERSION_TLSv1_2);
+    if (opts->ciphers)
+        SET(CURLOPT_SSL_CIPHER_LIST, opts->ciphers);
+    if (opts->ciphersuites)
+        SET(CURLOPT_TLS13_CIPHERS, opts->ciphersuites);
     return 0;
 }
 

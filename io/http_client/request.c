@@ -47,6 +47,7 @@ int filch_http_request_new(filch_http_client *client, const char *method, const 
         return -ENOMEM;
     }
     filch_atomic_init(&request->refs, 1);
+    filch_atomic_init(&request->sent, 0);
     request->client = client;
     filch_fetch_add_relaxed(&client->refs, 1);
     *ret_request = request;
@@ -188,6 +189,17 @@ int filch_http_request_reader(filch_http_request *request, filch_reader reader, 
     return 0;
 }
 
+int filch_http_request_progress(filch_http_request *request, int64_t *ret_now, int64_t *ret_total)
+{
+    if (!request)
+        return -EINVAL;
+    if (ret_now)
+        *ret_now = (int64_t)filch_load_relaxed(&request->sent);
+    if (ret_total)
+        *ret_total = request->has_reader ? request->reader_bytes : (int64_t)request->body_bytes;
+    return 0;
+}
+
 /* ---- sending ---- */
 
 bool http_request_is_repeatable(const filch_http_request *request)
@@ -268,19 +280,13 @@ int filch_http_send(filch_http_request *request, filch_http_response **ret_respo
     return send_request(request, false, ret_response, ret_error, until);
 }
 
-int filch_http_get(filch_http_client *client, const char *url, filch_http_response **ret_response,
-                   filch_error *ret_error, filch_time until)
+/* Sends it, which is the caller's no more, and reads the answer whole. */
+static int fetch(filch_http_request *request, filch_http_response **ret_response,
+                 filch_error *ret_error, filch_time until)
 {
-    filch_http_request *request;
     filch_http_response *response = NULL;
-    int r;
+    int r = send_request(request, true, &response, ret_error, until);
 
-    if (!ret_response)
-        return http_tell(NULL, NULL, -EINVAL, ret_error);
-    r = filch_http_request_new(client, "GET", url, &request);
-    if (r < 0)
-        return http_tell(NULL, NULL, r, ret_error);
-    r = send_request(request, true, &response, ret_error, until);
     if (r == 0) {
         r = filch_http_response_read_all(response, ret_error, until);
         if (r == 0)
@@ -288,6 +294,35 @@ int filch_http_get(filch_http_client *client, const char *url, filch_http_respon
         else
             filch_http_response_free(response);
     }
+    filch_http_request_free(request);
+    return r;
+}
+
+int filch_http_get(filch_http_client *client, const char *url, filch_http_response **ret_response,
+                   filch_error *ret_error, filch_time until)
+{
+    filch_http_request *request;
+    int r = ret_response ? filch_http_request_new(client, "GET", url, &request) : -EINVAL;
+
+    return r < 0 ? http_tell(NULL, NULL, r, ret_error)
+                 : fetch(request, ret_response, ret_error, until);
+}
+
+int filch_http_post(filch_http_client *client, const char *url, const char *type, const void *data,
+                    size_t bytes, filch_http_response **ret_response, filch_error *ret_error,
+                    filch_time until)
+{
+    filch_http_request *request;
+    int r = ret_response ? filch_http_request_new(client, "POST", url, &request) : -EINVAL;
+
+    if (r < 0)
+        return http_tell(NULL, NULL, r, ret_error);
+    r = filch_http_request_body(request, data, bytes);
+    if (r == 0 && type)
+        r = filch_http_request_set(request, "Content-Type", type);
+    if (r == 0)
+        return fetch(request, ret_response, ret_error, until);
+    http_tell(request, NULL, r, ret_error);
     filch_http_request_free(request);
     return r;
 }

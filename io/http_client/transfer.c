@@ -15,6 +15,7 @@ int http_transfer_begin(filch_http_response *response)
     if (r < 0)
         return r;
     handle->response = response;
+    filch_store_relaxed(&response->request->sent, 0);
     r = http_handle_describe(handle, response->request);
     if (r == 0 && response->request->has_trailers)
         r = http_transfer_set_trailers(handle);
@@ -119,7 +120,6 @@ int http_transfer_failure(CURLcode code, long os_error)
     case CURLE_SSL_INVALIDCERTSTATUS:
         return -EKEYREJECTED;
     case CURLE_SSL_CONNECT_ERROR:
-    case CURLE_SSL_CIPHER:
     case CURLE_USE_SSL_FAILED:
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_HTTP2:
@@ -221,7 +221,8 @@ static int judge_failure(filch_http_response *response, CURLcode code)
     if (response->no_memory)
         return -ENOMEM;
     curl_easy_getinfo(response->handle->easy, CURLINFO_OS_ERRNO, &os_error);
-    if (code == CURLE_SSL_CERTPROBLEM || code == CURLE_SSL_CACERT_BADFILE) { /* files of ours */
+    if (code == CURLE_SSL_CERTPROBLEM || code == CURLE_SSL_CACERT_BADFILE ||
+        code == CURLE_SSL_CIPHER) { /* options of ours */
         http_transfer_phase(response, FILCH_HTTP_PREPARE);
         return -EINVAL;
     }

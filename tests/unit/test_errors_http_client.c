@@ -72,6 +72,8 @@ static int make(void *arg)
     SAYS(EPOLL, filch_http_client_new(&opts, &client), -EMFILE, -ENFILE);
     T_IS(process_descriptors(), files);
     T_OK(filch_http_client_new(&opts, &client));
+    SAYS(MEMORY, filch_http_post(client, "http://x/", "a", "b", 1, &response, NULL, T_LIMIT),
+         -ENOMEM);
     SAYS(MEMORY, filch_http_request_new(client, "GET", "http://x/", &request), -ENOMEM);
     SAYS(TEXT, filch_http_request_new(client, "GET", "http://x/", &request), -ENOMEM);
     T_OK(filch_http_request_new(client, "GET", "http://x/", &request));
@@ -243,21 +245,26 @@ static int connect_in_vain(void *arg)
     snprintf(secret, sizeof(secret), "https://%s/", addr);
     T_IS(filch_http_send(request_to(client, url), &response, NULL, T_LIMIT), -ECONNREFUSED);
     T_IS(filch_http_send(request_to(client, unknown), &response, NULL, T_LIMIT), -EHOSTUNREACH);
+    T_IS(filch_http_post(client, url, NULL, "a", 1, &response, NULL, T_LIMIT), -ECONNREFUSED);
+    T_IS(filch_http_post(client, unknown, NULL, "a", 1, &response, NULL, T_LIMIT), -EHOSTUNREACH);
     speaker_open(&silent);
     T_IS(filch_http_send(request_to(client, silent.url), &response, NULL, FILCH_NOW), -ETIMEDOUT);
+    T_IS(filch_http_post(client, silent.url, NULL, "a", 1, &response, NULL, FILCH_NOW), -ETIMEDOUT);
     filch_http_client_close(client);
 
     speaker_open(&forbids);
     client = client_new((filch_http_client_opts){.proxy = forbids.url});
     T_IS(filch_http_get(client, secret, &response, NULL, T_LIMIT), -EACCES);
     T_IS(filch_http_send(request_to(client, secret), &response, NULL, T_LIMIT), -EACCES);
+    T_IS(filch_http_post(client, secret, NULL, "a", 1, &response, NULL, T_LIMIT), -EACCES);
     filch_http_client_close(client);
     speaker_close(&forbids);
 
     snprintf(socks, sizeof(socks), "socks5h://%s", silent.addr);
     client = client_new((filch_http_client_opts){.proxy = socks});
-    T_IS(filch_http_get(client, url, &response, NULL, T_LIMIT), -EIO);
-    T_IS(filch_http_send(request_to(client, url), &response, NULL, T_LIMIT), -EIO);
+    T_IS(filch_http_get(client, url, &response, NULL, T_LIMIT), -ECONNRESET);
+    T_IS(filch_http_send(request_to(client, url), &response, NULL, T_LIMIT), -ECONNRESET);
+    T_IS(filch_http_post(client, url, NULL, "a", 1, &response, NULL, T_LIMIT), -ECONNRESET);
     request_to(NULL, NULL);
     filch_http_client_close(client);
     speaker_close(&silent);

@@ -397,6 +397,110 @@ Test(http_client, bodies_of_requests)
     T_OK(run_in_runtime(0, upload, NULL));
 }
 
+/* ---- a post in one call ---- */
+
+static void post(const struct site *site, const char *path, const char *type, const char *data,
+                 int want, const char *want_type)
+{
+    filch_http_response *response;
+
+    T_OK(filch_http_post(site->client, url_of(site, path), type, data, data ? strlen(data) : 0,
+                         &response, NULL, T_LIMIT));
+    T_IS(filch_http_response_status(response), want);
+    if (want == 200) {
+        check_header(response, "X-Method", "POST");
+        check_header(response, "X-Type", want_type);
+        T_CHECK(strcmp(filch_http_response_body(response, NULL), data ?: "") == 0);
+    }
+    filch_http_response_free(response);
+}
+
+static int post_all(void *arg)
+{
+    struct site site;
+    filch_http_response *response;
+    filch_error error;
+
+    (void)arg;
+    site_open(&site, NULL);
+    post(&site, "/echo", "application/json", "{}", 200, "application/json");
+    post(&site, "/echo", NULL, "hello", 200, "none");
+    post(&site, "/echo", "text/x", NULL, 200, "text/x");
+    post(&site, "/to/307", "text/x", "hello", 200, "text/x");
+    post(&site, "/none", NULL, "hello", 404, NULL);
+    atomic_store(&tries, 0);
+    T_CHECK(filch_http_post(site.client, url_of(&site, "/cut"), NULL, "a", 1, &response, &error,
+                            T_LIMIT) < 0);
+    T_IS(atomic_load(&tries), 1); /* it might be done twice */
+    T_CHECK(strstr(error.text, "POST ") && strstr(error.text, "/cut"));
+    site_close(&site);
+    return 0;
+}
+
+Test(http_client, posts_in_one_call)
+{
+    T_OK(run_in_runtime(0, post_all, NULL));
+}
+
+/* ---- how much was sent ---- */
+
+static void check_progress(filch_http_request *request, int64_t want_now, int64_t want_total)
+{
+    int64_t now, total;
+
+    T_OK(filch_http_request_progress(request, &now, &total));
+    T_IS(now, want_now);
+    T_IS(total, want_total);
+}
+
+static void send_and_forget(filch_http_request *request)
+{
+    filch_http_response *response;
+
+    T_OK(filch_http_send(request, &response, NULL, T_LIMIT));
+    T_IS(filch_http_response_status(response), 200);
+    filch_http_response_free(response);
+}
+
+static int tell_progress(void *arg)
+{
+    struct source source = {.bytes = 300000, .piece = 70000};
+    struct site site;
+    filch_http_request *request;
+
+    (void)arg;
+    site_open(&site, NULL);
+    request = request_to(&site, "GET", "/ten");
+    send_and_forget(request);
+    check_progress(request, 0, 0);
+    filch_http_request_free(request);
+
+    request = request_to(&site, "PUT", "/to/307"); /* it is sent twice */
+    T_OK(filch_http_request_body(request, "hello", 5));
+    check_progress(request, 0, 5);
+    for (int i = 0; i < 2; i++) {
+        send_and_forget(request);
+        check_progress(request, 5, 5);
+    }
+    T_OK(filch_http_request_progress(request, NULL, NULL));
+    filch_http_request_free(request);
+
+    request = request_to(&site, "PUT", "/echo");
+    T_OK(filch_http_request_reader(request, (filch_reader){.read = read_source, .context = &source},
+                                   -1));
+    check_progress(request, 0, -1);
+    send_and_forget(request);
+    check_progress(request, 300000, -1);
+    filch_http_request_free(request);
+    site_close(&site);
+    return 0;
+}
+
+Test(http_client, requests_tell_how_much_of_them_was_sent)
+{
+    T_OK(run_in_runtime(0, tell_progress, NULL));
+}
+
 /* ---- redirects, cookies ---- */
 
 static void check_redirect(const struct site *site, const char *method, const char *path,

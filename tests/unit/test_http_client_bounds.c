@@ -105,7 +105,7 @@ static int upload(void *arg)
     filch_http_request *request;
     filch_http_response *response;
     filch_task *task;
-    int64_t taken = 0, held;
+    int64_t taken = 0, held, sent, total;
 
     (void)arg;
     peer_open(&peer);
@@ -115,6 +115,9 @@ static int upload(void *arg)
                                    LENGTH));
     T_IS(filch_http_send(request, &response, NULL, WHILE), -ETIMEDOUT);
     T_OK(join(task));
+    T_OK(filch_http_request_progress(request, &sent, &total));
+    T_CHECK(sent <= taken && sent >= taken - OURS);
+    T_IS(total, LENGTH);
     held = taken - count_to_end(peer.conn);
     T_CHECK(taken > OURS + OF_LIBCURL_TO_SEND);
     T_CHECK(held <= OURS + OF_LIBCURL_TO_SEND);

@@ -236,6 +236,20 @@ static void go_by(struct socks *socks, const char *scheme, const char *url, cons
     T_CHECK(strcmp(socks->asked_for, asked_for) == 0);
 }
 
+/* "General failure" is all that it says. */
+static void send_in_vain(const filch_http_client_opts *opts, const char *url)
+{
+    filch_http_client *client;
+    filch_http_request *request;
+    filch_http_response *response;
+
+    T_OK(filch_http_client_new(opts, &client));
+    T_OK(filch_http_request_new(client, "GET", url, &request));
+    T_IS(filch_http_send(request, &response, NULL, T_LIMIT), -EIO);
+    filch_http_request_free(request);
+    filch_http_client_close(client);
+}
+
 static int go_by_socks(void *arg)
 {
     static const struct {
@@ -262,6 +276,7 @@ static int go_by_socks(void *arg)
         T_IS(get(&opts, url_of("127.0.0.1", &site, "/"), NULL, &error), refusals[i].error);
         T_IS(error.detail, FILCH_HTTP_CONNECT);
     }
+    send_in_vain(&opts, url_of("127.0.0.1", &site, "/"));
     socks_close(&socks);
     T_IS(get(&opts, url_of("127.0.0.1", &site, "/"), NULL, &error), -ECONNREFUSED);
     T_IS(error.detail, FILCH_HTTP_CONNECT);

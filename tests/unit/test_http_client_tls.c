@@ -1,13 +1,16 @@
 /* Description: the HTTP client over TLS: whom it trusts and whom not, with errors that say the URL,
  * the phase and the reason; certificates of its own; ends that are cuts. */
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 
 #include <criterion/criterion.h>
+#include <curl/curl.h>
 
 #include <filch/http_client.h>
 #include <filch/http_tls.h>
 
+#include "io/tls/tls.h"
 #include "tests/runner/http_site.h"
 #include "tests/runner/temp_dir.h"
 #include "tests/runner/tls_pair.h"
@@ -32,6 +35,7 @@ static int hello(filch_exchange *x, void *context)
     if (filch_tls_get_peer(filch_exchange_wrapped(x), &peer) == 0)
         T_OK(filch_exchange_set(x, "X-Peer", peer.subject));
     T_OK(filch_exchange_set(x, "X-Version", info.version));
+    T_OK(filch_exchange_set(x, "X-Cipher", info.cipher));
     return filch_exchange_reply(x, 200, "text/plain", "hello", 5, FILCH_NEVER);
 }
 
@@ -53,6 +57,33 @@ static const char *write_text(const struct temp_dir *dir, const char *name, cons
     T_CHECK(file && fputs(text, file) >= 0);
     T_OK(fclose(file));
     return path;
+}
+
+/* What libcurl is told of the places of roots. */
+static struct told {
+    bool file, dir; /* something */
+    const char *what_file, *what_dir;
+} told;
+
+CURLcode __real_curl_easy_setopt(CURL *easy, CURLoption option, ...);
+CURLcode __wrap_curl_easy_setopt(CURL *easy, CURLoption option, ...);
+
+CURLcode __wrap_curl_easy_setopt(CURL *easy, CURLoption option, ...)
+{
+    va_list args;
+    void *value; /* all are as wide as a register */
+
+    va_start(args, option);
+    value = va_arg(args, void *);
+    va_end(args);
+    if (option == CURLOPT_CAINFO) {
+        told.file = true;
+        told.what_file = value;
+    } else if (option == CURLOPT_CAPATH) {
+        told.dir = true;
+        told.what_dir = value;
+    }
+    return __real_curl_easy_setopt(easy, option, value);
 }
 
 static void site_open(struct site *site, const char *names, long begins_s, long ends_s,
@@ -196,6 +227,59 @@ Test(http_client_tls, a_server_is_believed_only_with_a_certificate_that_is_good)
     T_OK(run_in_runtime(0, servers, NULL));
 }
 
+/* As a directory of roots wants it. */
+static void name_by_hash(const char *text, char *name, size_t room)
+{
+    BIO *bio = BIO_new_mem_buf(text, -1);
+    X509 *cert = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+
+    T_CHECK(cert);
+    snprintf(name, room, "%08lx.0", X509_subject_name_hash(cert));
+    X509_free(cert);
+    BIO_free(bio);
+}
+
+/* A file, a directory, both; and libcurl, which has a place of its own for each, is told to forget
+ * that of the other. */
+static int places_of_roots(void *arg)
+{
+    struct site site, other;
+    filch_http_client_opts opts = {0};
+    char name[32];
+
+    (void)arg;
+    site_open(&site, "IP:127.0.0.1", 0, 3600, (filch_tls_opts){0});
+    site_open(&other, "IP:127.0.0.1", 0, 3600, (filch_tls_opts){0});
+    name_by_hash(site.identity.cert, name, sizeof(name));
+    write_text(&site.dir, name, site.identity.cert);
+    told = (struct told){0};
+    expect_refusal(&site, opts, -EKEYREJECTED, "certificate");
+    T_CHECK(!told.file && !told.dir); /* libcurl knows where the system's are */
+
+    opts.ca_dir = site.dir.path;
+    expect_hello(&site, opts, NULL);
+    T_CHECK(told.file && !told.what_file && told.dir && told.what_dir);
+    expect_refusal(&other, opts, -EKEYREJECTED, "certificate");
+
+    opts.ca_file = write_text(&other.dir, "ca.pem", other.identity.cert);
+    expect_hello(&site, opts, NULL);
+    expect_hello(&other, opts, NULL);
+
+    opts.ca_dir = NULL;
+    told = (struct told){0};
+    expect_hello(&other, opts, NULL);
+    T_CHECK(told.file && told.what_file && told.dir && !told.what_dir);
+    expect_refusal(&site, opts, -EKEYREJECTED, "certificate");
+    site_close(&site);
+    site_close(&other);
+    return 0;
+}
+
+Test(http_client_tls, roots_that_are_given_take_the_place_of_the_systems)
+{
+    T_OK(run_in_runtime(0, places_of_roots, NULL));
+}
+
 /* ---- the client's own ---- */
 
 static int clients(void *arg)
@@ -255,4 +339,55 @@ static int ends(void *arg)
 Test(http_client_tls, an_answer_that_is_cut_off_is_an_error)
 {
     T_OK(run_in_runtime(0, ends, NULL));
+}
+
+static void expect_agreement(const struct site *site, filch_http_client_opts opts,
+                             const char *version, const char *cipher)
+{
+    filch_http_response *response;
+    filch_error error;
+    int r = fetch(site, "/", opts, &response, &error);
+
+    if (r < 0)
+        fprintf(stderr, "%s\n", error.text);
+    T_OK(r);
+    T_CHECK(strcmp(filch_http_response_header(response, "X-Version"), version) == 0);
+    if (cipher)
+        T_CHECK(strcmp(filch_http_response_header(response, "X-Cipher"), cipher) == 0);
+    filch_http_response_free(response);
+}
+
+static int versions(void *arg)
+{
+    static const char new_cipher[] = "TLS_CHACHA20_POLY1305_SHA256",
+                      old_cipher[] = "ECDHE-ECDSA-CHACHA20-POLY1305";
+    struct site site;
+    filch_http_client_opts opts = {.insecure = true};
+
+    (void)arg;
+    site_open(&site, "IP:127.0.0.1", 0, 3600, (filch_tls_opts){0});
+    expect_agreement(&site, opts, "TLSv1.3", NULL);
+    opts.tls_min = 13;
+    opts.ciphersuites = new_cipher;
+    expect_agreement(&site, opts, "TLSv1.3", new_cipher);
+    opts.ciphersuites = "NONE";
+    expect_failure(&site, opts, -EINVAL, FILCH_HTTP_PREPARE, "NONE");
+
+    /* A server of yesterday. */
+    SSL_CTX_set_max_proto_version(site.context->setup->ctx, TLS1_2_VERSION);
+    opts = (filch_http_client_opts){.insecure = true, .tls_min = 12};
+    expect_agreement(&site, opts, "TLSv1.2", NULL);
+    opts.ciphers = old_cipher;
+    expect_agreement(&site, opts, "TLSv1.2", old_cipher);
+    opts.ciphers = "NONE";
+    expect_failure(&site, opts, -EINVAL, FILCH_HTTP_PREPARE, "NONE");
+    opts = (filch_http_client_opts){.insecure = true, .tls_min = 13};
+    expect_refusal(&site, opts, -EPROTO, "version");
+    site_close(&site);
+    return 0;
+}
+
+Test(http_client_tls, versions_and_ciphers_are_agreed_on_as_told)
+{
+    T_OK(run_in_runtime(0, versions, NULL));
 }

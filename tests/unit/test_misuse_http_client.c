@@ -28,8 +28,12 @@ static void wrong_everywhere(void)
         -EINVAL);
     ROW(filch_http_client_new(&(filch_http_client_opts){.cert_file = "a"}, &client), -EINVAL);
     ROW(filch_http_client_new(&(filch_http_client_opts){.stall_ns = 1}, &client), -EINVAL);
+    ROW(filch_http_client_new(&(filch_http_client_opts){.tls_min = 11}, &client), -EINVAL);
+    ROW(filch_http_client_new(&(filch_http_client_opts){.tls_min = 14}, &client), -EINVAL);
     ROW_VOID(filch_http_client_close(NULL));
     ROW(filch_http_get(NULL, "http://x/", &response, &error, FILCH_NOW), -EINVAL);
+    ROW(error.code, -EINVAL);
+    ROW(filch_http_post(NULL, "http://x/", NULL, "a", 1, &response, &error, FILCH_NOW), -EINVAL);
     ROW(error.code, -EINVAL);
     ROW(filch_http_request_new(NULL, "GET", "http://x/", &request), -EINVAL);
     ROW_VOID(filch_http_request_free(NULL));
@@ -46,6 +50,7 @@ static void wrong_everywhere(void)
     ROW(filch_http_response_header_at(NULL, 0, &name, &name), -EINVAL);
     ROW(filch_http_response_trailer(NULL, "a") != NULL, false);
     ROW(filch_http_response_trailer_at(NULL, 0, &name, &name), -EINVAL);
+    ROW(filch_http_request_progress(NULL, NULL, NULL), -EINVAL);
     ROW(filch_http_response_progress(NULL, NULL, NULL), -EINVAL);
     ROW(filch_http_response_read(NULL, &byte, 1, NULL, FILCH_NOW), -EINVAL);
     ROW(filch_http_response_read_all(NULL, NULL, FILCH_NOW), -EINVAL);
@@ -66,6 +71,11 @@ static int wrong_in_task(void *arg)
     T_OK(filch_http_client_new(NULL, &client));
     ROW(filch_http_get(client, NULL, &response, NULL, FILCH_NOW), -EINVAL);
     ROW(filch_http_get(client, "http://x/", NULL, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_http_post(client, NULL, NULL, "a", 1, &response, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_http_post(client, "http://x/", NULL, "a", 1, NULL, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_http_post(client, "http://x/", NULL, NULL, 1, &response, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_http_post(client, "http://x/", "a\r\nb: c", "a", 1, &response, NULL, FILCH_NOW),
+        -EINVAL);
     ROW(filch_http_request_new(client, NULL, "http://x/", &request), -EINVAL);
     ROW(filch_http_request_new(client, "", "http://x/", &request), -EINVAL);
     ROW(filch_http_request_new(client, "GET / HTTP/1.1\r\nA:", "http://x/", &request), -EINVAL);
