@@ -10,8 +10,10 @@ The output of programs that end by themselves is compared. Servers are started o
 
 import contextlib
 import http.server
+import json
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -493,6 +495,111 @@ def check_chat(exe):
             check(process.wait(TIMEOUT_S) == 0, "exit status")
 
 
+class Browser:
+    """Chromium without a window, spoken to through pipes by its protocol for debuggers: https://chromedevtools.github.io."""
+    START_S = 120
+
+    def __init__(self, folder):
+        ask, self.to = os.pipe()
+        self.answers, answer = os.pipe()
+        self.last, self.rest = 0, b""
+
+        def keep():  # 3 and 4 are where it looks
+            first, second = os.dup(ask), os.dup(answer)
+            os.dup2(first, 3)
+            os.dup2(second, 4)
+
+        # Nothing but the loopback is asked for, whatever it would like to know when it starts.
+        self.process = subprocess.Popen(
+            ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+             "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-proxy-server",
+             "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", f"--user-data-dir={folder}", "--remote-debugging-pipe",
+             "about:blank"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, close_fds=False, preexec_fn=keep)
+        os.close(ask)
+        os.close(answer)
+
+    def call(self, method, session=None, **params):
+        self.last += 1
+        message = {"id": self.last, "method": method, "params": params}
+        if session:
+            message["sessionId"] = session
+        os.write(self.to, json.dumps(message).encode() + b"\0")
+        end = time.monotonic() + self.START_S
+        while True:
+            while b"\0" not in self.rest:
+                ready, _, _ = select.select([self.answers], [], [], max(0, end - time.monotonic()))
+                check(ready, f"the browser does not answer {method}")
+                piece = os.read(self.answers, 65536)
+                check(piece, f"the browser has ended, asked for {method}")
+                self.rest += piece
+            text, self.rest = self.rest.split(b"\0", 1)
+            answer = json.loads(text)
+            if answer.get("id") == self.last:
+                check("error" not in answer, f"{method}: {answer.get('error')}")
+                return answer["result"]
+
+    def open(self, url):
+        """Gives the session of a page of its own."""
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self.call("Emulation.setFocusEmulationEnabled", session, enabled=True)
+        self.call("Page.navigate", session, url=url)  # until the first bytes of it are there
+        self.evaluate(session, "new Promise((done) => document.readyState == 'complete' ? done() : onload = done)")
+        return session
+
+    def evaluate(self, session, expression):
+        result = self.call("Runtime.evaluate", session, expression=expression, awaitPromise=True, returnByValue=True)
+        check("exceptionDetails" not in result, f"{expression}: {result.get('exceptionDetails')}")
+        return result["result"].get("value")
+
+    def type(self, session, text):
+        """Into what has the focus, and Enter."""
+        self.call("Input.insertText", session, text=text)
+        for kind in ("keyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", session, type=kind, key="Enter", code="Enter", text="\r" if kind == "keyDown" else "",
+                      windowsVirtualKeyCode=13)
+
+    def close(self):
+        """By its own id; what it has started ends with it."""
+        with contextlib.suppress(OSError):
+            os.write(self.to, json.dumps({"id": 0, "method": "Browser.close"}).encode() + b"\0")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(TIMEOUT_S)
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        os.close(self.to)
+        os.close(self.answers)
+
+
+def check_chat_in_browser(exe):
+    """The page in a browser, twice: what is typed in one is read in the other."""
+    need("chromium")
+    heard = """new Promise((done) => {
+                 const look = () => [...said.children].some((item) => item.textContent == %s) && done(said.children.length);
+                 new MutationObserver(look).observe(said, {childList: true}); look(); })"""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, server(exe) as (process, port):
+        browser = Browser(folder)
+        try:
+            pages = [browser.open(f"http://127.0.0.1:{port}/") for _ in range(2)]
+            for i, page in enumerate(pages):
+                check(browser.evaluate(page, "document.title") == "chat", "the page's title")
+                browser.evaluate(page, "new Promise((done) => socket.readyState == 1 ? done() : socket.onopen = done)")
+                browser.type(page, f"here is {i}")  # who hears himself is in the room
+                browser.evaluate(page, heard % json.dumps(f"here is {i}"))
+            for text in ("hello <b>there</b>", "grüße \U0001f600"):  # text is text, and any of it
+                browser.type(pages[0], text)
+                browser.evaluate(pages[1], heard % json.dumps(text))
+                check(browser.evaluate(pages[0], "text.value") == "", "the line is empty again")
+            shown = browser.evaluate(pages[1], "[...said.children].map((item) => item.textContent).join('|')")
+            check(shown.endswith("here is 1|hello <b>there</b>|grüße \U0001f600"), f"the second page shows {shown!r}")
+        finally:
+            browser.close()
+        process.send_signal(signal.SIGTERM)
+        check(process.wait(TIMEOUT_S) == 0, "exit status")
+
+
 def check_resp_server(exe):
     def bulk(*words):
         return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words)
@@ -677,6 +784,7 @@ def main():
         else:
             {
                 "chat": check_chat,
+                "chat by chromium": check_chat_in_browser,
                 "echo": check_echo,
                 "echo_stream": check_echo_of_bytes,
                 "udp_echo": check_udp_echo,
