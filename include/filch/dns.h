@@ -10,11 +10,18 @@
  *
  * A resolver adds to that: calls for the same name at the same time share one lookup, results are
  * kept for a while, also that there is no such name, and the lookup itself may be another one.
+ *
+ * Why a call fails, and with which name or address, is said in words to who asks for them:
+ *
+ *     r = filch_tcp_connect_host_error("no.such.host", 80, NULL, &conn, &error, until);
+ *
+ *     connecting to no.such.host:80: looking up no.such.host: Name or service not known
  */
 #ifndef FILCH_DNS_H
 #define FILCH_DNS_H
 
 #include <filch/base.h>
+#include <filch/error.h>
 #include <filch/tcp.h>
 
 FILCH_BEGIN_DECLS
@@ -106,6 +113,14 @@ FILCH_API FILCH_MUST_CHECK int filch_dns_lookup(filch_resolver *resolver, const 
                                                 uint16_t port, enum filch_dns_family family,
                                                 filch_dns_addrs *ret_addrs, filch_time until);
 
+/** filch_dns_lookup_error() - the same, and why it fails in words. @ret_error: filled on failure:
+ * of the domain FILCH_ERROR_DNS, with what getaddrinfo(3) said (EAI_...) as `detail`, 0 if it was
+ * not its failure; may be NULL. Suspends: yes, likewise. Return: as filch_dns_lookup(). */
+FILCH_API FILCH_MUST_CHECK int filch_dns_lookup_error(filch_resolver *resolver, const char *host,
+                                                      uint16_t port, enum filch_dns_family family,
+                                                      filch_dns_addrs *ret_addrs,
+                                                      filch_error *ret_error, filch_time until);
+
 /* How to connect by name. All zero, or a NULL pointer to it, gives the defaults. */
 typedef struct filch_connect_host_opts {
     filch_resolver *resolver; /* NULL: the system's */
@@ -132,6 +147,14 @@ typedef struct filch_connect_host_opts {
 FILCH_API FILCH_MUST_CHECK int filch_tcp_connect_host(const char *host, uint16_t port,
                                                       const filch_connect_host_opts *opts,
                                                       filch_tcp **ret_conn, filch_time until);
+
+/** filch_tcp_connect_host_error() - the same, and why it fails in words. @ret_error: filled on
+ * failure, with the address whose error is returned; of the domain FILCH_ERROR_DNS if there was no
+ * address to connect to; may be NULL. Suspends: yes, likewise. Return: as
+ * filch_tcp_connect_host(). */
+FILCH_API FILCH_MUST_CHECK int
+filch_tcp_connect_host_error(const char *host, uint16_t port, const filch_connect_host_opts *opts,
+                             filch_tcp **ret_conn, filch_error *ret_error, filch_time until);
 
 FILCH_END_DECLS
 

@@ -46,8 +46,8 @@ FILCH_BEGIN_DECLS
 enum filch_error_domain {
     FILCH_ERROR_SYSTEM, /* nobody's: `code` says it all; detail is 0 */
     FILCH_ERROR_TLS,    /* see <filch/tls.h> */
-    FILCH_ERROR_HTTP,
-    FILCH_ERROR_DNS,
+    FILCH_ERROR_HTTP,   /* see <filch/http_client.h> */
+    FILCH_ERROR_DNS,    /* see <filch/dns.h> */
 };
 
 #define FILCH_ERROR_TEXT_BYTES 496

@@ -38,17 +38,18 @@ static bool tells_something(int error)
     }
 }
 
-static int error_to_tell(const int results[], unsigned count)
+/* Return: that of all that have failed whose error is to be told. */
+static unsigned attempt_to_tell(const int results[], unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
         if (tells_something(results[i]))
-            return results[i];
-    return results[0];
+            return i;
+    return 0;
 }
 
-/* Return: the winner; -errno. */
+/* @ret_told: whose error it is; untouched if it is nobody's. Return: the winner; -errno. */
 static int connect_at_once(struct attempt attempts[], unsigned count, filch_time stagger_ns,
-                           filch_time until)
+                           unsigned *ret_told, filch_time until)
 {
     filch_call calls[FILCH_DNS_ADDRS_MAX];
     int results[FILCH_DNS_ADDRS_MAX];
@@ -64,10 +65,14 @@ static int connect_at_once(struct attempt attempts[], unsigned count, filch_time
             (void)filch_tcp_close(attempts[i].conn);
     if (winner >= 0 || winner == -ETIMEDOUT || winner == -ECANCELED)
         return winner;
-    return tells_something(winner) ? error_to_tell(results, count) : winner;
+    if (!tells_something(winner))
+        return winner;
+    *ret_told = attempt_to_tell(results, count);
+    return results[*ret_told];
 }
 
-static int connect_in_turn(struct attempt attempts[], unsigned count, filch_time until)
+static int connect_in_turn(struct attempt attempts[], unsigned count, unsigned *ret_told,
+                           filch_time until)
 {
     int results[FILCH_DNS_ADDRS_MAX];
 
@@ -81,22 +86,26 @@ static int connect_in_turn(struct attempt attempts[], unsigned count, filch_time
         if (results[i] == 0)
             return (int)i;
     }
-    return error_to_tell(results, count);
+    *ret_told = attempt_to_tell(results, count);
+    return results[*ret_told];
 }
 
-int filch_tcp_connect_host(const char *host, uint16_t port, const filch_connect_host_opts *opts,
-                           filch_tcp **ret_conn, filch_time until)
+/* @addr: NULL: it is no address's error. */
+static int tell(filch_error *error, int code, const char *addr)
 {
-    static const filch_connect_host_opts none;
+    return addr ? filch_error_set(error, code, "%s: %s", addr, filch_strerror(code))
+                : filch_error_set(error, code, NULL);
+}
+
+static int connect_host(const char *host, uint16_t port, const filch_connect_host_opts *opts,
+                        filch_tcp **ret_conn, filch_error *ret_error, filch_time until)
+{
     struct attempt attempts[FILCH_DNS_ADDRS_MAX];
     filch_dns_addrs addrs;
+    unsigned told = FILCH_DNS_ADDRS_MAX;
     int r;
 
-    if (!opts)
-        opts = &none;
-    if (!ret_conn)
-        return -EINVAL;
-    r = filch_dns_lookup(opts->resolver, host, port, opts->family, &addrs, until);
+    r = filch_dns_lookup_error(opts->resolver, host, port, opts->family, &addrs, ret_error, until);
     if (r < 0)
         return r;
     filch__dns_interleave(&addrs);
@@ -104,11 +113,29 @@ int filch_tcp_connect_host(const char *host, uint16_t port, const filch_connect_
         attempts[i] = (struct attempt){.addr = addrs.text[i], .opts = opts->tcp};
     if (addrs.count > 1 && filch__in_stackful_task())
         r = connect_at_once(attempts, addrs.count, opts->stagger_ns ? opts->stagger_ns : STAGGER,
-                            until);
+                            &told, until);
     else
-        r = connect_in_turn(attempts, addrs.count, until);
+        r = connect_in_turn(attempts, addrs.count, &told, until);
     if (r < 0)
-        return r;
+        return tell(ret_error, r, told < addrs.count ? addrs.text[told] : NULL);
     *ret_conn = attempts[r].conn;
     return 0;
+}
+
+int filch_tcp_connect_host_error(const char *host, uint16_t port,
+                                 const filch_connect_host_opts *opts, filch_tcp **ret_conn,
+                                 filch_error *ret_error, filch_time until)
+{
+    static const filch_connect_host_opts none;
+    int r = ret_conn ? connect_host(host, port, opts ? opts : &none, ret_conn, ret_error, until)
+                     : filch_error_set(ret_error, -EINVAL, NULL);
+
+    return filch_error_note(ret_error, r, "connecting to %.253s:%u",
+                            host && *host ? host : "nothing", port);
+}
+
+int filch_tcp_connect_host(const char *host, uint16_t port, const filch_connect_host_opts *opts,
+                           filch_tcp **ret_conn, filch_time until)
+{
+    return filch_tcp_connect_host_error(host, port, opts, ret_conn, NULL, until);
 }

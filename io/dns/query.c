@@ -1,4 +1,5 @@
-/* Names: one lookup by the C library, its errors as ours, and what is known without it. */
+/* Names: one lookup by the C library, its errors as ours and in words, and what is known without
+ * it. */
 #include "io/dns/dns.h"
 
 #include <arpa/inet.h>
@@ -48,12 +49,14 @@ static void add(filch_dns_addrs *addrs, const struct sockaddr *addr)
         addrs->count++;
 }
 
-int filch__dns_query(const char *host, enum filch_dns_family family, filch_dns_addrs *ret_addrs)
+int filch__dns_query(const char *host, enum filch_dns_family family, filch_dns_addrs *ret_addrs,
+                     int *ret_detail)
 {
     struct addrinfo hints = {.ai_family = family_of(family), .ai_socktype = SOCK_STREAM};
     struct addrinfo *list = NULL;
     int error = getaddrinfo(host, NULL, &hints, &list);
 
+    *ret_detail = error;
     if (error)
         return error_of(error, errno);
     for (const struct addrinfo *info = list; info; info = info->ai_next)
@@ -62,6 +65,28 @@ int filch__dns_query(const char *host, enum filch_dns_family family, filch_dns_a
             add(ret_addrs, info->ai_addr);
     freeaddrinfo(list);
     return ret_addrs->count ? 0 : -ENOENT;
+}
+
+/* Where the C library has said nothing, and the system's sentence is one about files. */
+static const char *words_of(int code)
+{
+    switch (code) {
+    case -ENOENT:
+        return "there is no such name, or it has no address of the family";
+    case -EHOSTDOWN:
+        return "the name servers do not answer";
+    default:
+        return filch_strerror(code);
+    }
+}
+
+int filch__dns_tell(filch_error *error, int code, int detail, const char *host)
+{
+    bool said = detail && detail != EAI_SYSTEM;
+
+    filch_error_set_detail(error, code, FILCH_ERROR_DNS, detail, "%s",
+                           said ? gai_strerror(detail) : words_of(code));
+    return filch_error_note(error, code, "looking up %.253s", host && *host ? host : "nothing");
 }
 
 int filch__dns_number(const char *host, enum filch_dns_family family, filch_dns_addrs *ret_addrs)

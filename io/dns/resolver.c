@@ -47,6 +47,7 @@ struct lookup {
     char host[FILCH__HOST_BYTES];
     filch_token *done;
     int error;             /* [lookup-result] */
+    int detail;            /* [lookup-result] of the C library's error; 0: it is not one */
     filch_dns_addrs addrs; /* [lookup-result] without ports */
 };
 
@@ -243,7 +244,7 @@ static int ask(struct lookup *lookup)
     int r;
 
     if (!opts || !opts->lookup)
-        return filch__dns_query(lookup->host, lookup->family, &lookup->addrs);
+        return filch__dns_query(lookup->host, lookup->family, &lookup->addrs, &lookup->detail);
     r = opts->lookup(opts->context, lookup->host, lookup->family, &lookup->addrs);
     if (r != 0)
         return r < 0 ? r : -EIO;
@@ -362,12 +363,15 @@ static int begin_alone(filch_runtime *rt, const char *host, enum filch_dns_famil
     return r;
 }
 
-static int wait_for(struct lookup *lookup, filch_dns_addrs *ret_addrs, filch_time until)
+static int wait_for(struct lookup *lookup, filch_dns_addrs *ret_addrs, int *ret_detail,
+                    filch_time until)
 {
     int r = filch_token_is_cancelled(lookup->done) ? 0 : filch_token_wait(lookup->done, until);
 
-    if (r == 0)
-        r = lookup->error; /* [lookup-result] */
+    if (r == 0) { /* [lookup-result] */
+        r = lookup->error;
+        *ret_detail = lookup->detail;
+    }
     if (r == 0)
         *ret_addrs = lookup->addrs;
     filch_fetch_sub_acq_rel(&lookup->callers, 1);
@@ -376,17 +380,17 @@ static int wait_for(struct lookup *lookup, filch_dns_addrs *ret_addrs, filch_tim
 }
 
 static int look_up(filch_resolver *resolver, const char *host, enum filch_dns_family family,
-                   filch_dns_addrs *ret_addrs, filch_time until)
+                   filch_dns_addrs *ret_addrs, int *ret_detail, filch_time until)
 {
     filch_runtime *rt = filch_runtime_self();
     struct lookup *lookup;
     int r;
 
     if (!resolver && !rt)
-        return filch__dns_query(host, family, ret_addrs);
+        return filch__dns_query(host, family, ret_addrs, ret_detail);
     r = resolver ? join_lookup(resolver, host, family, &lookup)
                  : begin_alone(rt, host, family, &lookup);
-    return r < 0 ? r : wait_for(lookup, ret_addrs, until);
+    return r < 0 ? r : wait_for(lookup, ret_addrs, ret_detail, until);
 }
 
 /* The name as it is compared. Return: 0; -EINVAL; -ENAMETOOLONG. */
@@ -403,24 +407,31 @@ static int normalise(const char *host, char *ret_host)
     return strchr(ret_host, '%') ? -EINVAL : 0;
 }
 
-int filch_dns_lookup(filch_resolver *resolver, const char *host, uint16_t port,
-                     enum filch_dns_family family, filch_dns_addrs *ret_addrs, filch_time until)
+int filch_dns_lookup_error(filch_resolver *resolver, const char *host, uint16_t port,
+                           enum filch_dns_family family, filch_dns_addrs *ret_addrs,
+                           filch_error *ret_error, filch_time until)
 {
     char name[FILCH__HOST_BYTES];
     filch_dns_addrs addrs = {.count = 0};
-    int r = normalise(host, name);
+    int detail = 0;
+    int r = ret_addrs && (unsigned)family <= FILCH_DNS_IPV6 ? normalise(host, name) : -EINVAL;
 
-    if (!ret_addrs || (unsigned)family > FILCH_DNS_IPV6)
-        return -EINVAL;
     if (r == 0)
         r = filch__dns_number(name, family, &addrs);
     if (r == -EAGAIN)
-        r = look_up(resolver, name, family, &addrs, until);
+        r = look_up(resolver, name, family, &addrs, &detail, until);
     if (r == 0)
         r = filch__dns_add_port(&addrs, port);
-    if (r == 0)
-        *ret_addrs = addrs;
-    return r;
+    if (r < 0)
+        return filch__dns_tell(ret_error, r, detail, host);
+    *ret_addrs = addrs;
+    return 0;
+}
+
+int filch_dns_lookup(filch_resolver *resolver, const char *host, uint16_t port,
+                     enum filch_dns_family family, filch_dns_addrs *ret_addrs, filch_time until)
+{
+    return filch_dns_lookup_error(resolver, host, port, family, ret_addrs, NULL, until);
 }
 
 /* ---- the rest ---- */

@@ -11,7 +11,7 @@
 #include <criterion/criterion.h>
 
 #include "io/dns/dns.h"
-#include "tests/runner/run.h"
+#include "tests/runner/tcp_pair.h"
 
 TestSuite(dns, .timeout = 60);
 
@@ -319,6 +319,58 @@ Test(dns, plain_threads_ask_and_leave_in_time)
     T_IS(filch_resolver_new(NULL, NULL, &outside.resolver), -EINVAL);
 }
 
+/* ---- in words ---- */
+
+static void check_words(const filch_error *error, int code, enum filch_error_domain domain,
+                        const char *text)
+{
+    if (strcmp(error->text, text) != 0)
+        fprintf(stderr, "%s\n", error->text);
+    T_CHECK(strcmp(error->text, text) == 0);
+    T_IS(error->code, code);
+    T_IS(error->domain, domain);
+}
+
+static int words_body(void *arg)
+{
+    filch_dns_addrs addrs;
+    filch_error error = FILCH_ERROR_INIT;
+    filch_tcp *conn = NULL;
+    char addr[FILCH_ADDR_BYTES], text[256];
+    int bound = raw_bind(addr); /* nobody listens */
+    uint16_t port = (uint16_t)atoi(strrchr(addr, ':') + 1);
+
+    (void)arg;
+    T_OK(filch_dns_lookup_error(NULL, "127.0.0.1", 80, FILCH_DNS_ANY, &addrs, &error, T_LIMIT));
+    T_IS(error.code, 0);
+    T_IS(filch_dns_lookup_error(NULL, "::1", 0, FILCH_DNS_IPV4, &addrs, &error, T_LIMIT), -ENOENT);
+    check_words(&error, -ENOENT, FILCH_ERROR_DNS,
+                "looking up ::1: there is no such name, or it has no address of the family");
+    T_IS(error.detail, 0);
+    T_IS(filch_dns_lookup_error(NULL, "", 0, FILCH_DNS_ANY, &addrs, &error, T_LIMIT), -EINVAL);
+    snprintf(text, sizeof text, "looking up nothing: %s", filch_strerror(-EINVAL));
+    check_words(&error, -EINVAL, FILCH_ERROR_DNS, text);
+    T_IS(filch_dns_lookup_error(NULL, "", 0, FILCH_DNS_ANY, &addrs, NULL, T_LIMIT), -EINVAL);
+
+    T_IS(filch_tcp_connect_host_error("a%b", 7, NULL, &conn, &error, T_LIMIT), -EINVAL);
+    snprintf(text, sizeof text, "connecting to a%%b:7: looking up a%%b: %s",
+             filch_strerror(-EINVAL));
+    check_words(&error, -EINVAL, FILCH_ERROR_DNS, text);
+    T_IS(filch_tcp_connect_host_error("127.0.0.1", port, NULL, &conn, &error, T_LIMIT),
+         -ECONNREFUSED);
+    snprintf(text, sizeof text, "connecting to %s: %s: %s", addr, addr,
+             filch_strerror(-ECONNREFUSED));
+    check_words(&error, -ECONNREFUSED, FILCH_ERROR_SYSTEM, text);
+    T_OK(close(bound));
+    return 0;
+}
+
+Test(dns, failures_in_words)
+{
+    T_OK(run_in_runtime(0, words_body, NULL));
+    T_OK(words_body(NULL));
+}
+
 /* ---- connecting ---- */
 
 /* Listens on 127.0.0.@host, @port (0: any). Return: the descriptor. */
@@ -400,6 +452,16 @@ static int connect_in_task(void *arg)
     return filch_tcp_connect_host("127.0.0.1", (uint16_t)*port, NULL, &conn, FILCH_NEVER);
 }
 
+/* By 127.0.0.3, whatever others there are. */
+static void check_refused(const filch_error *error, const char *host, unsigned port)
+{
+    char text[128];
+
+    snprintf(text, sizeof text, "connecting to %s:%u: 127.0.0.3:%u: %s", host, port, port,
+             filch_strerror(-ECONNREFUSED));
+    check_words(error, -ECONNREFUSED, FILCH_ERROR_SYSTEM, text);
+}
+
 /* @arg: a resolver, for a plain thread; NULL: in a task. */
 static int connecting_body(void *arg)
 {
@@ -408,6 +470,7 @@ static int connecting_body(void *arg)
     unsigned port = 0, before;
     int full = listen_on(1, &port, 0), good = listen_on(2, &port, 64), queue[8];
     filch_tcp *conn = NULL;
+    filch_error error;
     filch_task *task;
 
     fill(1, port, queue, 8);
@@ -417,7 +480,9 @@ static int connecting_body(void *arg)
     T_IS(filch_tcp_connect_host("full", (uint16_t)port, &opts, &conn,
                                 filch_after(FILCH_MILLISECOND)),
          -ETIMEDOUT);
-    T_IS(filch_tcp_connect_host("none", (uint16_t)port, &opts, &conn, T_LIMIT), -ECONNREFUSED);
+    T_IS(filch_tcp_connect_host_error("none", (uint16_t)port, &opts, &conn, &error, T_LIMIT),
+         -ECONNREFUSED);
+    check_refused(&error, "none", port);
     if (!arg) { /* in a thread each address has its share of 20 seconds */
         expect_connection("full.none.good", port, &opts);
         task = spawn(connect_in_task, &port);
@@ -430,6 +495,9 @@ static int connecting_body(void *arg)
     expect_connection("none.good", port, &opts);
     opts.tcp = &(filch_tcp_opts){.local_addr = "127.0.0.1:0"};
     T_IS(filch_tcp_connect_host("v6.none", (uint16_t)port, &opts, &conn, T_LIMIT), -ECONNREFUSED);
+    T_IS(filch_tcp_connect_host_error("v6.none", (uint16_t)port, &opts, &conn, &error, T_LIMIT),
+         -ECONNREFUSED);
+    check_refused(&error, "v6.none", port);
     T_IS(sockets(), before);
     T_CHECK(conn == NULL);
     if (!arg)

@@ -276,6 +276,40 @@ Test(errors_system, of_name_servers)
          -EIO, -EMFILE, -ENOMEM);
 }
 
+/* The C library's word for it is the detail, and its sentence the cause. */
+static void fails_in_words(int errno_of_it, int code, int detail, const char *sentence)
+{
+    filch_dns_addrs addrs;
+    filch_error error = FILCH_ERROR_INIT;
+    char text[256];
+
+    atomic_store(&refusal, errno_of_it);
+    atomic_store(&refused, NAME);
+    T_IS(filch_dns_lookup_error(NULL, "no.example", 1, FILCH_DNS_ANY, &addrs, &error, T_LIMIT),
+         code);
+    atomic_store(&refused, 0);
+    snprintf(text, sizeof text, "looking up no.example: %s", sentence);
+    T_CHECK(strcmp(error.text, text) == 0);
+    T_IS(error.code, code);
+    T_IS(error.domain, FILCH_ERROR_DNS);
+    T_IS(error.detail, detail);
+}
+
+static int fail_in_words(void *arg)
+{
+    (void)arg;
+    fails_in_words(EHOSTDOWN, -EHOSTDOWN, EAI_AGAIN, gai_strerror(EAI_AGAIN));
+    fails_in_words(EIO, -EIO, EAI_FAIL, gai_strerror(EAI_FAIL));
+    fails_in_words(EMFILE, -EMFILE, EAI_SYSTEM, filch_strerror(-EMFILE));
+    return 0;
+}
+
+Test(errors_system, of_name_servers_in_words)
+{
+    T_OK(fail_in_words(NULL));
+    T_OK(run_in_runtime(0, fail_in_words, NULL));
+}
+
 static filch_runtime *parent_runtime;
 
 static void resolve_in_child(void)

@@ -88,7 +88,12 @@ static void dns_rows(filch_runtime *rt)
     ROW(filch_dns_lookup(NULL, "", 1, FILCH_DNS_ANY, &addrs, FILCH_NOW), -EINVAL);
     ROW(filch_dns_lookup(NULL, "127.0.0.1", 1, FILCH_DNS_ANY, NULL, FILCH_NOW), -EINVAL);
     ROW(filch_dns_lookup(NULL, "127.0.0.1", 1, opts.family, &addrs, FILCH_NOW), -EINVAL);
+    ROW(filch_dns_lookup_error(NULL, NULL, 1, FILCH_DNS_ANY, &addrs, NULL, FILCH_NOW), -EINVAL);
+    ROW(filch_dns_lookup_error(NULL, "127.0.0.1", 1, FILCH_DNS_ANY, NULL, NULL, FILCH_NOW),
+        -EINVAL);
     ROW(addrs.count, 77);
+    ROW(filch_tcp_connect_host_error(NULL, 1, NULL, &conn, NULL, FILCH_NEVER), -EINVAL);
+    ROW(filch_tcp_connect_host_error("127.0.0.1", 1, NULL, NULL, NULL, FILCH_NEVER), -EINVAL);
     ROW(filch_tcp_connect_host(NULL, 1, NULL, &conn, FILCH_NEVER), -EINVAL);
     ROW(filch_tcp_connect_host("127.0.0.1", 1, NULL, NULL, FILCH_NEVER), -EINVAL);
     ROW(filch_tcp_connect_host("127.0.0.1", 1, &opts, &conn, FILCH_NEVER), -EINVAL);
