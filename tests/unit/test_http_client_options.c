@@ -137,9 +137,9 @@ struct socks {
     filch_listener *listener;
     filch_task *task;
     char addr[FILCH_ADDR_BYTES];
-    int answer;         /* of the protocol; 0: we go through */
-    char asked_for[64]; /* the host of the last one, as it was said */
-    atomic_int passed;
+    atomic_int answer;  /* of the protocol; 0: we go through. Stored before each request */
+    char asked_for[64]; /* the host of the last one, as it was said; read when `asked` says so */
+    atomic_int asked, passed;
 };
 
 struct passage {
@@ -178,12 +178,13 @@ static int pass(void *arg)
     char to[FILCH_ADDR_BYTES];
     unsigned char methods[2 + 255], answer[10] = {5, 0, 0, SOCKS_IPV4};
 
+    answer[1] = (unsigned char)atomic_load(&passage->socks->answer);
     T_OK(filch_tcp_read_exact(conn, methods, 2, NULL, T_LIMIT));
     T_OK(filch_tcp_read_exact(conn, methods + 2, methods[1], NULL, T_LIMIT));
     T_CHECK(methods[0] == 5 && memchr(methods + 2, 0, methods[1])); /* without a password */
     T_OK(filch_tcp_write_all(conn, "\5\0", 2, NULL, T_LIMIT));
     read_request(passage, to, sizeof(to));
-    answer[1] = (unsigned char)passage->socks->answer;
+    atomic_fetch_add(&passage->socks->asked, 1);
     T_OK(filch_tcp_write_all(conn, answer, sizeof(answer), NULL, T_LIMIT));
     if (!answer[1]) {
         atomic_fetch_add(&passage->socks->passed, 1);
@@ -225,13 +226,15 @@ static void socks_close(struct socks *socks)
 static void go_by(struct socks *socks, const char *scheme, const char *url, const char *asked_for)
 {
     filch_http_client_opts opts = {.user_agent = "me"};
-    int passed = atomic_load(&socks->passed);
+    int asked = atomic_load(&socks->asked), passed = atomic_load(&socks->passed);
     filch_error error;
     char proxy[FILCH_ADDR_BYTES + 16];
 
     snprintf(proxy, sizeof(proxy), "%s://%s", scheme, socks->addr);
     opts.proxy = proxy;
+    atomic_store(&socks->answer, 0);
     get(&opts, url, "me", &error);
+    T_IS(atomic_load(&socks->asked), asked + 1);
     T_IS(atomic_load(&socks->passed), passed + 1);
     T_CHECK(strcmp(socks->asked_for, asked_for) == 0);
 }
@@ -261,6 +264,7 @@ static int go_by_socks(void *arg)
     struct socks socks;
     filch_error error;
     char proxy[FILCH_ADDR_BYTES + 16];
+    int asked;
 
     (void)arg;
     site_open(&site);
@@ -272,10 +276,13 @@ static int go_by_socks(void *arg)
     snprintf(proxy, sizeof(proxy), "socks5h://%s", socks.addr);
     opts.proxy = proxy;
     for (size_t i = 0; i < sizeof(refusals) / sizeof(*refusals); i++) {
-        socks.answer = refusals[i].says;
+        asked = atomic_load(&socks.asked);
+        atomic_store(&socks.answer, refusals[i].says);
         T_IS(get(&opts, url_of("127.0.0.1", &site, "/"), NULL, &error), refusals[i].error);
+        T_IS(atomic_load(&socks.asked), asked + 1);
         T_IS(error.detail, FILCH_HTTP_CONNECT);
     }
+    atomic_store(&socks.answer, 1);
     send_in_vain(&opts, url_of("127.0.0.1", &site, "/"));
     socks_close(&socks);
     T_IS(get(&opts, url_of("127.0.0.1", &site, "/"), NULL, &error), -ECONNREFUSED);
