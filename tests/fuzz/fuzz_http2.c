@@ -4,7 +4,8 @@
  *
  * Built for libFuzzer by clang with -Dfuzz=enabled; otherwise linked with replay.c, which runs the
  * corpus as a test. The first byte says in what pieces the rest comes (the low four bits; 0: at
- * once), and whether handlers run in between (16). The preface is not a part of it. */
+ * once), and whether handlers run in between (16), or before the end only. The preface is not a
+ * part of it. */
 #include "tests/runner/http_memory.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
@@ -63,14 +64,22 @@ struct peer {
     struct frames frames;
 };
 
+static void let_handlers_run(int turns)
+{
+    while (turns--)
+        filch_task_yield();
+}
+
 static ssize_t peer_read(void *context, void *buf, size_t bytes, filch_time until)
 {
     struct peer *peer = context;
     size_t n = peer->bytes - peer->at;
 
     (void)until;
-    if (peer->yields)
-        let_others_run();
+    if (n == 0) /* what was asked is answered, as far as it can be, before the end */
+        let_handlers_run(16);
+    else if (peer->yields)
+        let_handlers_run(2);
     n = peer->piece && n > peer->piece ? peer->piece : n;
     n = n < bytes ? n : bytes;
     memcpy(buf, peer->in + peer->at, n);
