@@ -311,11 +311,33 @@ static void converse(const struct http_site *site, const char *from, size_t byte
     T_OK(filch_tcp_close(conn));
 }
 
+#define MORE ((size_t)64 * 1024)
+
+/* With more behind it than the server reads before it refuses. Of those that would be another
+ * request by that, as they are cut off, nothing is said. Return: is it the same? */
+static bool refuse_with_more(const struct http_site *site, const char *from, size_t bytes,
+                             int status)
+{
+    static char more[sizeof(two) + MORE];
+
+    memcpy(more, from, bytes);
+    memset(more + bytes, 'x', MORE);
+    m.piece = 0;
+    memory_serve(server, &m, more, bytes + MORE);
+    if (memory_last_status(&m) != status)
+        return false;
+    converse(site, more, bytes + MORE);
+    check_answers(more, bytes, status, 1);
+    return true;
+}
+
 static int refuse_over_tcp(void *arg)
 {
     struct http_site site;
+    size_t with_more = 0;
 
     (void)arg;
+    make_server();
     http_site_new(&site, &limits);
     add_routes(site.server);
     http_site_open(&site);
@@ -324,12 +346,15 @@ static int refuse_over_tcp(void *arg)
 
         converse(&site, malformed[i].text, bytes);
         check_answers(malformed[i].text, bytes, malformed[i].status, 1);
+        with_more += refuse_with_more(&site, malformed[i].text, bytes, malformed[i].status);
         bytes = put_behind(two, malformed[i].text, bytes);
         converse(&site, two, bytes);
         check_answers(two, bytes, malformed[i].status, 2);
     }
+    T_CHECK(with_more > COUNT(malformed) / 2);
     T_WAIT_UNTIL(http_site_stats(&site).open == 0);
     http_site_close(&site);
+    filch_http_server_free(server);
     T_IS(misread, 0);
     return 0;
 }
