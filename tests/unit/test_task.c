@@ -786,8 +786,8 @@ static int hog_body(void *arg)
     filch_task *helper = spawn(release_hog, &go);
 
     (void)arg;
-    /* Our own worker is held up from here on: another must take the helper, also out of the LIFO
-     * slot. */
+    /* Our own worker is held up from here on: another must take the helper. (A spawn goes into the
+     * queue; out of the LIFO slot: test_rescue.c.) */
     hog(&go);
     T_OK(join(helper));
     return 0;
