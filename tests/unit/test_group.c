@@ -1,7 +1,7 @@
 /* Description: scheduling groups: shares by weight under stealing, counted in units of equal work;
  * a light group is not starved; what is inherited, refused, counted and freed; a batch group of
- * forks makes room; a burst of a latency group goes first; nothing is lost in a shutdown, by a
- * cancel, or from outside. */
+ * forks makes room; nothing is lost in a shutdown, by a cancel, or from outside. What the kinds of
+ * groups are for: test_group_kind.c. */
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
