@@ -28,8 +28,8 @@
  * threads named like those of workers; they sit out when they are not needed any more. So more
  * tasks may run at a time than there are workers; in a runtime with one worker only if
  * @spare_workers says so: there, without, no two tasks ever run at once. A runtime whose number of
- * workers was not given looks at the CPU quota every second, and lets some sit out while it allows
- * fewer.
+ * workers was not given looks at the CPU quota every second while anything runs, and lets some sit
+ * out while it allows fewer than at the start; but for spare ones it never has more than then.
  *
  * Crowded CPUs. Where another program, a client on the same machine for example, wants a CPU as
  * well, workers that serve I/O may share one between them: each with half of the connections, and
@@ -80,7 +80,9 @@ typedef struct filch_lost_error {
 /* How to start. All zero, or a NULL pointer to it, gives the defaults. */
 typedef struct filch_runtime_opts {
     /* Threads that run tasks. 0: as many as the CPU affinity and the cgroup quota (v1 or v2, of all
-     * ancestors) allow. At most 256. */
+     * ancestors) allow at the start. While these allow fewer, some sit out; when they allow more
+     * than at the start there are no more workers for that: where a quota is to grow later, give
+     * the number, as then the quota is not followed. At most 256. */
     unsigned workers;
     /* Most threads of the blocking pool, of all classes together. 0: 512. */
     unsigned blocking_threads;
