@@ -21,7 +21,7 @@
 TestSuite(stuck, .timeout = 120);
 
 static atomic_uint blocked, seen;
-static atomic_bool stop;
+static atomic_bool stop, owned;
 
 static filch_runtime *start(unsigned workers, unsigned spares)
 {
@@ -234,7 +234,7 @@ static int owns_the_semaphore(void *arg)
     return 0;
 }
 
-Test(stuck, a_lock_whose_owner_is_parked_while_all_workers_wait_for_it)
+Test(stuck, a_semaphore_whose_owner_is_parked_while_all_workers_wait_for_it)
 {
     filch_runtime *rt = start(2, 0);
     unsigned n = 2;
@@ -246,6 +246,78 @@ Test(stuck, a_lock_whose_owner_is_parked_while_all_workers_wait_for_it)
     T_WAIT_UNTIL(atomic_load(&seen) == n);
     stop_runtime(rt);
     sem_destroy(&sem);
+}
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+
+static int waits_for_the_mutex(void *arg)
+{
+    (void)arg;
+    atomic_fetch_add(&blocked, 1);
+    T_OK(pthread_mutex_lock(&mutex));
+    T_OK(pthread_mutex_unlock(&mutex));
+    return is_seen(NULL);
+}
+
+/* Parked with the mutex until somebody waits for it on each worker. */
+static int owns_the_mutex(void *arg)
+{
+    unsigned n = *(unsigned *)arg;
+
+    T_OK(pthread_mutex_lock(&mutex));
+    atomic_store(&owned, true);
+    while (atomic_load(&blocked) < n)
+        T_OK(filch_sleep(filch_after(FILCH_MILLISECOND)));
+    T_OK(filch_sleep(filch_after(FILCH_MILLISECOND)));
+    T_OK(pthread_mutex_unlock(&mutex));
+    return 0;
+}
+
+/* It goes on on another thread: glibc's default mutex is unlocked there all the same. */
+Test(stuck, a_mutex_whose_owner_is_parked_while_all_workers_wait_for_it)
+{
+    filch_runtime *rt;
+    unsigned n = 2;
+
+    if (T_THREAD_SANITIZER)
+        cr_skip_test("ThreadSanitizer wants a mutex unlocked by the thread that locked it");
+    rt = start(2, 0);
+    spawn_outside(rt, owns_the_mutex, &n);
+    T_WAIT_UNTIL(atomic_load(&owned));
+    for (unsigned i = 0; i < n; i++)
+        spawn_outside(rt, waits_for_the_mutex, NULL);
+    T_WAIT_UNTIL(atomic_load(&seen) == n);
+    T_CHECK(stats_of(rt).workers_called_in >= 1);
+    stop_runtime(rt);
+}
+
+static int sends(void *arg)
+{
+    char message = 'x';
+
+    return filch_chan_send(arg, &message, T_LIMIT);
+}
+
+/* The owner is a plain thread, which waits for a task. */
+Test(stuck, a_mutex_whose_owner_waits_for_a_task_while_all_workers_wait_for_it)
+{
+    filch_runtime *rt = start(2, 0);
+    filch_chan *chan;
+    char message;
+
+    T_OK(filch_chan_new(1, 1, &chan));
+    T_OK(pthread_mutex_lock(&mutex));
+    for (unsigned i = 0; i < 2; i++)
+        spawn_outside(rt, waits_for_the_mutex, NULL);
+    T_WAIT_UNTIL(atomic_load(&blocked) == 2);
+    spawn_outside(rt, sends, chan);
+    T_OK(filch_chan_recv(chan, &message, T_LIMIT));
+    T_CHECK(atomic_load(&seen) == 0);
+    T_OK(pthread_mutex_unlock(&mutex));
+    T_WAIT_UNTIL(atomic_load(&seen) == 2);
+    T_CHECK(stats_of(rt).workers_called_in >= 1);
+    stop_runtime(rt);
+    filch_chan_unref(chan);
 }
 
 /* More of them block than there are spare workers: one warning, no harm, and all of it ends. */
