@@ -1,6 +1,8 @@
 /* Description: what a host finds out about tasks that do not get on: the runtime names one that
  * keeps a worker, and says whether it computes or sits in a system call; and when nothing will ever
  * run again, a look at the live tasks and at the numbers says so, and who waits for what. */
+#include <errno.h>
+#include <link.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -56,8 +58,9 @@ static filch_runtime *start(unsigned workers, filch_time hog_ns)
         &(filch_runtime_opts){.workers = workers, .hog_ns = hog_ns, .log = take_message});
 }
 
-static void spawn_named(filch_runtime *rt, filch_fn fn, void *arg, const char *name,
-                        filch_task **ret_task)
+/* One place: that of the call in it. */
+__attribute__((noinline)) static void spawn_named(filch_runtime *rt, filch_fn fn, void *arg,
+                                                  const char *name, filch_task **ret_task)
 {
     T_OK(filch_runtime_spawn(rt, fn, arg, &(filch_task_opts){.name = name}, ret_task));
 }
@@ -86,6 +89,72 @@ Test(hang, a_task_that_computes_is_named_once)
     atomic_store(&told, true);
     T_OK(join(first));
     T_OK(join(second));
+    stop_runtime(rt);
+}
+
+/* ---- the place ---- */
+
+#ifdef T_SANITIZED
+#define CODE_BYTES 2048
+#else
+#define CODE_BYTES 512
+#endif
+
+/* Of the program, which comes first. */
+static int take_base(struct dl_phdr_info *info, size_t bytes, void *ret_base)
+{
+    (void)bytes;
+    *(uintptr_t *)ret_base = info->dlpi_addr;
+    return 1;
+}
+
+/* The address that was said of a task, as module and offset or as it is. */
+static uintptr_t place_said(const char *name)
+{
+    char before[64], place[256];
+    const char *at, *plus;
+    uintptr_t base = 0;
+
+    snprintf(before, sizeof before, "task \"%s\", spawned at ", name);
+    at = strstr(said.text, before);
+    T_CHECK(at);
+    snprintf(place, sizeof place, "%.*s", (int)strcspn(at + strlen(before), ","),
+             at + strlen(before));
+    plus = strrchr(place, '+');
+    if (!plus)
+        return strtoull(place, NULL, 16);
+    T_CHECK(strlen(program_invocation_name) == (size_t)(plus - place) &&
+            strncmp(place, program_invocation_name, (size_t)(plus - place)) == 0);
+    T_IS(dl_iterate_phdr(take_base, &base), 1);
+    return base + strtoull(plus + 1, NULL, 16);
+}
+
+static bool is_in(uintptr_t place, uintptr_t function)
+{
+    return place > function && place < function + CODE_BYTES;
+}
+
+__attribute__((noinline)) static int spawns_a_child(void *told)
+{
+    filch_task_opts opts = {.name = "child"};
+
+    T_OK(filch_task_spawn(computes_until_told, told, &opts, NULL));
+    return 0;
+}
+
+Test(hang, the_place_is_where_the_task_was_spawned)
+{
+    filch_runtime *rt = start(4, 20 * FILCH_MILLISECOND);
+    atomic_bool told = false;
+    filch_task *task;
+
+    spawn_named(rt, computes_until_told, &told, "outside", &task);
+    T_OK(filch_runtime_block_on(rt, spawns_a_child, &told, NULL, FILCH_NEVER));
+    T_WAIT_UNTIL(was_said("\"outside\"") && was_said("\"child\""));
+    T_CHECK(is_in(place_said("outside"), (uintptr_t)spawn_named));
+    T_CHECK(is_in(place_said("child"), (uintptr_t)spawns_a_child));
+    atomic_store(&told, true);
+    T_OK(join(task));
     stop_runtime(rt);
 }
 
