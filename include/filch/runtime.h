@@ -152,8 +152,8 @@ typedef struct filch_runtime_opts {
     /* A task that keeps a worker for this long without suspending is named in the log, once for
      * each time that it does: its name, where it was spawned, and whether it computes or sits in a
      * system call. Such work belongs in filch_blocking_spawn(). 0: 1 s; FILCH_NEVER: not at all.
-     * Time during which the whole process is stopped does not count, nor a task that forks (see
-     * <filch/fork.h>). Not with current_thread. */
+     * Time during which the whole process is stopped does not count, nor does a task while it has
+     * forked what it has not joined (see <filch/fork.h>). Not with current_thread. */
     filch_time hog_ns;
     /* For tests of programs that fork (see <filch/fork.h>): true gives every fork away at once, and
      * has many joins wait until another worker, or another turn of the same one, has run it. Slow,

@@ -43,6 +43,10 @@ static inline enum filch__fork_look filch__fork_look(filch__fork_top top)
     return filch__fork_look_slow(top);
 }
 
+/* The watch: has the task that @worker runs forked what it has not joined? Any thread; true of a
+ * moment, and perhaps of a task that has left meanwhile. */
+bool filch__fork_is_open(struct filch__worker *worker);
+
 /* The watch: the task that @worker runs has used up its time, and is to yield at a join. Any
  * thread; may meet another task's fork stack, which is harmless. */
 void filch__fork_nudge(struct filch__worker *worker);

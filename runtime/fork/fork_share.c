@@ -163,6 +163,14 @@ bool filch__fork_ask(struct filch__worker *worker)
     return false;
 }
 
+/* The oldest entry is the owner's to write at any time, and what it points to is not looked at. */
+__attribute__((no_sanitize("thread"))) bool filch__fork_is_open(struct filch__worker *worker)
+{
+    struct filch__fork_stack *stack = filch_load_acquire(&worker->forks); /* [fork-stack] */
+
+    return stack && *(struct filch__fork *volatile *)&stack->entry[0];
+}
+
 void filch__fork_nudge(struct filch__worker *worker)
 {
     struct filch__fork_stack *stack = filch_load_acquire(&worker->forks); /* [fork-stack] */

@@ -5,6 +5,10 @@
  * the task is not to blame. A worker is reported once, and again only after it has
  * switched.
  *
+ * A task with a fork that it has not joined is there to compute, and gives away what it can: a look
+ * that finds one begins the count anew. So one that forks all the time is not named, though it may
+ * have no fork at this look or that, and one that forked once is.
+ *
  * What the victim runs is read while it may change: the task's block as live.c does it; its stack's
  * header, whose memory is never unmapped nor made unreadable once it was given out. Afterwards the
  * victim's count of switches and its current task must be the same as before, or nothing is said:
@@ -23,6 +27,7 @@
 
 #include "runtime/base/place.h"
 #include "runtime/base/proc.h"
+#include "runtime/fork/fork.h"
 #include "runtime/sched/live.h"
 #include "runtime/sched/worker.h"
 
@@ -79,9 +84,7 @@ static void report(struct filch__worker *victim, filch_time frozen_ns)
     filch_live live;
     bool is_future;
 
-    /* One that forks is there to compute, and to give away what it can. */
-    if (!task || filch_load_relaxed(&victim->forks) ||
-        !filch__live_look(task, victim->rt, &live, name))
+    if (!task || !filch__live_look(task, victim->rt, &live, name))
         return;
     is_future = live.kind == FILCH_LIVE_FUTURE;
     filch__place_name(place_of(task), place, sizeof place);
@@ -104,12 +107,12 @@ void filch__hog_look(struct filch__worker *victim, bool frozen, filch_time now)
     filch_time frozen_ns = victim->watched.frozen_ns;
 
     victim->watched.frozen_seen = now;
-    if (!frozen) {
+    if (frozen && frozen_ns == TOLD)
+        return;
+    if (!frozen || filch__fork_is_open(victim)) {
         victim->watched.frozen_ns = 0;
         return;
     }
-    if (frozen_ns == TOLD)
-        return;
     frozen_ns += gap < GAP_MAX_NS ? gap : GAP_MAX_NS;
     victim->watched.frozen_ns = frozen_ns < most ? frozen_ns : TOLD;
     if (frozen_ns >= most)

@@ -158,6 +158,77 @@ Test(hang, the_place_is_where_the_task_was_spawned)
     stop_runtime(rt);
 }
 
+/* ---- those that fork ---- */
+
+static int does_nothing(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+static int adds(void *sum, size_t begin, size_t end)
+{
+    atomic_fetch_add((atomic_size_t *)sum, end - begin);
+    return 0;
+}
+
+/* It has forked, and does not any more. */
+static int computes_after_a_loop(void *told)
+{
+    atomic_size_t sum = 0;
+
+    T_OK(filch_parallel_for(0, 100000, adds, &sum, NULL));
+    T_CHECK(atomic_load(&sum) == 100000);
+    return computes_until_told(told);
+}
+
+Test(hang, a_task_that_has_forked_once_is_named)
+{
+    filch_runtime *rt = start(2, 20 * FILCH_MILLISECOND);
+    atomic_bool told = false;
+    filch_task *task;
+
+    spawn_named(rt, computes_after_a_loop, &told, "after", &task);
+    T_WAIT_UNTIL(was_said("task \"after\", spawned at "));
+    atomic_store(&told, true);
+    T_OK(join(task));
+    stop_runtime(rt);
+}
+
+static atomic_bool begun;
+
+/* Computes with a fork that it has not joined yet, and without. */
+static int computes_beside_a_fork(void *told)
+{
+    filch_forked fork;
+
+    T_OK(filch_fork(&fork, does_nothing, NULL));
+    atomic_store(&begun, true);
+    T_OK(computes_until_told(told));
+    T_OK(filch_join(&fork));
+    return computes_until_told((atomic_bool *)told + 1);
+}
+
+/* Another one, which has not computed for longer, is named. */
+Test(hang, a_task_that_forks_is_not_named)
+{
+    filch_runtime *rt = start(4, 50 * FILCH_MILLISECOND);
+    atomic_bool told[2] = {false, false};
+    filch_task *forks, *other;
+
+    spawn_named(rt, computes_beside_a_fork, told, "forks", &forks);
+    T_WAIT_UNTIL(atomic_load(&begun));
+    spawn_named(rt, computes_until_told, &told[1], "other", &other);
+    T_WAIT_UNTIL(was_said("\"other\""));
+    cr_assert(!was_said("\"forks\""));
+    atomic_store(&told[0], true);
+    T_WAIT_UNTIL(was_said("\"forks\""));
+    atomic_store(&told[1], true);
+    T_OK(join(forks));
+    T_OK(join(other));
+    stop_runtime(rt);
+}
+
 /* It is the worker that is watched: each time that it is kept is another. */
 static int computes_twice(void *told)
 {
