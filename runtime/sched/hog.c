@@ -76,21 +76,26 @@ static void describe_doing(uint32_t tid, char *to)
         snprintf(to, TEXT_BYTES, "%s", known ? "it computes" : "it computes or blocks");
 }
 
-static void report(struct filch__worker *victim, filch_time frozen_ns)
+/* Return: false: its task has no stack yet, so that nothing can be said of it but soon. */
+static bool report(struct filch__worker *victim, filch_time frozen_ns)
 {
     struct filch__task *task = current_of(victim);
     uint32_t tid = filch_load_relaxed(&victim->thread_id);
     char name[FILCH__LIVE_NAME_BYTES], place[FILCH__PLACE_BYTES], doing[TEXT_BYTES];
     filch_live live;
+    const void *spawned_at;
     bool is_future;
 
     if (!task || !filch__live_look(task, victim->rt, &live, name))
-        return;
+        return true;
     is_future = live.kind == FILCH_LIVE_FUTURE;
-    filch__place_name(place_of(task), place, sizeof place);
+    spawned_at = place_of(task);
+    if (!spawned_at && !is_future)
+        return false;
+    filch__place_name(spawned_at, place, sizeof place);
     describe_doing(tid, doing);
     if (current_of(victim) != task || filch_load_relaxed(&victim->tick) != victim->watched.tick)
-        return;
+        return true;
     filch__log(
         &victim->rt->log, FILCH_LOG_WARNING,
         "%s \"%s\"%s%s, keeps worker %u (thread %u) for %llu ms without suspending: %s. Work "
@@ -98,6 +103,7 @@ static void report(struct filch__worker *victim, filch_time frozen_ns)
         is_future ? "future" : "task", live.name, is_future ? "" : ", spawned at ",
         is_future ? "" : place, victim->index, tid,
         (unsigned long long)(frozen_ns / FILCH_MILLISECOND), doing);
+    return true;
 }
 
 void filch__hog_look(struct filch__worker *victim, bool frozen, filch_time now)
@@ -114,7 +120,5 @@ void filch__hog_look(struct filch__worker *victim, bool frozen, filch_time now)
         return;
     }
     frozen_ns += gap < GAP_MAX_NS ? gap : GAP_MAX_NS;
-    victim->watched.frozen_ns = frozen_ns < most ? frozen_ns : TOLD;
-    if (frozen_ns >= most)
-        report(victim, frozen_ns);
+    victim->watched.frozen_ns = frozen_ns >= most && report(victim, frozen_ns) ? TOLD : frozen_ns;
 }
