@@ -37,7 +37,9 @@
  * blocking job and on a plain thread, which cannot wait for others, each fork runs at once: a plain
  * thread goes through filch_runtime_block_on().
  *
- * In servers: a task that has computed for some 10 ms lets others run at one of its joins.
+ * In servers: a task that has computed for some 10 ms lets others run at one of its joins. Not in a
+ * runtime with current_thread, which has no thread that would look at the time, unless the task is
+ * in a group (group.h): there filch_task_yield() is to be called now and then.
  *
  * What nobody joins is filch_spawn()'s. A fork of less than 20 ns of work is worth a function call
  * instead.

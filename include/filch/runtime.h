@@ -132,7 +132,9 @@ typedef struct filch_runtime_opts {
     void *hook_arg;
     /* No threads of its own but blocking ones: tasks run on the host's threads, one at a time, in
      * filch_runtime_block_on(), filch_runtime_turn() and filch_runtime_shutdown(), and nowhere
-     * else. @workers must be 0 or 1. See filch_runtime_turn(). */
+     * else. @workers must be 0 or 1. Nobody looks from outside how long a task has run: what the
+     * section Stuck workers says is not for it, and filch_should_yield() counts operations only.
+     * See filch_runtime_turn(). */
     bool current_thread;
     /* True: each worker's thread is bound to a CPU, of those that the thread which starts the
      * runtime may use: a core each, before any core has two. Workers without work look for it at

@@ -203,7 +203,9 @@ FILCH_API size_t filch_task_stack_left(void);
  *
  * For loops that compute: true once a task has done more than 128 operations without suspending, or
  * has run for some 10 ms; then filch_task_yield() is due. It stays true until the task suspends.
- * Costs a few loads. Thread-safety: tasks; false elsewhere. Suspends: no.
+ * In a runtime with current_thread, where no thread looks at the time, operations alone count: a
+ * task there that does none looks at the clock itself (parallel loops do). Costs a few loads.
+ * Thread-safety: tasks; false elsewhere. Suspends: no.
  */
 FILCH_API bool filch_should_yield(void);
 
