@@ -2,12 +2,21 @@
  * numbers.
  *
  * Signals: the runtime's threads block all signals but those that a fault raises (SIGSEGV, SIGBUS,
- * SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT). So the host's handlers run on the host's own threads,
- * and a task is never interrupted. A host that wants a signal on them, for a profiler, unblocks it
- * in on_thread_start; the runtime's own system calls then take the interruptions, but those that
- * tasks and jobs make by themselves see EINTR. Writing to a socket never raises SIGPIPE. A child
- * that a task or job forks off gets the mask of the thread that started the runtime; posix_spawn
- * hands the blocked signals on, unless it is told not to (POSIX_SPAWN_SETSIGMASK).
+ * SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT), and are sent none by the runtime. So the host's
+ * handlers run on the host's own threads, and none in a task. A host that wants a signal on them,
+ * for a profiler, unblocks it in on_thread_start; the runtime's own system calls then take the
+ * interruptions, but those that tasks and jobs make by themselves see EINTR.
+ *
+ * Without any signal: with io_uring the kernel interrupts a worker's thread that sleeps in a system
+ * call of a task when an operation ends that was begun on this thread, whosever it is. It restarts
+ * what it can, and the task sees nothing of it: read, write, accept, connect, poll, select, flock,
+ * sleeps, and futexes, so locks too. What it never restarts (signal(7) has a list: epoll_wait,
+ * sigtimedwait, semop, io_getevents, calls on a socket with SO_RCVTIMEO or SO_SNDTIMEO) ends with
+ * EINTR and is to be tried again, as where there are signals. With epoll there is none of this.
+ *
+ * Writing to a socket never raises SIGPIPE. A child that a task or job forks off gets the mask of
+ * the thread that started the runtime; posix_spawn hands the blocked signals on, unless it is told
+ * not to (POSIX_SPAWN_SETSIGMASK).
  *
  * fork(): the runtimes stay with the parent, which notices nothing, whatever the child does with
  * them. In the child the calling thread is a plain thread, also when it was in a task or job; calls

@@ -2,6 +2,10 @@
  * get out of there: completions in its lane, rescued unless that is turned off, and the task in its
  * LIFO slot. The stuck task ends only when the others have got on, so they are counted, not timed.
  */
+#include <poll.h>
+#include <semaphore.h>
+#include <sys/select.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <criterion/criterion.h>
@@ -25,6 +29,7 @@ static atomic_bool over;     /* it need not be any more */
 static atomic_bool is_begun; /* the read */
 static atomic_bool is_read;
 static int pipe_fds[2];
+static sem_t sem;
 static filch_notify bell;
 static atomic_uint asked, rung, heard; /* the bell is to be rung; was; and somebody woke of it */
 
@@ -118,6 +123,41 @@ static int sits_in_read(void *arg)
     return 0;
 }
 
+static int sits_in_poll(void *arg)
+{
+    struct pollfd poll_fd = {.fd = pipe_fds[0], .events = POLLIN};
+
+    (void)arg;
+    atomic_store(&held, true);
+    T_IS(poll(&poll_fd, 1, -1), 1);
+    return 0;
+}
+
+static int sits_in_select(void *arg)
+{
+    struct timeval limit = {.tv_sec = 1000};
+    fd_set set;
+
+    (void)arg;
+    FD_ZERO(&set);
+    FD_SET(pipe_fds[0], &set);
+    atomic_store(&held, true);
+    T_IS(select(pipe_fds[0] + 1, &set, NULL, NULL, &limit), 1);
+    return 0;
+}
+
+static int sits_in_a_semaphore(void *arg)
+{
+    struct timespec limit;
+
+    (void)arg;
+    T_OK(clock_gettime(CLOCK_REALTIME, &limit));
+    limit.tv_sec += 1000;
+    atomic_store(&held, true);
+    T_OK(sem_timedwait(&sem, &limit));
+    return 0;
+}
+
 /* ---- the stage ---- */
 
 static int opens_the_line(void *arg)
@@ -143,6 +183,7 @@ static filch_runtime *start(bool no_rescue)
         .workers = 2, .spare_workers = FILCH_NO_SPARES, .no_rescue = no_rescue});
 
     T_OK(pipe(pipe_fds));
+    T_OK(sem_init(&sem, 0, 0));
     filch_notify_init(&bell);
     line.client = raw_socket();
     T_OK(filch_runtime_block_on(rt, opens_the_line, NULL, NULL, FILCH_NEVER));
@@ -176,6 +217,7 @@ static void send_a_byte(void)
 static void release(void)
 {
     atomic_store(&over, true);
+    T_OK(sem_post(&sem));
     T_IS((int)write(pipe_fds[1], "x", 1), 1);
 }
 
@@ -218,6 +260,19 @@ Test(rescue, a_read_ends_though_its_worker_computes)
 Test(rescue, a_read_ends_though_its_worker_is_in_read)
 {
     byte_arrives(start_stuck(sits_in_read, false));
+}
+
+/* The kernel interrupts a thread when an operation that it has begun ends, but for these to go on
+ * by themselves: neither has another result. */
+Test(rescue, system_calls_of_tasks_are_restarted)
+{
+    static const filch_fn ways[] = {sits_in_poll, sits_in_select, sits_in_a_semaphore};
+
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        atomic_store(&held, false);
+        atomic_store(&is_read, false);
+        byte_arrives(start_stuck(ways[i], false));
+    }
 }
 
 Test(rescue, a_read_is_begun_though_its_worker_computes)
