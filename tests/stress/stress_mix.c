@@ -1,23 +1,35 @@
 /* Everything at once, for a while: tasks that spawn, join, cancel, sleep, talk through channels and
  * over TCP, lock, take permits, select, block, are pinned, await futures, read streams, hang on
- * tokens, chosen by a seed; and beside them runtimes that start, live and end.
+ * tokens, fork, run loops in parallel, keep their workers by computing and by sleeping in the
+ * kernel, and in every other round are in groups, chosen by a seed; and beside them runtimes that
+ * start, live and end.
  *
  *     stress_mix [SECONDS [SEED]]     default: 3 seconds, a seed from the clock; FILCH_TEST_WORKERS
  * sets the workers
  *
  * What must hold at the end, whatever was cancelled: each actor that was spawned has ended; what
  * was sent was received or is still queued, in number and in sum; each connection echoed what it
- * was sent; each lock and permit is free; and after each round, which is a runtime's life, there
- * are as many descriptors and threads as after the first, and hardly more memory. The seed is
- * printed first: schedules differ between runs, but each actor's choices are the same.
+ * was sent; each leaf of a tree of forks, and each number of a loop that was not cancelled, was
+ * seen once; each lock and permit is free, each group empty; and after each round, which is a
+ * runtime's life, there are as many descriptors and threads as after the first, and hardly more
+ * memory. The seed is printed first: schedules differ between runs, but each actor's choices are
+ * the same.
  */
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "tests/runner/process.h"
 #include "tests/runner/tcp_pair.h"
 
-enum { CHANNELS = 4, ACTORS_AT_ONCE = 200, PERMITS = 3, ROUND_S = 10, GROWTH_KB = 32 * 1024 };
+enum {
+    CHANNELS = 4,
+    GROUPS = 3,
+    ACTORS_AT_ONCE = 200,
+    PERMITS = 3,
+    ROUND_S = 10,
+    GROWTH_KB = 32 * 1024
+};
 
 struct world {
     filch_chan *chan[CHANNELS];
@@ -39,6 +51,10 @@ struct world {
     filch_token *token;
     atomic_ullong hung_on, told; /* hooks on tokens that were cancelled */
     atomic_ullong futures, items;
+    filch_group *group[GROUPS]; /* of each kind; or NULL: there are none in this round */
+    atomic_ullong leaves, leaves_wanted;
+    atomic_ullong loops, stuck;
+    atomic_ullong stuck_next; /* not before this time */
     atomic_bool over;
 };
 
@@ -291,6 +307,89 @@ static void act_token(struct actor *actor)
     filch_token_unref(branch);
 }
 
+/* One of its branches suspends, now and then. */
+FILCH_TASK3(unsigned, tree, struct world *, world, uint64_t, random, int, height)
+{
+    FILCH_FORKED(tree) left;
+    struct actor here = {world, random | 1, 0};
+    unsigned leaves;
+
+    if (pick(&here, 16) == 0)
+        filch_task_yield();
+    if (height == 0) {
+        atomic_fetch_add(&world->leaves, 1);
+        return 1;
+    }
+    FILCH_FORK(tree, &left, world, next_random(&here), height - 1);
+    if (pick(&here, 64) == 0)
+        (void)!filch_sleep(filch_after(pick(&here, 300) * FILCH_MICROSECOND));
+    leaves = FILCH_CALL(tree, world, next_random(&here), height - 1);
+    return leaves + FILCH_JOIN(tree, &left);
+}
+
+static void act_fork(struct actor *actor)
+{
+    int height = (int)pick(actor, 7);
+
+    atomic_fetch_add(&actor->world->leaves_wanted, 1ull << height);
+    T_IS(tree(actor->world, next_random(actor), height), 1u << height);
+}
+
+static int add_numbers(void *sum, size_t begin, size_t end)
+{
+    for (size_t i = begin; i < end; i++)
+        atomic_fetch_add((atomic_ullong *)sum, i);
+    if (begin % 256 == 0)
+        filch_task_yield();
+    return 0;
+}
+
+static void act_loop(struct actor *actor)
+{
+    filch_parallel_opts opts = {.grain = pick(actor, 3) * 16};
+    size_t n = pick(actor, 2000);
+    atomic_ullong sum = 0;
+    int r = filch_parallel_for(0, n, add_numbers, &sum, &opts);
+
+    if (r < 0) {
+        count_refusal(actor->world, r);
+        return;
+    }
+    T_IS(sum, n ? n * (n - 1) / 2 : 0);
+    atomic_fetch_add(&actor->world->loops, 1);
+}
+
+static int sleeps_in_the_kernel(void *arg)
+{
+    (void)arg;
+    return nanosleep(&(struct timespec){.tv_nsec = 15 * 1000 * 1000}, NULL);
+}
+
+/* For longer than it takes until the watch looks: others get on meanwhile. Not all the time, as one
+ * worker alone has nobody to help it. */
+static void act_stuck(struct actor *actor)
+{
+    struct world *world = actor->world;
+    filch_time now = filch_now(), end = now + 15 * FILCH_MILLISECOND;
+    unsigned long long next = atomic_load(&world->stuck_next);
+
+    if (now < next ||
+        !atomic_compare_exchange_strong(&world->stuck_next, &next, now + 60 * FILCH_MILLISECOND))
+        return;
+    switch (pick(actor, 3)) {
+    case 0:
+        T_OK(sleeps_in_the_kernel(NULL));
+        break;
+    case 1:
+        T_OK(filch_block_in_place(sleeps_in_the_kernel, NULL, NULL));
+        break;
+    default:
+        while (filch_now() < end)
+            ;
+    }
+    atomic_fetch_add(&world->stuck, 1);
+}
+
 /* Runtimes that start, live and end while others work: one driven by its host, one with threads. */
 static void live_once(struct world *world, bool hosted)
 {
@@ -324,8 +423,10 @@ static struct actor child_of(struct actor *actor)
 static void act_spawn(struct actor *actor)
 {
     struct actor child = child_of(actor);
-    filch_task_opts opts = {
-        .name = "actor", .copy_bytes = sizeof(child), .pinned = pick(actor, 8) == 0};
+    filch_task_opts opts = {.name = "actor",
+                            .copy_bytes = sizeof(child),
+                            .pinned = pick(actor, 8) == 0,
+                            .group = actor->world->group[pick(actor, GROUPS)]};
     filch_task *task;
     int r;
 
@@ -398,7 +499,7 @@ static int act(void *arg)
     struct actor actor = *(struct actor *)arg;
 
     for (unsigned n = 1 + pick(&actor, 8); n > 0; n--) {
-        unsigned what = pick(&actor, 24);
+        unsigned what = pick(&actor, 27);
 
         if (what < 5)
             act_send(&actor);
@@ -426,6 +527,12 @@ static int act(void *arg)
             act_stream(&actor);
         else if (what == 23)
             act_token(&actor);
+        else if (what == 24)
+            act_fork(&actor);
+        else if (what == 25)
+            act_loop(&actor);
+        else if (what == 26)
+            act_stuck(&actor);
         else if (actor.depth < 4)
             what == 14 ? act_spawn(&actor) : act_scope(&actor);
     }
@@ -465,6 +572,10 @@ static int run_world(void *arg)
     struct actor root = {world, world->seed | 1, 0};
     filch_task *server;
 
+    for (int i = 0; i < GROUPS && world->seed % 2; i++)
+        T_OK(filch_group_new(filch_runtime_self(),
+                             &(filch_group_opts){.weight = 100u << i, .kind = (filch_group_kind)i},
+                             &world->group[i]));
     listen_any(&world->pair);
     server = spawn(serve, world);
     while (filch_now() < world->end) {
@@ -479,6 +590,8 @@ static int run_world(void *arg)
         T_OK(filch_task_spawn(act, &child, &opts, NULL));
     }
     T_WAIT_UNTIL(atomic_load(&world->spawned) == atomic_load(&world->ended));
+    for (int i = 0; i < GROUPS; i++)
+        T_WAIT_UNTIL(filch_group_free(world->group[i]) == 0);
     T_OK(filch_task_cancel(server));
     T_OK(join(server));
     T_OK(filch_listener_close(world->pair.listener));
@@ -525,17 +638,18 @@ static void round_of(struct world *world)
     T_CHECK(world->runtimes > 0);
     filch_rwlock_fini(&world->rwlock);
     T_IS(world->ended, world->spawned);
+    T_IS(world->leaves, world->leaves_wanted);
     T_IS(world->guarded, world->locked);
     T_IS(filch_semaphore_available(&world->semaphore), PERMITS);
     filch_semaphore_fini(&world->semaphore);
     filch_mutex_fini(&world->mutex);
     check_messages(world);
     printf("%llu actors, %llu messages, %llu by future, %llu by stream, %llu echoes, %llu locks, "
-           "%llu writes, %llu tokens, %llu jobs, %llu runtimes, %llu cancels, %llu time-outs: all "
-           "accounted for\n",
+           "%llu writes, %llu tokens, %llu jobs, %llu leaves, %llu loops, %llu times stuck, %llu "
+           "runtimes, %llu cancels, %llu time-outs: all accounted for\n",
            world->spawned, world->sent, world->futures, world->items, world->echoes, world->locked,
-           world->written, world->told, world->jobs, world->runtimes, world->cancels,
-           world->timeouts);
+           world->written, world->told, world->jobs, world->leaves, world->loops, world->stuck,
+           world->runtimes, world->cancels, world->timeouts);
 }
 
 int main(int argc, char **argv)
