@@ -33,9 +33,9 @@
  *
  * A client is a pool of connections, which are used again, and by HTTP/2 shared with libcurl 8.1
  * and later (an older one mixes up streams that are held up beside others); cookies, if it is told
- * to keep them, are the client's. All its transfers are served by one task: there is no thread for
- * each (libcurl starts one while it looks a name up). Bodies are buffered up to 64 KiB each way:
- * who does not read holds its transfer up, not the memory.
+ * to keep them, are the client's. Its transfers are served by a few tasks (@shards): there is no
+ * thread for each (libcurl starts one while it looks a name up). Bodies are buffered up to 64 KiB
+ * each way: who does not read holds its transfer up, not the memory.
  *
  * A status such as 404 is an answer, not an error. Certificates are verified with the system's
  * roots. A request that is given up, by its time, a cancel, or by freeing its response, leaves no
@@ -103,7 +103,7 @@ typedef struct filch_http_client_opts {
 } filch_http_client_opts;
 
 /**
- * filch_http_client_new() - make a client, and its task
+ * filch_http_client_new() - make a client, and its first task
  * @opts:       borrowed; NULL for defaults
  * @ret_client: gets it; ended by filch_http_client_close()
  *
@@ -118,7 +118,7 @@ FILCH_API FILCH_MUST_CHECK int filch_http_client_new(const filch_http_client_opt
  * @client: consumed; NULL is allowed
  *
  * Requests that are under way fail with -ECANCELED; requests and responses are still to be freed.
- * Suspends until its task has ended; never a cancellation point.
+ * Suspends until its tasks have ended; never a cancellation point.
  */
 FILCH_API void filch_http_client_close(filch_http_client *client);
 
