@@ -110,11 +110,11 @@ static void print_stats(filch_runtime *rt)
             "polls %lu local %lu inject %lu steals %lu stolen %lu parks %lu wakes %lu useful %lu "
             "useless %lu "
             "spins %lu useful %lu ops %lu direct %lu enters %lu completions %lu rescued %lu timers "
-            "%lu\n",
+            "%lu forks shared %lu moved %lu\n",
             s.polls, s.local_wakes, s.inject_wakes, s.steals, s.stolen_tasks, s.parks,
             s.worker_wakes, s.worker_wakes_useful, s.worker_wakes_useless, s.spins, s.spins_useful,
             s.ops_submitted, s.ops_direct, s.ring_enters, s.completions,
-            s.completions_reaped_by_others, s.timers_fired);
+            s.completions_reaped_by_others, s.timers_fired, s.forks_shared, s.forks_moved);
 }
 
 static const struct bench *find(const struct bench *benches, int n, const char *name)
