@@ -500,6 +500,90 @@ Test(file, paths_are_named_linked_and_removed)
     run_both(paths_body);
 }
 
+/* The clock of file systems may be a tick behind. */
+#define TICK_NS ((int64_t)20 * 1000000)
+
+static int64_t wall_now(void)
+{
+    struct timespec now;
+
+    T_OK(clock_gettime(CLOCK_REALTIME, &now));
+    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+static int now_body(void *arg)
+{
+    struct temp_dir dir;
+    filch_file_info info;
+    const char *path;
+    int64_t before;
+
+    (void)arg;
+    temp_dir_make(&dir);
+    path = in_dir(&dir, "f");
+    put(path, "x");
+    T_OK(filch_path_utimes(path, 5, 6, FILCH_NEVER));
+    before = wall_now();
+    T_OK(filch_path_utimes(path, INT64_MIN, 7, FILCH_NEVER));
+    T_OK(filch_path_stat(path, true, &info, FILCH_NEVER));
+    T_CHECK(info.accessed_ns >= before - TICK_NS && info.accessed_ns <= wall_now());
+    T_IS(info.modified_ns, 7);
+    T_OK(filch_path_utimes(path, 5, INT64_MIN, FILCH_NEVER));
+    T_OK(filch_path_stat(path, true, &info, FILCH_NEVER));
+    T_IS(info.accessed_ns, 5);
+    T_CHECK(info.modified_ns >= before - TICK_NS && info.modified_ns <= wall_now());
+    temp_dir_remove(&dir);
+    return 0;
+}
+
+Test(file, the_time_of_a_file_may_be_now)
+{
+    run_both(now_body);
+}
+
+/* Only root gives files away. */
+static int owner_body(void *arg)
+{
+    struct temp_dir dir;
+    filch_file_info info;
+    const char *path, *link;
+    int r;
+
+    (void)arg;
+    temp_dir_make(&dir);
+    path = in_dir(&dir, "f");
+    link = in_dir(&dir, "l");
+    put(path, "x");
+    T_OK(filch_path_symlink("f", link, FILCH_NEVER));
+    r = filch_path_chown(path, 12345, 23456, true, FILCH_NEVER);
+    if (r == 0) {
+        T_OK(filch_path_chown(link, 1234, UINT32_MAX, true, FILCH_NEVER));
+        T_OK(filch_path_stat(path, true, &info, FILCH_NEVER));
+        T_IS(info.uid, 1234);
+        T_IS(info.gid, 23456); /* kept */
+        T_OK(filch_path_chown(link, 77, 78, false, FILCH_NEVER));
+        T_OK(filch_path_stat(path, true, &info, FILCH_NEVER));
+        T_IS(info.uid, 1234);
+        T_OK(filch_path_stat(link, false, &info, FILCH_NEVER));
+        T_IS(info.uid, 77);
+        T_IS(info.gid, 78);
+    }
+    temp_dir_remove(&dir);
+    return r;
+}
+
+Test(file, root_gives_files_away)
+{
+    int r = run_in_runtime(0, owner_body, NULL);
+
+    if (r == -EPERM && geteuid() != 0)
+        cr_skip_test("only root may give files away");
+    if (r == -EINVAL)
+        cr_skip_test("this user namespace does not know of others");
+    T_OK(r);
+    T_OK(owner_body(NULL));
+}
+
 /* ---- directories ---- */
 
 #define FILES 300

@@ -1,7 +1,8 @@
 /* Description: files when things run out: the disk, descriptors, room for a file's size, offsets.
  * Each call fails with the kernel's error, what was there before is there afterwards, and nothing
- * else is. The full disk is a small one of the test's own, in a mount namespace and a process of
- * its own; it needs the right to make one. */
+ * else is; also when the power goes, for which the order of the calls is looked at. The full disk
+ * is a small one of the test's own, in a mount namespace and a process of its own; it needs the
+ * right to make one. */
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
@@ -14,6 +15,7 @@
 #include <criterion/criterion.h>
 
 #include "runtime/base/valgrind.h"
+#include "tests/runner/refusals.h"
 #include "tests/runner/run.h"
 #include "tests/runner/temp_dir.h"
 
@@ -244,6 +246,64 @@ Test(file_faults, no_descriptor_is_left)
     if (RUNNING_ON_VALGRIND)
         cr_skip_test("Valgrind has descriptors of its own left");
     run_both(no_descriptor_body);
+}
+
+/* ---- the power goes ---- */
+
+/* What a replacement did, in order: f and d, a file and a directory were synced; r, renamed. */
+static char did[16];
+static atomic_uint did_count;
+
+static void note(char what)
+{
+    unsigned i = atomic_fetch_add(&did_count, 1);
+
+    if (i < sizeof did)
+        did[i] = what;
+}
+
+WRAPPED(int, fsync, (int fd))
+{
+    struct stat stat;
+
+    T_OK(fstat(fd, &stat));
+    note(S_ISDIR(stat.st_mode) ? 'd' : 'f');
+    return __real_fsync(fd);
+}
+
+WRAPPED(int, rename, (const char *from, const char *to))
+{
+    note('r');
+    return __real_rename(from, to);
+}
+
+static void expect_order(const char *order)
+{
+    T_IS(atomic_load(&did_count), strlen(order));
+    T_CHECK(memcmp(did, order, strlen(order)) == 0);
+    atomic_store(&did_count, 0);
+}
+
+static int order_body(void *arg)
+{
+    struct temp_dir dir;
+
+    (void)arg;
+    temp_dir_make(&dir);
+    atomic_store(&did_count, 0);
+    T_OK(filch_write_file(in_dir(&dir, "f"), "old", 3, 0600, T_LIMIT));
+    expect_order("frd");
+    T_OK(filch_write_file(in_dir(&dir, "f"), "new", 3, 0600, T_LIMIT));
+    expect_order("frd");
+    T_OK(filch_copy_file(in_dir(&dir, "f"), in_dir(&dir, "g"), T_LIMIT)); /* promises less */
+    expect_order("r");
+    temp_dir_remove(&dir);
+    return 0;
+}
+
+Test(file_faults, bytes_are_on_the_disk_before_the_name_and_the_name_before_the_return)
+{
+    run_both(order_body);
 }
 
 /* ---- cancelled meanwhile ---- */

@@ -11,9 +11,14 @@
 
 TestSuite(tcp_stream, .timeout = 120);
 
+/* For what does not come. */
+#define SHORT_WAIT filch_after(FILCH_MILLISECOND / 4)
+
 /* Is the ring to refuse its buffers, as an older kernel or a filter does? */
 static _Atomic bool refused;
 static _Atomic unsigned buffer_rings;
+/* Where the buffers of the latest rings lie: behind the ring itself. */
+static _Atomic uint64_t ring_at[64];
 static bool by_uring; /* the last runtime with buffers */
 
 static bool refuses_syscall(long number, const long *arg)
@@ -23,7 +28,7 @@ static bool refuses_syscall(long number, const long *arg)
     if (refused)
         errno = EINVAL;
     else
-        buffer_rings++;
+        ring_at[buffer_rings++ % 64] = ((struct io_uring_buf_reg *)arg[2])->ring_addr;
     return refused;
 }
 
@@ -265,6 +270,98 @@ Test(tcp_stream, the_reader_may_move)
     T_OK(run_in_runtime(0, from_worker_to_worker, NULL));
 }
 
+/* Whose buffer is this? Return: the address of a ring; 0: of none, so it was a single request. */
+static uint64_t ring_of(const void *data, size_t rings_bytes)
+{
+    uint64_t at = (uint64_t)(uintptr_t)data, nearest = 0;
+
+    for (unsigned i = 0; i < 64; i++)
+        if (ring_at[i] <= at && at - ring_at[i] < rings_bytes && ring_at[i] > nearest)
+            nearest = ring_at[i];
+    return nearest;
+}
+
+#define FEW 4
+#define FEW_BYTES 256
+/* A page of the ring's, and its buffers; less than a second ring is away. */
+#define FEW_RING_BYTES ((size_t)8192)
+
+/* Return: the ring whose buffer the next byte came in; 0: none. */
+static uint64_t ring_of_next(struct flow *flow)
+{
+    filch_view view;
+    uint64_t ring;
+
+    T_OK(filch_tcp_write_all(flow->pair.client, "x", 1, NULL, T_LIMIT));
+    T_IS(filch_tcp_stream_fill(flow->in, &view, T_LIMIT), 1);
+    ring = ring_of(view.data, FEW_RING_BYTES);
+    T_OK(filch_tcp_stream_consume(flow->in, 1));
+    return ring;
+}
+
+struct home {
+    struct flow flow;
+    uint64_t first; /* ring */
+};
+
+static int makes_home(void *arg)
+{
+    struct home *home = arg;
+    filch_view view;
+
+    open_flow(&home->flow, 0, 0, NULL);
+    T_IS(filch_tcp_stream_fill(home->flow.in, &view, SHORT_WAIT), -ETIMEDOUT);
+    home->first = ring_of_next(&home->flow);
+    return 0;
+}
+
+/* So many waits for nothing are more than enough, and a handful of bytes that come on the way. */
+static int moves_home(void *arg)
+{
+    struct home *home = arg;
+    uint64_t ring = home->first;
+    filch_view view;
+
+    for (int i = 0; i < 10 && (ring == home->first || !ring); i++) {
+        for (int j = 0; j < 20; j++)
+            T_IS(filch_tcp_stream_fill(home->flow.in, &view, SHORT_WAIT), -ETIMEDOUT);
+        ring = ring_of_next(&home->flow);
+    }
+    T_CHECK(ring && ring != home->first);
+    /* And there it stays. */
+    for (int i = 0; i < 20; i++) {
+        T_IS(filch_tcp_stream_fill(home->flow.in, &view, SHORT_WAIT), -ETIMEDOUT);
+        T_IS(ring_of_next(&home->flow), ring);
+    }
+    return 0;
+}
+
+static int from_home_to_home(void *arg)
+{
+    filch_fn fns[] = {makes_home, moves_home};
+    struct home home;
+
+    (void)arg;
+    if (!by_uring)
+        return 0;
+    for (unsigned i = 0; i < 2; i++) {
+        filch_task_opts opts = {.pinned = true, .worker = 1 + i};
+        filch_task *task;
+
+        T_OK(filch_task_spawn(fns[i], &home, &opts, &task));
+        T_OK(join(task));
+    }
+    close_flow(&home.flow);
+    return 0;
+}
+
+Test(tcp_stream, its_home_follows_a_reader_that_has_moved)
+{
+    T_OK(run_with_buffers(2, FEW, FEW_BYTES, from_home_to_home, NULL));
+    if (!by_uring)
+        cr_skip_test("there are no buffers on this engine");
+}
+
 static int reads_in_turn(void *arg)
 {
     struct flow flow;
@@ -336,6 +433,34 @@ Test(tcp_stream, a_fast_peer_does_not_take_all_buffers)
 {
     T_OK(run_with_buffers(0, PIECES, 1024, slow_reader, NULL));
     T_OK(run_in_runtime(0, slow_reader, NULL));
+}
+
+/* Streams that wait have no buffer, however many they are: the one that gets bytes finds some. */
+static int idle_streams(void *arg)
+{
+    struct flow flow[4 * FEW];
+    filch_view view;
+
+    (void)arg;
+    if (!by_uring)
+        return 0;
+    for (unsigned i = 0; i < 4 * FEW; i++) {
+        open_flow(&flow[i], 0, 0, NULL);
+        T_IS(filch_tcp_stream_fill(flow[i].in, &view, SHORT_WAIT), -ETIMEDOUT);
+    }
+    for (unsigned round = 0; round < 3; round++)
+        for (unsigned i = 0; i < 4 * FEW; i++)
+            T_CHECK(ring_of_next(&flow[i]) != 0);
+    for (unsigned i = 0; i < 4 * FEW; i++)
+        close_flow(&flow[i]);
+    return 0;
+}
+
+Test(tcp_stream, buffers_are_held_only_while_there_are_bytes)
+{
+    T_OK(run_with_buffers(1, FEW, FEW_BYTES, idle_streams, NULL));
+    if (!by_uring)
+        cr_skip_test("there are no buffers on this engine");
 }
 
 /* ---- ends ---- */
