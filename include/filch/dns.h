@@ -136,9 +136,10 @@ typedef struct filch_connect_host_opts {
  * @ret_conn: gets the connection; ended by filch_tcp_close()
  *
  * Addresses are tried in their order, but IPv6 and IPv4 in turn, each one when those before it have
- * all failed, or none has succeeded `stagger_ns` after the last beginning (RFC 8305). The first
- * connection is taken and the other attempts are closed before the return. In plain threads and
- * jobs they are tried one after the other, each with its share of the time that is left.
+ * all failed, or none has succeeded `stagger_ns` after the last beginning (RFC 8305); sooner, if
+ * the time would not last for all of them: each has its share of it at most. The first connection
+ * is taken and the other attempts are closed before the return. In plain threads and jobs they are
+ * tried one after the other, each with its share of the time that is left.
  *
  * Suspends: yes. Cancellation point: yes; nothing is left open. Return: 0; when no address answers,
  * the error of the first that was reached, else of the first; -ETIMEDOUT; -ECANCELED; as

@@ -47,6 +47,17 @@ static unsigned attempt_to_tell(const int results[], unsigned count)
     return 0;
 }
 
+/* How long an address has for itself: no more than its share of the time, so that the turn of the
+ * last one comes while there is some left. */
+static filch_time turn_of(filch_time stagger_ns, unsigned count, filch_time until)
+{
+    filch_time now = filch_now();
+
+    if (until == FILCH_NEVER || until <= now)
+        return stagger_ns;
+    return stagger_ns < (until - now) / count ? stagger_ns : (until - now) / count;
+}
+
 /* @ret_told: whose error it is; untouched if it is nobody's. Return: the winner; -errno. */
 static int connect_at_once(struct attempt attempts[], unsigned count, filch_time stagger_ns,
                            unsigned *ret_told, filch_time until)
@@ -59,7 +70,7 @@ static int connect_at_once(struct attempt attempts[], unsigned count, filch_time
         calls[i] = (filch_call){connect_one, &attempts[i]};
         results[i] = -ECANCELED;
     }
-    winner = filch_hedge(calls, count, stagger_ns, results, until);
+    winner = filch_hedge(calls, count, turn_of(stagger_ns, count, until), results, until);
     for (unsigned i = 0; i < count; i++)
         if ((int)i != winner)
             (void)filch_tcp_close(attempts[i].conn);

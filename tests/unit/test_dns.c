@@ -552,6 +552,11 @@ static int sharing_time_body(void *resolver)
     return 0;
 }
 
+Test(dns, attempts_leave_time_to_each_address)
+{
+    T_OK(run_in_runtime(0, sharing_time_body, NULL));
+}
+
 Test(dns, a_plain_thread_leaves_time_to_each_address)
 {
     filch_runtime *rt = start_runtime(0);
