@@ -1,6 +1,5 @@
 /* Accepts, connects and readiness: see conformance.h. */
 #include <fcntl.h>
-#include <sys/resource.h>
 
 #include <filch/fd.h>
 
@@ -52,6 +51,33 @@ static long accept_cancelled(struct place *p)
     return accept_ok(p) == 0 ? r : -1;
 }
 
+static long accept_cancelled_before(struct place *p)
+{
+    return cancelled_before(accept_one, p);
+}
+
+/* It is there, so it is taken: nobody would answer it else. */
+static long accept_cancelled_before_with_one(struct place *p)
+{
+    filch_tcp *conn;
+    long r;
+
+    T_OK(filch_tcp_connect(p->pair.addr, &conn, T_LIMIT));
+    r = cancelled_before(accept_one, p);
+    T_OK(filch_tcp_close(conn));
+    return r;
+}
+
+static long accept_closed_handle(struct place *p)
+{
+    filch_listener *closed = p->pair.listener;
+    filch_tcp *conn;
+
+    T_OK(filch_listener_close(closed));
+    p->pair.listener = NULL;
+    return filch_listener_accept(closed, &conn, FILCH_NEVER);
+}
+
 static long accept_while_closed(struct place *p)
 {
     filch_task *task = spawn(accept_one, p);
@@ -62,23 +88,23 @@ static long accept_while_closed(struct place *p)
     return join(task);
 }
 
+static int accept_for_a_while(void *arg)
+{
+    struct tcp_pair *own = arg;
+
+    return filch_listener_accept(own->listener, &own->server, filch_after(20 * FILCH_MILLISECOND));
+}
+
 /* With no descriptor to be had, and then with some: nobody is lost. */
 static long accept_beyond_the_limit(struct place *p)
 {
-    struct rlimit before, none;
     struct tcp_pair own;
-    int fd, r;
+    long r;
 
     (void)p;
     listen_any(&own); /* nobody accepts there yet */
     T_OK(filch_tcp_connect(own.addr, &own.client, T_LIMIT));
-    T_OK(getrlimit(RLIMIT_NOFILE, &before));
-    fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    close(fd);
-    none = (struct rlimit){(rlim_t)fd, before.rlim_max};
-    T_OK(setrlimit(RLIMIT_NOFILE, &none));
-    r = filch_listener_accept(own.listener, &own.server, filch_after(20 * FILCH_MILLISECOND));
-    T_OK(setrlimit(RLIMIT_NOFILE, &before));
+    r = without_descriptors(accept_for_a_while, &own);
     T_OK(filch_listener_accept(own.listener, &own.server, T_LIMIT));
     close_pair(&own);
     return r;
@@ -115,6 +141,11 @@ static int connect_there(void *arg)
 static long connect_ok(struct place *p)
 {
     return connect_there(p);
+}
+
+static long connect_beyond_the_limit(struct place *p)
+{
+    return without_descriptors(connect_there, p);
 }
 
 /* ---- readiness ---- */
@@ -191,11 +222,15 @@ const struct conformance_case accept_cases[] = {
     CASE(accept_times_out, -ETIMEDOUT),
     CASE(accept_nothing_there, -ETIMEDOUT),
     CASE(accept_cancelled, -ECANCELED),
+    CASE(accept_cancelled_before, -ECANCELED),
+    CASE(accept_cancelled_before_with_one, 0),
+    CASE(accept_closed_handle, -EBADF),
     CASE(accept_while_closed, -ECANCELED),
     CASE(accept_beyond_the_limit, -ETIMEDOUT),
     CASE(connect_ok, 0),
     CASE(connect_refused, -ECONNREFUSED),
     CASE(connect_nowhere, -EINVAL),
+    CASE(connect_beyond_the_limit, -EMFILE),
     CASE(select_readable, 1),
     CASE(select_times_out, -ETIMEDOUT),
     CASE(fd_of_others, 0),

@@ -51,6 +51,9 @@ long cancelled_meanwhile(filch_fn fn, void *arg);
 /* Runs @fn in a task that was cancelled before. */
 long cancelled_before(filch_fn fn, void *arg);
 
+/* Runs @fn, which does not suspend for long, while no descriptor is to be had. */
+long without_descriptors(filch_fn fn, void *arg);
+
 /* Finds out which opcodes the library asks for at its start. Return: how many. */
 unsigned learn_opcodes(void);
 

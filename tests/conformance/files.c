@@ -1,5 +1,6 @@
 /* Pipes, files and paths: see conformance.h. */
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <filch/file.h>
@@ -49,6 +50,87 @@ static long pipe_cancelled(struct place *p)
     r = cancelled_meanwhile(read_pipe, &ends);
     T_OK(filch_file_close(ends.writer));
     T_OK(filch_file_close(ends.reader));
+    return r;
+}
+
+static long pipe_cancelled_before(struct place *p)
+{
+    struct ends ends;
+    long r;
+
+    (void)p;
+    T_OK(filch_pipe(0, &ends.reader, &ends.writer));
+    r = cancelled_before(read_pipe, &ends);
+    T_OK(filch_file_close(ends.writer));
+    T_OK(filch_file_close(ends.reader));
+    return r;
+}
+
+/* Return: what the read said that found nothing. */
+static long read_empty_pipe(filch_time until)
+{
+    struct ends ends;
+    char byte;
+    long r;
+
+    T_OK(filch_pipe(0, &ends.reader, &ends.writer));
+    r = filch_file_read(ends.reader, &byte, 1, until);
+    T_IS(filch_file_write(ends.writer, "abcd", 4, T_LIMIT), 4);
+    T_IS(read_pipe(&ends), 4); /* and nothing was lost */
+    T_OK(filch_file_close(ends.writer));
+    T_OK(filch_file_close(ends.reader));
+    return r;
+}
+
+static long pipe_nothing_there(struct place *p)
+{
+    (void)p;
+    return read_empty_pipe(FILCH_NOW);
+}
+
+static long pipe_times_out(struct place *p)
+{
+    (void)p;
+    return read_empty_pipe(SHORT_LIMIT);
+}
+
+static int fill_pipe(void *arg)
+{
+    struct ends *ends = arg;
+    char buf[4096] = {0};
+    ssize_t n;
+
+    while ((n = filch_file_write(ends->writer, buf, sizeof buf, FILCH_NEVER)) > 0)
+        ;
+    return (int)n;
+}
+
+static long pipe_write_cancelled(struct place *p)
+{
+    struct ends ends;
+    long r;
+
+    (void)p;
+    T_OK(filch_pipe(0, &ends.reader, &ends.writer));
+    r = cancelled_meanwhile(fill_pipe, &ends);
+    T_OK(filch_file_close(ends.writer));
+    T_OK(filch_file_close(ends.reader));
+    return r;
+}
+
+static long pipe_while_closed(struct place *p)
+{
+    struct ends ends;
+    filch_task *task;
+    long r;
+
+    (void)p;
+    T_OK(filch_pipe(0, &ends.reader, &ends.writer));
+    task = spawn(read_pipe, &ends);
+    let_it_wait();
+    T_OK(filch_file_close(ends.reader));
+    r = join(task);
+    T_OK(filch_file_close(ends.writer));
     return r;
 }
 
@@ -167,6 +249,74 @@ static long stat_cancelled_before(struct place *p)
     return cancelled_before(stat_it, p);
 }
 
+/* A named pipe waits for its other side. */
+static int open_fifo(void *arg)
+{
+    struct place *p = arg;
+    filch_file *file;
+    int r = filch_file_open(p->none, O_WRONLY, 0, &file, FILCH_NEVER);
+
+    if (r == 0)
+        T_OK(filch_file_close(file));
+    return r;
+}
+
+static long open_cancelled(struct place *p)
+{
+    T_OK(mkfifo(p->none, 0600));
+    return cancelled_meanwhile(open_fifo, p);
+}
+
+static long open_times_out(struct place *p)
+{
+    filch_file *file;
+
+    T_OK(mkfifo(p->none, 0600));
+    return filch_file_open(p->none, O_WRONLY, 0, &file, SHORT_LIMIT);
+}
+
+static int open_there(void *arg)
+{
+    struct place *p = arg;
+
+    return (int)open_with(p->path, O_RDONLY);
+}
+
+static long open_beyond_the_limit(struct place *p)
+{
+    return without_descriptors(open_there, p);
+}
+
+static long path_that_is_none(struct place *p)
+{
+    filch_file_info info;
+
+    (void)p;
+    return filch_path_stat(NULL, true, &info, FILCH_NEVER);
+}
+
+static long file_closed_handle(struct place *p)
+{
+    filch_file *file;
+    char byte;
+
+    T_OK(filch_file_open(p->path, O_RDONLY, 0, &file, T_LIMIT));
+    T_OK(filch_file_close(file));
+    return filch_file_read(file, &byte, 1, FILCH_NEVER);
+}
+
+static long file_bad_buffer(struct place *p)
+{
+    filch_file *file;
+    long r;
+
+    T_OK(filch_file_open(p->path, O_RDONLY, 0, &file, T_LIMIT));
+    r = filch_file_read(file, NULL, 8, FILCH_NEVER);
+    T_IS(filch_file_read(file, NULL, 0, FILCH_NEVER), 0);
+    T_OK(filch_file_close(file));
+    return r;
+}
+
 static long stat_too_late(struct place *p)
 {
     filch_file_info info;
@@ -177,6 +327,11 @@ static long stat_too_late(struct place *p)
 const struct conformance_case file_cases[] = {
     CASE(pipe_ok, 4),
     CASE(pipe_cancelled, -ECANCELED),
+    CASE(pipe_cancelled_before, -ECANCELED),
+    CASE(pipe_nothing_there, -ETIMEDOUT),
+    CASE(pipe_times_out, -ETIMEDOUT),
+    CASE(pipe_write_cancelled, -ECANCELED),
+    CASE(pipe_while_closed, -ECANCELED),
     CASE(pipe_without_reader, -EPIPE),
     CASE(file_read, 10),
     CASE(file_write, 0),
@@ -187,5 +342,11 @@ const struct conformance_case file_cases[] = {
     CASE(paths, -ENOENT),
     CASE(stat_cancelled_before, -ECANCELED),
     CASE(stat_too_late, -ETIMEDOUT),
+    CASE(open_cancelled, -ECANCELED),
+    CASE(open_times_out, -ETIMEDOUT),
+    CASE(open_beyond_the_limit, -EMFILE),
+    CASE(path_that_is_none, -EINVAL),
+    CASE(file_closed_handle, -EBADF),
+    CASE(file_bad_buffer, -EINVAL),
     {0},
 };

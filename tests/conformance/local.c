@@ -82,6 +82,107 @@ static long local_cancelled_before(struct place *p)
     return close_local(&local, cancelled_before(read_local, &local));
 }
 
+static long local_nothing_there(struct place *p)
+{
+    struct local local;
+    char byte;
+
+    (void)p;
+    open_local(&local);
+    return close_local(&local, filch_unix_read(local.a, &byte, 1, FILCH_NOW));
+}
+
+/* As much as the socket takes, without waiting. Return: what ended it. */
+static long fill_local(struct local *local)
+{
+    char buf[4096] = {0};
+    ssize_t n;
+
+    while ((n = filch_unix_write(local->b, buf, sizeof buf, FILCH_NOW)) > 0)
+        ;
+    return n;
+}
+
+static int write_local(void *arg)
+{
+    struct local *local = arg;
+
+    return (int)filch_unix_write(local->b, "x", 1, FILCH_NEVER);
+}
+
+static long local_no_room(struct place *p)
+{
+    struct local local;
+
+    (void)p;
+    open_local(&local);
+    return close_local(&local, fill_local(&local));
+}
+
+static long local_write_times_out(struct place *p)
+{
+    struct local local;
+
+    (void)p;
+    open_local(&local);
+    (void)fill_local(&local);
+    return close_local(&local, filch_unix_write(local.b, "x", 1, SHORT_LIMIT));
+}
+
+static long local_write_cancelled(struct place *p)
+{
+    struct local local;
+
+    (void)p;
+    open_local(&local);
+    (void)fill_local(&local);
+    return close_local(&local, cancelled_meanwhile(write_local, &local));
+}
+
+static long local_write_cancelled_before(struct place *p)
+{
+    struct local local;
+
+    (void)p;
+    open_local(&local);
+    (void)fill_local(&local);
+    return close_local(&local, cancelled_before(write_local, &local));
+}
+
+/* Reading makes room. */
+static long local_write_that_waits(struct place *p)
+{
+    struct local local;
+    filch_task *task;
+    char buf[4096];
+
+    (void)p;
+    open_local(&local);
+    (void)fill_local(&local);
+    task = spawn(write_local, &local);
+    let_it_wait();
+    while (filch_unix_read(local.a, buf, sizeof buf, FILCH_NOW) > 0)
+        ;
+    return close_local(&local, join(task));
+}
+
+static long local_write_while_closed(struct place *p)
+{
+    struct local local;
+    filch_task *task;
+    long r;
+
+    (void)p;
+    open_local(&local);
+    (void)fill_local(&local);
+    task = spawn(write_local, &local);
+    let_it_wait();
+    T_OK(filch_unix_close(local.b));
+    r = join(task);
+    local.b = NULL;
+    return close_local(&local, r);
+}
+
 static long local_half_closed(struct place *p)
 {
     struct local local;
@@ -310,6 +411,88 @@ static long dgram_cancelled_when_full(struct place *p)
     return close_local(&local, cancelled_meanwhile(send_local, &local));
 }
 
+static long dgram_nothing_there(struct place *p)
+{
+    struct local local;
+    char buf[4];
+    long r;
+
+    (void)p;
+    open_local(&local);
+    r = filch_unix_dgram_recv(local.x, buf, sizeof buf, NULL, NULL, NULL, FILCH_NOW);
+    return close_local(&local, r);
+}
+
+static long dgram_cancelled_before(struct place *p)
+{
+    struct local local;
+
+    (void)p;
+    open_local(&local);
+    return close_local(&local, cancelled_before(recv_local, &local));
+}
+
+static long dgram_closed_handle(struct place *p)
+{
+    struct local local;
+    filch_unix_dgram *closed;
+    char buf[4];
+    long r;
+
+    (void)p;
+    open_local(&local);
+    closed = local.x;
+    T_OK(filch_unix_dgram_close(closed));
+    local.x = NULL;
+    r = filch_unix_dgram_recv(closed, buf, sizeof buf, NULL, NULL, NULL, FILCH_NEVER);
+    return close_local(&local, r);
+}
+
+/* Until the receiver's queue is full. Return: what ended it. */
+static long fill_queue(struct local *local, filch_time until)
+{
+    ssize_t n;
+
+    while ((n = filch_unix_dgram_send(local->y, "x", 1, NULL, NULL, 0, until)) > 0)
+        ;
+    return n;
+}
+
+static long dgram_no_room(struct place *p)
+{
+    struct local local;
+
+    (void)p;
+    open_local(&local);
+    return close_local(&local, fill_queue(&local, FILCH_NOW));
+}
+
+static long dgram_send_times_out(struct place *p)
+{
+    struct local local;
+
+    (void)p;
+    open_local(&local);
+    return close_local(&local, fill_queue(&local, SHORT_LIMIT));
+}
+
+static long dgram_send_while_closed(struct place *p)
+{
+    struct local local;
+    filch_task *task;
+    long r;
+
+    (void)p;
+    open_local(&local);
+    (void)fill_queue(&local, FILCH_NOW);
+    task = spawn(send_local, &local);
+    let_it_wait();
+    T_OK(filch_unix_dgram_close(local.y));
+    r = join(task);
+    local.y = NULL;
+    return close_local(&local, r);
+}
+
 static long dgram_too_long(struct place *p)
 {
     struct local local;
@@ -367,6 +550,13 @@ const struct conformance_case local_cases[] = {
     CASE(local_times_out, -ETIMEDOUT),
     CASE(local_cancelled, -ECANCELED),
     CASE(local_cancelled_before, -ECANCELED),
+    CASE(local_nothing_there, -ETIMEDOUT),
+    CASE(local_no_room, -ETIMEDOUT),
+    CASE(local_write_times_out, -ETIMEDOUT),
+    CASE(local_write_cancelled, -ECANCELED),
+    CASE(local_write_cancelled_before, -ECANCELED),
+    CASE(local_write_that_waits, 1),
+    CASE(local_write_while_closed, -ECANCELED),
     CASE(local_half_closed, 1),
     CASE(local_peer_gone, -EPIPE),
     CASE(local_closed_handle, -EBADF),
@@ -384,6 +574,12 @@ const struct conformance_case local_cases[] = {
     CASE(dgram_times_out, -ETIMEDOUT),
     CASE(dgram_cancelled, -ECANCELED),
     CASE(dgram_cancelled_when_full, -ECANCELED),
+    CASE(dgram_nothing_there, -ETIMEDOUT),
+    CASE(dgram_cancelled_before, -ECANCELED),
+    CASE(dgram_closed_handle, -EBADF),
+    CASE(dgram_no_room, -ETIMEDOUT),
+    CASE(dgram_send_times_out, -ETIMEDOUT),
+    CASE(dgram_send_while_closed, -ECANCELED),
     CASE(dgram_too_long, -EMSGSIZE),
     CASE(dgram_peer_gone, -ECONNREFUSED),
     CASE(dgram_to_nobody, -ENOENT),

@@ -1,4 +1,7 @@
 /* See conformance.h: the situations that a case is put in. */
+#include <fcntl.h>
+#include <sys/resource.h>
+
 #include "tests/conformance/conformance.h"
 
 void reset_by_client(struct place *p)
@@ -74,4 +77,20 @@ static int late_main(void *arg)
 long cancelled_before(filch_fn fn, void *arg)
 {
     return cancelled_meanwhile(late_main, &(struct late){fn, arg});
+}
+
+long without_descriptors(filch_fn fn, void *arg)
+{
+    struct rlimit before, none;
+    int fd, r;
+
+    T_OK(getrlimit(RLIMIT_NOFILE, &before));
+    fd = open("/dev/null", O_RDONLY | O_CLOEXEC); /* the lowest that is free */
+    T_CHECK(fd >= 0);
+    T_OK(close(fd));
+    none = (struct rlimit){(rlim_t)fd, before.rlim_max};
+    T_OK(setrlimit(RLIMIT_NOFILE, &none));
+    r = fn(arg);
+    T_OK(setrlimit(RLIMIT_NOFILE, &before));
+    return r;
 }

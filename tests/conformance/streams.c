@@ -174,6 +174,64 @@ static long write_times_out(struct place *p)
     return r;
 }
 
+/* As much as the sockets take, without waiting. Return: what ended it. */
+static long fill_up(struct place *p)
+{
+    char buf[65536] = {0};
+    ssize_t n;
+
+    while ((n = filch_tcp_write(p->pair.server, buf, sizeof buf, FILCH_NOW)) > 0)
+        ;
+    return n;
+}
+
+static long write_no_room(struct place *p)
+{
+    return fill_up(p);
+}
+
+static int write_one(void *arg)
+{
+    struct place *p = arg;
+
+    return (int)filch_tcp_write(p->pair.server, "x", 1, FILCH_NEVER);
+}
+
+static long write_cancelled_before(struct place *p)
+{
+    (void)fill_up(p);
+    return cancelled_before(write_one, p);
+}
+
+static long write_cancelled_before_with_room(struct place *p)
+{
+    return cancelled_before(write_one, p);
+}
+
+static long write_closed_handle(struct place *p)
+{
+    filch_tcp *closed = p->pair.server;
+
+    T_OK(filch_tcp_close(closed));
+    p->pair.server = NULL;
+    return filch_tcp_write(closed, "x", 1, FILCH_NEVER);
+}
+
+static long write_while_closed(struct place *p)
+{
+    filch_task *task = spawn(write_many, p);
+
+    let_it_wait();
+    T_OK(filch_tcp_close(p->pair.server));
+    p->pair.server = NULL;
+    return join(task);
+}
+
+static long write_bad_buffer(struct place *p)
+{
+    return filch_tcp_write(p->pair.server, NULL, 8, FILCH_NEVER);
+}
+
 static int drain(void *arg)
 {
     struct place *p = arg;
@@ -233,7 +291,13 @@ const struct conformance_case stream_cases[] = {
     CASE(write_nothing, 0),
     CASE(write_times_out, -ETIMEDOUT),
     CASE(write_many_ok, 0),
+    CASE(write_no_room, -ETIMEDOUT),
     CASE(write_cancelled, -ECANCELED),
+    CASE(write_cancelled_before, -ECANCELED),
+    CASE(write_cancelled_before_with_room, 1),
+    CASE(write_closed_handle, -EBADF),
+    CASE(write_while_closed, -ECANCELED),
+    CASE(write_bad_buffer, -EINVAL),
     CASE(write_after_shutdown, -EPIPE),
     CASE(write_to_one_that_reset, -EPIPE),
     {0},

@@ -130,6 +130,22 @@ static long udp_cancelled_before(struct place *p)
     return close_udp(&udp, cancelled_before(recv_udp, &udp));
 }
 
+static int open_one(void *arg)
+{
+    filch_udp *udp;
+    int r = filch_udp_open("127.0.0.1:0", NULL, &udp);
+
+    (void)arg;
+    if (r == 0)
+        T_OK(filch_udp_close(udp));
+    return r;
+}
+
+static long udp_beyond_the_limit(struct place *p)
+{
+    return without_descriptors(open_one, p);
+}
+
 static long udp_closed_handle(struct place *p)
 {
     struct udp udp;
@@ -238,6 +254,7 @@ const struct conformance_case udp_cases[] = {
     CASE(udp_times_out, -ETIMEDOUT),
     CASE(udp_cancelled, -ECANCELED),
     CASE(udp_cancelled_before, -ECANCELED),
+    CASE(udp_beyond_the_limit, -EMFILE),
     CASE(udp_closed_handle, -EBADF),
     CASE(udp_while_closed, -ECANCELED),
     CASE(udp_bad_buffer, -EINVAL),
