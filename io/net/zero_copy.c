@@ -118,12 +118,19 @@ static ssize_t send_once(struct filch__fd *object, const void *buf, size_t bytes
     return zc.res == -ECANCELED && r < 0 ? r : zc.res;
 }
 
+/* Did the kernel refuse the way for good? It does not know it, or the ring may not do it. */
+static bool is_refusal_for_good(ssize_t n)
+{
+    return n == -EINVAL || n == -EOPNOTSUPP || n == -EACCES;
+}
+
 /* Did the kernel refuse the way, and not the bytes? */
 static bool is_refusal(ssize_t n)
 {
     switch (n) {
     case -EINVAL:
     case -EOPNOTSUPP:
+    case -EACCES:
     case -ENOMEM:
     case -ENOBUFS:
     case -EAGAIN:
@@ -146,11 +153,11 @@ static ssize_t try_zero_copy(filch_tcp *conn, const void *buf, size_t bytes, fil
     n = -EINTR;
     if (filch_load_relaxed(&object->copied) < COPIED_MAX) {
         n = send_once(object, buf, bytes, until);
-        if (n == -EINVAL || n == -EOPNOTSUPP)
+        if (is_refusal_for_good(n))
             filch_store_relaxed(&object->copied, COPIED_MAX);
         if (n <= 0 && filch__fd_is_closing(object))
             n = -ECANCELED;
-        else if (is_refusal(n) && !filch__only_now(until))
+        else if (is_refusal(n)) /* also when the time is up: that is said by who tries once */
             n = -EINTR;
     }
     filch__fd_leave(object);
