@@ -36,6 +36,8 @@ extern const struct conformance_case file_cases[];
 extern const struct conformance_case local_cases[];
 extern const struct conformance_case udp_cases[];
 extern const struct conformance_case huge_cases[];
+extern const struct conformance_case reader_cases[];
+extern const struct conformance_case move_cases[];
 
 /* Ends the client's side with a reset. */
 void reset_by_client(struct place *p);
