@@ -29,7 +29,7 @@ struct filch__uring_driver {
     struct filch__uring_lane *lane;
 };
 
-/* All that we stage. */
+/* All that we stage; but for SEND_ZC, in whose place there is SEND (net/zero_copy.c). */
 static const struct {
     int opcode;
     const char *name; /* for people */
@@ -38,11 +38,11 @@ static const struct {
     {                                                                                              \
         IORING_OP_##name, "the opcode " #name " is missing"                                        \
     }
-    NEEDED(RECV),         NEEDED(SEND),    NEEDED(RECVMSG), NEEDED(SENDMSG),   NEEDED(ACCEPT),
-    NEEDED(CONNECT),      NEEDED(READ),    NEEDED(READV),   NEEDED(WRITEV),    NEEDED(OPENAT),
-    NEEDED(CLOSE),        NEEDED(STATX),   NEEDED(FSYNC),   NEEDED(FALLOCATE), NEEDED(RENAMEAT),
-    NEEDED(UNLINKAT),     NEEDED(MKDIRAT), NEEDED(LINKAT),  NEEDED(SYMLINKAT), NEEDED(POLL_ADD),
-    NEEDED(ASYNC_CANCEL),
+    NEEDED(RECV),     NEEDED(SEND),         NEEDED(RECVMSG), NEEDED(SENDMSG), NEEDED(ACCEPT),
+    NEEDED(CONNECT),  NEEDED(READ),         NEEDED(READV),   NEEDED(WRITE),   NEEDED(WRITEV),
+    NEEDED(OPENAT),   NEEDED(CLOSE),        NEEDED(STATX),   NEEDED(FSYNC),   NEEDED(FALLOCATE),
+    NEEDED(RENAMEAT), NEEDED(UNLINKAT),     NEEDED(MKDIRAT), NEEDED(LINKAT),  NEEDED(SYMLINKAT),
+    NEEDED(POLL_ADD), NEEDED(ASYNC_CANCEL),
 #undef NEEDED
 };
 
