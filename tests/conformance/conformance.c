@@ -16,8 +16,8 @@
 #include "tests/conformance/conformance.h"
 
 static const struct conformance_case *const tables[] = {
-    stream_cases, accept_cases, file_cases,   local_cases,
-    udp_cases,    huge_cases,   reader_cases, move_cases,
+    stream_cases, accept_cases, file_cases, local_cases,     udp_cases,
+    huge_cases,   reader_cases, move_cases, file_call_cases,
 };
 
 static void make_place(struct place *p)
