@@ -17,7 +17,7 @@
 
 static const struct conformance_case *const tables[] = {
     stream_cases, accept_cases, file_cases, local_cases,     udp_cases,
-    huge_cases,   reader_cases, move_cases, file_call_cases,
+    huge_cases,   reader_cases, move_cases, file_call_cases, system_cases,
 };
 
 static void make_place(struct place *p)

@@ -39,6 +39,7 @@ extern const struct conformance_case huge_cases[];
 extern const struct conformance_case reader_cases[];
 extern const struct conformance_case move_cases[];
 extern const struct conformance_case file_call_cases[];
+extern const struct conformance_case system_cases[];
 
 /* Ends the client's side with a reset. */
 void reset_by_client(struct place *p);

@@ -45,4 +45,11 @@ static inline void open_gate(struct gate *gate)
     pthread_mutex_unlock(&gate->lock);
 }
 
+static inline void shut_gate(struct gate *gate)
+{
+    pthread_mutex_lock(&gate->lock);
+    gate->open = false;
+    pthread_mutex_unlock(&gate->lock);
+}
+
 #endif
