@@ -1,7 +1,8 @@
 /* Description: the HTTP server under peers that send a byte now and then ("slow loris"), many at
- * once: each is told so and loses its connection at its limit, and others are served all the time.
- */
+ * once: each is told so and loses its connection at its limit, others are served all the time, and
+ * what each of a thousand costs in memory has a bound. */
 #include <stdatomic.h>
+#include <sys/resource.h>
 
 #include <criterion/criterion.h>
 
@@ -188,4 +189,70 @@ static int full_body(void *arg)
 Test(http_slow, a_server_full_of_slow_peers_is_free_after_their_time)
 {
     T_OK(run_in_runtime(0, full_body, NULL));
+}
+
+/* ---- very many ---- */
+
+enum { THRONG = 1000, ASKED = 200 };
+
+/* It is 17: what is touched of a stack, and a buffer that grows only for a head that is long. */
+#define THRONG_KB_EACH 32
+
+/* All of them a byte further in their heads. */
+static void throng_send(const int *fds, const char *byte)
+{
+    for (int i = 0; i < THRONG; i++)
+        T_IS(send(fds[i], byte, 1, MSG_NOSIGNAL), 1);
+}
+
+static int throng_body(void *arg)
+{
+    /* Nobody's time is up before the end. */
+    const filch_http_server_opts opts = {.head_ns = 1000 * FILCH_SECOND,
+                                         .connections_max = THRONG + 1};
+    static int fds[THRONG];
+    size_t before;
+    struct site site;
+    filch_tcp *good;
+
+    (void)arg;
+    site_open(&site, &opts);
+    T_OK(filch_tcp_connect(site.http.addr, &good, T_LIMIT));
+    T_IS(ask(good), 200); /* what the first request costs is not theirs */
+    before = memory_kb("VmRSS");
+    for (int i = 0; i < THRONG; i++) {
+        fds[i] = raw_socket();
+        raw_connect(fds[i], site.http.addr);
+        for (const char *at = SLOW_HEAD; *at; at++)
+            T_IS(send(fds[i], at, 1, MSG_NOSIGNAL), 1);
+    }
+    T_WAIT_UNTIL(http_site_stats(&site.http).connections == THRONG + 1);
+    for (int i = 0; i < ASKED; i++) {
+        if (i % (ASKED / 5) == 0)
+            throng_send(fds, "a");
+        T_IS(ask(good), 200);
+    }
+    T_OK(filch_tcp_close(good));
+#ifndef T_SANITIZED
+    T_CHECK(RUNNING_ON_VALGRIND || memory_kb("VmRSS") - before < (size_t)THRONG * THRONG_KB_EACH);
+#else
+    (void)before;
+#endif
+    T_OK(http_site_stats(&site.http).timeouts);
+    for (int i = 0; i < THRONG; i++)
+        T_OK(close(fds[i]));
+    site_close(&site);
+    return 0;
+}
+
+Test(http_slow, a_thousand_slow_peers_cost_little_each)
+{
+    struct rlimit limit;
+
+    T_OK(getrlimit(RLIMIT_NOFILE, &limit));
+    limit.rlim_cur = 2 * THRONG + 200;
+    if (limit.rlim_max < limit.rlim_cur)
+        cr_skip_test("there are not enough descriptors");
+    T_OK(setrlimit(RLIMIT_NOFILE, &limit));
+    T_OK(run_in_runtime(0, throng_body, NULL));
 }
