@@ -1,6 +1,6 @@
 /* Streams and datagrams between two processes over a line that loses, doubles, delays and reorders
- * packets, on both engines: each byte of a stream comes once and in order, whatever the line does,
- * and of datagrams exactly those come that the line let through.
+ * packets, or is slow, on both engines: each byte of a stream comes once and in order, whatever the
+ * line does, and of datagrams exactly those come that the line let through.
  *
  *     lossy [SEED]     default: from the clock. It is printed first
  *
@@ -29,6 +29,13 @@ static const struct relay_faults lines[] = {
     {.delay_us = 500},
     {.drop = 100, .duplicate = 100, .late = 300, .delay_us = 1000, .late_us = 5000},
     {.drop = 500, .duplicate = 300, .late = 1000, .delay_us = 1000, .late_us = 8000},
+    {.delay_us = 1000, .rate = 3000000},
+    {.drop = 100,
+     .duplicate = 100,
+     .late = 300,
+     .delay_us = 1000,
+     .late_us = 5000,
+     .rate = 2000000},
     {.drop = 1500, .duplicate = 500, .late = 1500, .delay_us = 2000, .late_us = 20000},
 };
 
@@ -174,6 +181,7 @@ static int run_line(const struct relay_faults *faults, filch_engine_choice engin
     }
     for (int i = 0; i < 2; i++)
         check(&relay, ends, i);
+    T_CHECK(relay.held || !faults->rate);
     for (int i = 0; i < 2; i++)
         close(ends[i].notes);
     for (int i = 0; i < 2; i++) {

@@ -1,22 +1,19 @@
 #include "tests/lossy/relay.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/if_tun.h>
-#include <net/if.h>
+#include <netinet/in.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "tests/runner/check.h"
+#include "tests/runner/tun.h"
 
 enum { PACKET_MAX = 2048, FDS_MAX = 4, BATCH = 64 };
+
+/* How long a packet may wait for those before it, where there is a rate: a router's buffer. */
+#define RATE_QUEUE_US 100000
 
 struct relay_packet {
     uint64_t due_us;
@@ -42,56 +39,11 @@ static bool chance(struct relay *relay, unsigned of_10000)
 
 /* ---- ends ---- */
 
-static int set_address(int fd, struct ifreq *request, unsigned long what, const char *text)
-{
-    struct sockaddr_in addr = {.sin_family = AF_INET};
-
-    T_IS(inet_pton(AF_INET, text, &addr.sin_addr), 1);
-    memcpy(&request->ifr_addr, &addr, sizeof addr);
-    return ioctl(fd, what, request);
-}
-
-/* Addresses, room for all that a test sends at once, and up. */
-static int configure(struct ifreq *request, int end)
-{
-    static const char *const addr[2] = {"10.77.0.1", "10.77.0.2"};
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    int r = -1;
-
-    if (fd < 0)
-        return -errno;
-    request->ifr_qlen = 20000;
-    if (ioctl(fd, SIOCSIFTXQLEN, request) == 0 &&
-        set_address(fd, request, SIOCSIFADDR, addr[end]) == 0 &&
-        set_address(fd, request, SIOCSIFDSTADDR, addr[1 - end]) == 0) {
-        request->ifr_flags = IFF_UP | IFF_RUNNING | IFF_POINTOPOINT;
-        r = ioctl(fd, SIOCSIFFLAGS, request);
-    }
-    r = r < 0 ? -errno : 0;
-    close(fd);
-    return r;
-}
-
 int relay_end_open(int end, const char **ret_reason)
 {
-    struct ifreq request = {.ifr_flags = IFF_TUN | IFF_NO_PI};
-    int r, fd;
+    static const char *const addr[2] = {"10.77.0.1", "10.77.0.2"};
 
-    *ret_reason = "a network namespace of one's own is refused";
-    if (unshare(CLONE_NEWNET) < 0)
-        return -errno;
-    *ret_reason = "/dev/net/tun cannot be opened";
-    fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    *ret_reason = "a tun device cannot be made";
-    strcpy(request.ifr_name, "lossy");
-    r = ioctl(fd, TUNSETIFF, &request) < 0 ? -errno : configure(&request, end);
-    if (r < 0) {
-        close(fd);
-        return r;
-    }
-    return fd;
+    return tun_open(addr[end], addr[1 - end], ret_reason);
 }
 
 /* ---- packets on their way: a heap ---- */
@@ -155,22 +107,44 @@ static bool is_udp(const struct relay_packet *packet)
     return packet->bytes >= 20 && packet->data[0] >> 4 == 4 && packet->data[9] == IPPROTO_UDP;
 }
 
+static void lose(struct relay *relay, struct relay_counts *udp)
+{
+    relay->dropped++;
+    if (udp)
+        udp->dropped++;
+}
+
+/* When a packet has gone through a line that has a rate, behind those before it. Return: 0: it
+ * would wait for too long. */
+static uint64_t sent_us(struct relay *relay, const struct relay_packet *packet, uint64_t now)
+{
+    uint64_t *free_us = &relay->free_us[packet->from];
+
+    if (!relay->faults.rate)
+        return now;
+    if (*free_us > now + RATE_QUEUE_US)
+        return 0;
+    relay->held += *free_us > now;
+    *free_us = (*free_us > now ? *free_us : now) + packet->bytes * 1000000 / relay->faults.rate;
+    return *free_us;
+}
+
 /* Decides what becomes of a packet. */
 static void take(struct relay *relay, const struct relay_packet *packet)
 {
     struct relay_counts *udp = is_udp(packet) ? &relay->udp[packet->from] : NULL;
-    uint64_t due_us = now_us() + relay->faults.delay_us;
+    uint64_t due_us;
     bool twice;
 
     relay->packets++;
     if (udp)
         udp->seen++;
-    if (chance(relay, relay->faults.drop)) {
-        relay->dropped++;
-        if (udp)
-            udp->dropped++;
+    due_us = sent_us(relay, packet, now_us());
+    if (!due_us || chance(relay, relay->faults.drop)) {
+        lose(relay, udp);
         return;
     }
+    due_us += relay->faults.delay_us;
     if (chance(relay, relay->faults.late))
         due_us += relay->faults.late_us;
     twice = chance(relay, relay->faults.duplicate);

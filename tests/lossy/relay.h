@@ -15,6 +15,8 @@ struct relay_faults {
     unsigned late; /* held up, so that later ones overtake it */
     unsigned delay_us;
     unsigned late_us;
+    unsigned rate; /* bytes a second, each way; more wait for RATE_QUEUE_US at most, or are lost.
+                      0: no limit */
 };
 
 /* UDP datagrams that came from an end. */
@@ -33,6 +35,8 @@ struct relay {
     uint64_t random;
     struct relay_counts udp[2]; /* by where they come from */
     uint64_t packets, dropped;  /* of any kind */
+    uint64_t held;              /* had to wait for others, as the line is slow */
+    uint64_t free_us[2];        /* when it has sent what came from there so far */
     struct relay_packet **heap; /* on their way, the next one first */
     size_t count, room;
     uint64_t order;
