@@ -226,6 +226,13 @@ typedef struct filch_direct_align {
 FILCH_API FILCH_MUST_CHECK int
 filch_file_direct_align(filch_file *file, filch_direct_align *ret_align, filch_time until);
 
+/** filch_direct_buffer() - memory that O_DIRECT takes: @bytes of it, or as many more as make a
+ * whole number of @align->offset_bytes. @ret_buffer: for free(3). @ret_bytes: how many; may be
+ * NULL. Thread-safety: any. Suspends: no. Return: 0; -EINVAL (NULL, no bytes, too many, an
+ * alignment that is no power of two); -ENOMEM. */
+FILCH_API FILCH_MUST_CHECK int filch_direct_buffer(const filch_direct_align *align, size_t bytes,
+                                                   void **ret_buffer, size_t *ret_bytes);
+
 /**
  * filch_file_lock() - lock a file against others who do: flock(2)
  * @exclusive: for one; else shared with others who share

@@ -2,6 +2,7 @@
  * threads.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
@@ -121,3 +122,28 @@ int filch_file_direct_align(filch_file *file, filch_direct_align *ret_align, fil
     return file && ret_align ? -EOPNOTSUPP : -EINVAL;
 }
 #endif
+
+static bool is_power_of_two(uint32_t n)
+{
+    return n && !(n & (n - 1));
+}
+
+int filch_direct_buffer(const filch_direct_align *align, size_t bytes, void **ret_buffer,
+                        size_t *ret_bytes)
+{
+    size_t memory, whole;
+    void *buffer;
+
+    if (!align || !ret_buffer || !bytes || !is_power_of_two(align->offset_bytes) ||
+        !is_power_of_two(align->memory_bytes) || bytes > SIZE_MAX / 2)
+        return -EINVAL;
+    memory = align->memory_bytes < sizeof(void *) ? sizeof(void *) : align->memory_bytes;
+    whole = (bytes + align->offset_bytes - 1) / align->offset_bytes * align->offset_bytes;
+    buffer = aligned_alloc(memory, (whole + memory - 1) / memory * memory);
+    if (!buffer)
+        return -ENOMEM;
+    *ret_buffer = buffer;
+    if (ret_bytes)
+        *ret_bytes = whole;
+    return 0;
+}

@@ -118,8 +118,12 @@ Test(errors_memory, nothing_is_made)
     filch_oneshot_tx *tx;
     filch_oneshot_rx *rx;
     filch_duplex *end, *other;
+    filch_direct_align align = {512, 512};
+    void *buffer;
     int value = 1;
 
+    WITHOUT(filch_direct_buffer(&align, 1, &buffer, NULL), -ENOMEM);
+    free(buffer);
     WITHOUT(filch_duplex_new(4, &end, &other), -ENOMEM);
     filch_duplex_free(end);
     filch_duplex_free(other);

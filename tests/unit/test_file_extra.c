@@ -57,9 +57,10 @@ static int direct_body(void *arg)
     if (r == 0) {
         r = filch_file_direct_align(file, &align, T_LIMIT);
         if (r == 0) {
-            size_t bytes = 4 * (size_t)align.offset_bytes;
+            size_t bytes;
 
-            T_OK(posix_memalign(&buf, align.memory_bytes < 16 ? 16 : align.memory_bytes, bytes));
+            T_OK(filch_direct_buffer(&align, 3 * (size_t)align.offset_bytes + 1, &buf, &bytes));
+            T_IS(bytes, 4 * (size_t)align.offset_bytes);
             memset(buf, 'x', bytes);
             T_IS(filch_file_pwrite(file, buf, bytes, align.offset_bytes, T_LIMIT), bytes);
             T_IS(filch_file_pread(file, buf, bytes, 2 * (int64_t)align.offset_bytes, T_LIMIT),
@@ -91,4 +92,22 @@ Test(file_extra, attributes_are_set_read_listed_and_removed)
 Test(file_extra, direct_reads_and_writes_that_are_aligned)
 {
     run_both(direct_body, "this file system does not tell what O_DIRECT needs");
+}
+
+Test(file_extra, buffers_are_aligned_and_whole)
+{
+    static const filch_direct_align aligns[] = {{1, 1}, {4, 512}, {512, 512}, {4096, 4096}};
+
+    for (size_t i = 0; i < sizeof aligns / sizeof *aligns; i++)
+        for (size_t bytes = 1; bytes < 20000; bytes = bytes * 3 + 1) {
+            void *buf;
+            size_t whole;
+
+            T_OK(filch_direct_buffer(&aligns[i], bytes, &buf, &whole));
+            T_IS((uintptr_t)buf % aligns[i].memory_bytes, 0);
+            T_CHECK(whole >= bytes && whole < bytes + aligns[i].offset_bytes);
+            T_IS(whole % aligns[i].offset_bytes, 0);
+            memset(buf, 'x', whole);
+            free(buf);
+        }
 }

@@ -112,6 +112,7 @@ static void file_rows(void)
 {
     filch_direct_align align;
     filch_file *file = NULL;
+    void *buffer = NULL;
     char byte = 0;
 
     ROW(filch_file_stdio(-1, &file), -EINVAL);
@@ -120,6 +121,16 @@ static void file_rows(void)
     ROW(filch_file_reader(NULL).read(NULL, &byte, 1, FILCH_NOW), -EINVAL);
     ROW(filch_file_writer(NULL).write(NULL, "x", 1, FILCH_NOW), -EINVAL);
     ROW(filch_file_direct_align(NULL, &align, FILCH_NOW), -EINVAL);
+    align = (filch_direct_align){512, 512};
+    ROW(filch_direct_buffer(NULL, 1, &buffer, NULL), -EINVAL);
+    ROW(filch_direct_buffer(&align, 1, NULL, NULL), -EINVAL);
+    ROW(filch_direct_buffer(&align, 0, &buffer, NULL), -EINVAL);
+    ROW(filch_direct_buffer(&align, SIZE_MAX, &buffer, NULL), -EINVAL);
+    align.offset_bytes = 0;
+    ROW(filch_direct_buffer(&align, 1, &buffer, NULL), -EINVAL);
+    align = (filch_direct_align){24, 512};
+    ROW(filch_direct_buffer(&align, 1, &buffer, NULL), -EINVAL);
+    ROW(buffer == NULL, true);
     ROW(filch_path_get_xattr(NULL, true, "user.x", &byte, 1, FILCH_NOW), -EINVAL);
     ROW(filch_path_get_xattr("/", true, NULL, &byte, 1, FILCH_NOW), -EINVAL);
     ROW(filch_path_get_xattr("/", true, "user.x", NULL, 1, FILCH_NOW), -EINVAL);
