@@ -58,6 +58,9 @@ enum filch_unix_option {
                                    the other side there is no buffer */
     FILCH_UNIX_ERROR,           /* get only: the pending error, -errno or 0; it is cleared */
     FILCH_UNIX_COOKIE,          /* get only: a number that no other socket has had */
+    FILCH_UNIX_CREDENTIALS,     /* bool, of a datagram socket: what is sent to it from now on tells
+                                   who sent it, see filch_unix_dgram_recv_cred(). It gets an address
+                                   of the abstract namespace if it sends without one */
 };
 
 /* ---- listeners ---- */
@@ -291,6 +294,20 @@ FILCH_API FILCH_MUST_CHECK int filch_unix_dgram_set(filch_unix_dgram *sock,
 /** filch_unix_dgram_get() - get an option. Suspends: no. Return: as filch_unix_get(). */
 FILCH_API FILCH_MUST_CHECK int
 filch_unix_dgram_get(filch_unix_dgram *sock, enum filch_unix_option option, int64_t *ret_value);
+
+/**
+ * filch_unix_dgram_recv_cred() - receive a datagram, and who sent it
+ * @ret_cred: who, as the kernel knows; with FILCH_UNIX_CREDENTIALS, which whoever receives sets
+ *            before the datagram is sent. Else, or for one that was sent before, its pid is 0 and
+ *            its uid that of nobody
+ *
+ * Otherwise, and what it returns: as filch_unix_dgram_recv(); -EINVAL (NULL).
+ */
+FILCH_API FILCH_MUST_CHECK ssize_t filch_unix_dgram_recv_cred(filch_unix_dgram *sock, void *buf,
+                                                              size_t bytes, filch_unix_fds *fds,
+                                                              filch_unix_cred *ret_cred,
+                                                              char *ret_from, size_t *ret_size,
+                                                              filch_time until);
 
 /** filch_unix_dgram_addr() - what it is bound to, "" if it is not. @ret_text:
  * FILCH_UNIX_ADDR_BYTES. Return: 0; -EBADF; -EINVAL. */

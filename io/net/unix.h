@@ -39,10 +39,10 @@ int filch__unix_is(int fd, int type);
 
 int filch__unix_wrap(int fd, filch_unix **ret_conn);
 
-/* A message with descriptors: see unix_fds.c. */
+/* A message with descriptors, and who sent it: see unix_fds.c. */
 union filch__unix_control {
     struct cmsghdr header;
-    char room[CMSG_SPACE(sizeof(int) * FILCH_UNIX_FDS_MAX)];
+    char room[CMSG_SPACE(sizeof(int) * FILCH_UNIX_FDS_MAX) + CMSG_SPACE(sizeof(struct ucred))];
 };
 
 /* Puts them into a message. Return: 0; -EINVAL. */
@@ -52,5 +52,8 @@ int filch__unix_put_fds(struct msghdr *message, union filch__unix_control *contr
 /* Has a message take whatever may come; then gives it to the caller and closes the rest. */
 void filch__unix_want_fds(struct msghdr *message, union filch__unix_control *control);
 void filch__unix_take_fds(struct msghdr *message, filch_unix_fds *fds);
+
+/* Who sent it; nobody, if that was not told. */
+filch_unix_cred filch__unix_cred_of(struct msghdr *message);
 
 #endif

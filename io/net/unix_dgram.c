@@ -192,8 +192,10 @@ ssize_t filch_unix_dgram_send(filch_unix_dgram *sock, const void *buf, size_t by
     return send_patiently(sock, &message, until);
 }
 
-ssize_t filch_unix_dgram_recv(filch_unix_dgram *sock, void *buf, size_t bytes, filch_unix_fds *fds,
-                              char *ret_from, size_t *ret_size, filch_time until)
+/* @ret_cred: may be NULL. */
+static ssize_t receive(filch_unix_dgram *sock, void *buf, size_t bytes, filch_unix_fds *fds,
+                       filch_unix_cred *ret_cred, char *ret_from, size_t *ret_size,
+                       filch_time until)
 {
     union filch__unix_control control;
     struct iovec iov = {buf, bytes};
@@ -203,7 +205,7 @@ ssize_t filch_unix_dgram_recv(filch_unix_dgram *sock, void *buf, size_t bytes, f
 
     if ((!buf && bytes) || (fds && !fds->fds && fds->room))
         return -EINVAL;
-    if (fds)
+    if (fds || ret_cred)
         filch__unix_want_fds(&message, &control);
     if (ret_from) {
         message.msg_name = &from.any;
@@ -212,8 +214,10 @@ ssize_t filch_unix_dgram_recv(filch_unix_dgram *sock, void *buf, size_t bytes, f
     n = filch__transfer_message(sock, false, &message, MSG_CMSG_CLOEXEC | MSG_TRUNC, true, until);
     if (n < 0)
         return n;
-    if (fds)
+    if (fds || ret_cred)
         filch__unix_take_fds(&message, fds);
+    if (ret_cred)
+        *ret_cred = filch__unix_cred_of(&message);
     if (ret_from) {
         from.bytes = message.msg_namelen;
         filch__unix_addr_format(&from, ret_from);
@@ -221,6 +225,19 @@ ssize_t filch_unix_dgram_recv(filch_unix_dgram *sock, void *buf, size_t bytes, f
     if (ret_size)
         *ret_size = (size_t)n;
     return (size_t)n < bytes ? n : (ssize_t)bytes;
+}
+
+ssize_t filch_unix_dgram_recv(filch_unix_dgram *sock, void *buf, size_t bytes, filch_unix_fds *fds,
+                              char *ret_from, size_t *ret_size, filch_time until)
+{
+    return receive(sock, buf, bytes, fds, NULL, ret_from, ret_size, until);
+}
+
+ssize_t filch_unix_dgram_recv_cred(filch_unix_dgram *sock, void *buf, size_t bytes,
+                                   filch_unix_fds *fds, filch_unix_cred *ret_cred, char *ret_from,
+                                   size_t *ret_size, filch_time until)
+{
+    return ret_cred ? receive(sock, buf, bytes, fds, ret_cred, ret_from, ret_size, until) : -EINVAL;
 }
 
 filch_case filch_case_unix_dgram_readable(filch_unix_dgram *sock)

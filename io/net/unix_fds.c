@@ -1,14 +1,18 @@
-/* Descriptors in messages.
+/* Descriptors in messages, and who sent them.
  *
  * A receiver always has room for as many as the kernel passes at most, whatever its caller has room
  * for: so the kernel cuts nothing for lack of room, and what the caller cannot take is known and
- * closed. What it cuts for lack of descriptors (EMFILE) it closes itself, and says so.
+ * closed; also beside a sender's credentials, which a socket that was adopted may ask for. What it
+ * cuts for lack of descriptors (EMFILE) it closes itself, and says so.
  */
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "io/net/unix.h"
+
+/* As the kernel says it of a sender that it does not know. */
+#define NOBODY 65534
 
 int filch__unix_put_fds(struct msghdr *message, union filch__unix_control *control, const int *fds,
                         size_t count)
@@ -66,4 +70,15 @@ void filch__unix_take_fds(struct msghdr *message, filch_unix_fds *fds)
             take(fds, fd);
         }
     }
+}
+
+filch_unix_cred filch__unix_cred_of(struct msghdr *message)
+{
+    struct ucred cred = {.pid = 0, .uid = NOBODY, .gid = NOBODY};
+
+    for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header;
+         header = CMSG_NXTHDR(message, header))
+        if (header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_CREDENTIALS)
+            memcpy(&cred, CMSG_DATA(header), sizeof cred);
+    return (filch_unix_cred){.pid = cred.pid, .uid = cred.uid, .gid = cred.gid};
 }

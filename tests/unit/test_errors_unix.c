@@ -80,6 +80,7 @@ Test(errors_unix, of_the_system)
     filch_unix_listener *listener;
     filch_unix_dgram *dgram, *other;
     filch_unix *conn, *peer;
+    filch_unix_cred cred;
 
     SAYS(SOCKET, filch_unix_listener_open(name, NULL, &listener), -EMFILE, -ENFILE);
     SAYS(SOCKET, filch_unix_connect(name, &conn, T_LIMIT), -EMFILE, -ENFILE);
@@ -95,6 +96,9 @@ Test(errors_unix, of_the_system)
          -ETOOMANYREFS);
     T_IS(filch_unix_dgram_send(dgram, "x", 1, NULL, NULL, 0, T_LIMIT), 1);
     SAYS(RECVMSG, filch_unix_dgram_recv(other, &(char){0}, 1, NULL, NULL, NULL, T_LIMIT), -ENOMEM);
+    SAYS(RECVMSG,
+         filch_unix_dgram_recv_cred(other, &(char){0}, 1, NULL, &cred, NULL, NULL, T_LIMIT),
+         -ENOMEM);
     T_IS(filch_unix_dgram_recv(other, &(char){0}, 1, NULL, NULL, NULL, T_LIMIT), 1); /* not lost */
     T_OK(filch_unix_dgram_close(dgram));
     T_OK(filch_unix_dgram_close(other));
@@ -198,6 +202,7 @@ static void datagrams_say(void)
     static char large[4 << 20];
     filch_unix_dgram *dgram, *other;
     int fds[2];
+    filch_unix_cred cred;
 
     dgram = left_alone(&other);
     T_IS(filch_unix_dgram_send(dgram, "x", 1, NULL, NULL, 0, T_LIMIT), -ECONNRESET);
@@ -206,6 +211,11 @@ static void datagrams_say(void)
     T_OK(filch_unix_dgram_close(other));
     dgram = left_alone(&other);
     T_IS(filch_unix_dgram_recv(dgram, large, 1, NULL, NULL, NULL, T_LIMIT), -ECONNRESET);
+    T_OK(filch_unix_dgram_close(dgram));
+    T_OK(filch_unix_dgram_close(other));
+    dgram = left_alone(&other);
+    T_IS(filch_unix_dgram_recv_cred(dgram, large, 1, NULL, &cred, NULL, NULL, T_LIMIT),
+         -ECONNRESET);
     T_OK(filch_unix_dgram_close(dgram));
     T_OK(filch_unix_dgram_close(other));
     T_OK(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, fds));
@@ -261,6 +271,7 @@ static int wait_body(void *arg)
     filch_unix_fds none = {.room = 0};
     filch_unix *conn;
     char byte = 0;
+    filch_unix_cred cred;
 
     if (until != FILCH_NOW)
         T_OK(filch_task_cancel(filch_task_self()));
@@ -270,6 +281,8 @@ static int wait_body(void *arg)
            -ECANCELED);
     UNDONE(filch_unix_dgram_recv(full->dgram, &byte, 1, NULL, NULL, NULL, until), -ETIMEDOUT,
            -ECANCELED);
+    UNDONE(filch_unix_dgram_recv_cred(full->dgram, &byte, 1, NULL, &cred, NULL, NULL, until),
+           -ETIMEDOUT, -ECANCELED);
     return 0;
 }
 

@@ -274,6 +274,7 @@ static void unix_dgram_rows(void)
     char text[FILCH_UNIX_ADDR_BYTES], buf[1];
     filch_unix_dgram *sock = NULL, *old = stale.dgram;
     int64_t value;
+    filch_unix_cred cred;
     filch_case c;
     int fd, r = 0;
 
@@ -296,6 +297,9 @@ static void unix_dgram_rows(void)
     ROW(filch_unix_dgram_recv(old, NULL, 1, NULL, NULL, NULL, FILCH_NEVER), -EINVAL);
     ROW(filch_unix_dgram_recv(old, buf, 1, &fds, NULL, NULL, FILCH_NEVER), -EINVAL);
     ROW(filch_unix_dgram_recv(old, buf, 1, NULL, NULL, NULL, FILCH_NEVER), -EBADF);
+    ROW(filch_unix_dgram_recv_cred(NULL, buf, 1, NULL, &cred, NULL, NULL, FILCH_NEVER), -EINVAL);
+    ROW(filch_unix_dgram_recv_cred(old, buf, 1, NULL, NULL, NULL, NULL, FILCH_NEVER), -EINVAL);
+    ROW(filch_unix_dgram_recv_cred(old, buf, 1, NULL, &cred, NULL, NULL, FILCH_NEVER), -EBADF);
     ROW(filch_unix_dgram_set(NULL, FILCH_UNIX_SEND_BUFFER, 1), -EINVAL);
     ROW(filch_unix_dgram_set(old, FILCH_UNIX_SEND_BUFFER, 1), -EBADF);
     ROW(filch_unix_dgram_get(NULL, FILCH_UNIX_SEND_BUFFER, &value), -EINVAL);

@@ -7,6 +7,8 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <criterion/criterion.h>
@@ -535,4 +537,79 @@ static int as_reader_and_writer(void *arg)
 Test(unix_sockets, as_a_reader_and_a_writer)
 {
     T_OK(run_in_runtime(0, as_reader_and_writer, NULL));
+}
+
+/* ---- who sends ---- */
+
+/* A process of its own that sends a datagram to a path. Return: its number. */
+static pid_t send_from_elsewhere(const char *path)
+{
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    pid_t pid = fork();
+
+    T_CHECK(pid >= 0);
+    if (pid == 0) {
+        int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+        snprintf(to.sun_path, sizeof to.sun_path, "%s", path);
+        _exit(sendto(fd, "hello", 5, 0, (struct sockaddr *)&to, sizeof to) != 5);
+    }
+    return pid;
+}
+
+static int credentials_body(void *arg)
+{
+    struct temp_dir dir;
+    filch_unix_dgram *sock, *other;
+    filch_unix_cred cred;
+    int fds[FILCH_UNIX_FDS_MAX], got[FILCH_UNIX_FDS_MAX], status;
+    filch_unix_fds room = {.fds = got, .room = FILCH_UNIX_FDS_MAX};
+    char buf[8], from[FILCH_UNIX_ADDR_BYTES];
+    size_t size;
+    pid_t pid;
+
+    (void)arg;
+    temp_dir_make(&dir);
+    T_OK(filch_unix_dgram_open(in_dir(&dir, "s"), NULL, &sock));
+    T_OK(filch_unix_dgram_open(NULL, NULL, &other));
+    T_IS(filch_unix_dgram_send(other, "x", 1, in_dir(&dir, "s"), NULL, 0, T_LIMIT), 1);
+    T_OK(filch_unix_dgram_set(sock, FILCH_UNIX_CREDENTIALS, 1));
+    /* It was not asked for in time. */
+    T_IS(filch_unix_dgram_recv_cred(sock, buf, 8, NULL, &cred, from, &size, T_LIMIT), 1);
+    T_IS(cred.pid, 0);
+    T_IS(cred.uid, 65534);
+    pid = send_from_elsewhere(in_dir(&dir, "s"));
+    T_IS(filch_unix_dgram_recv_cred(sock, buf, 8, NULL, &cred, from, &size, T_LIMIT), 5);
+    T_IS(cred.pid, pid);
+    T_IS(cred.uid, getuid());
+    T_IS(cred.gid, getgid());
+    T_IS(size, 5);
+    T_IS(waitpid(pid, &status, 0), pid);
+    T_OK(status);
+    /* Beside all descriptors that there can be. */
+    for (int i = 0; i < FILCH_UNIX_FDS_MAX; i++)
+        fds[i] = STDERR_FILENO;
+    T_IS(filch_unix_dgram_send(other, "y", 1, in_dir(&dir, "s"), fds, FILCH_UNIX_FDS_MAX, T_LIMIT),
+         1);
+    T_IS(filch_unix_dgram_recv_cred(sock, buf, 8, &room, &cred, NULL, NULL, T_LIMIT), 1);
+    T_IS(room.count, FILCH_UNIX_FDS_MAX);
+    T_CHECK(!room.lost);
+    T_IS(cred.pid, getpid());
+    for (size_t i = 0; i < room.count; i++)
+        T_OK(close(got[i]));
+    /* Nobody wants to know. */
+    T_OK(filch_unix_dgram_set(sock, FILCH_UNIX_CREDENTIALS, 0));
+    T_IS(filch_unix_dgram_send(other, "z", 1, in_dir(&dir, "s"), NULL, 0, T_LIMIT), 1);
+    T_IS(filch_unix_dgram_recv_cred(sock, buf, 8, NULL, &cred, NULL, NULL, T_LIMIT), 1);
+    T_IS(cred.pid, 0);
+    T_OK(filch_unix_dgram_close(other));
+    T_OK(filch_unix_dgram_close(sock));
+    temp_dir_remove(&dir);
+    return 0;
+}
+
+Test(unix_sockets, datagrams_tell_who_sent_them)
+{
+    T_OK(run_in_runtime(0, credentials_body, NULL));
+    T_OK(credentials_body(NULL));
 }
