@@ -64,6 +64,18 @@ int filch__fd_enter(const void *handle, struct filch__fd **ret_object)
     return 0;
 }
 
+int filch__fd_number(const void *handle)
+{
+    struct filch__fd *object;
+    int fd, r = filch__fd_enter(handle, &object);
+
+    if (r < 0)
+        return r;
+    fd = object->fd;
+    filch__fd_leave(object);
+    return fd;
+}
+
 void filch__fd_ref(struct filch__fd *object)
 {
     filch_fetch_add_relaxed(&object->state, 1);

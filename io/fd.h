@@ -41,6 +41,9 @@ void filch__fd_forked(void *object);
 /* Begins a call. Return: 0; -EINVAL (NULL); -EBADF (closed, or being closed). */
 int filch__fd_enter(const void *handle, struct filch__fd **ret_object);
 
+/* What is behind a handle. Return: it; -EINVAL (NULL); -EBADF (closed). */
+int filch__fd_number(const void *handle);
+
 /* One more user of an object that has one. */
 void filch__fd_ref(struct filch__fd *object);
 

@@ -96,14 +96,7 @@ int filch_fd_adopt(int fd, filch_fd **ret_fd)
 
 int filch_fd_number(filch_fd *handle)
 {
-    struct filch__fd *object;
-    int fd, r = filch__fd_enter(handle, &object);
-
-    if (r < 0)
-        return r;
-    fd = object->fd;
-    filch__fd_leave(object);
-    return fd;
+    return filch__fd_number(handle);
 }
 
 int filch_fd_release(filch_fd *handle, int *ret_number)

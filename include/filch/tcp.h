@@ -32,7 +32,7 @@ typedef struct filch_tcp filch_tcp;
  * count, bytes, or a span of time in nanoseconds (rounded up to the kernel's unit, which is given);
  * those of type text are for filch_tcp_set_text() and the like. Set on a listener they hold for the
  * connections that it accepts from then on. Not every option makes sense for both; the kernel says
- * so. What is no number and no name (filters, keys) is set on a descriptor, see filch_tcp_adopt().
+ * so. What is no number and no name (filters, keys) is set on a descriptor, see filch_tcp_fd().
  */
 enum filch_tcp_option {
     FILCH_TCP_NODELAY =
@@ -189,6 +189,9 @@ filch_listener_get_text(filch_listener *listener, enum filch_tcp_option option, 
 FILCH_API FILCH_MUST_CHECK int filch_listener_queue(filch_listener *listener, unsigned *ret_waiting,
                                                     unsigned *ret_most);
 
+/** filch_listener_fd() - the descriptor behind it: as filch_tcp_fd(). */
+FILCH_API int filch_listener_fd(filch_listener *listener);
+
 /** filch_listener_addr() - the address it is bound to, as text. @ret_text: FILCH_ADDR_BYTES.
  * Return: 0; -EBADF; -EINVAL. */
 FILCH_API int filch_listener_addr(filch_listener *listener, char *ret_text);
@@ -235,6 +238,12 @@ FILCH_API FILCH_MUST_CHECK int filch_tcp_connect_opts(const char *addr, const fi
  * -ENOMEM.
  */
 FILCH_API FILCH_MUST_CHECK int filch_tcp_adopt(int fd, filch_tcp **ret_conn);
+
+/** filch_tcp_fd() - the descriptor behind a connection, for what there is no call for, as an option
+ * that is no number. Do not close it, nor make it non-blocking; it is somebody else's once the
+ * connection is closed. Thread-safety: any. Suspends: no. Return: it; -EBADF (closed); -EINVAL
+ * (NULL). */
+FILCH_API int filch_tcp_fd(filch_tcp *conn);
 
 /**
  * filch_tcp_release() - give up the handle and get the descriptor

@@ -130,6 +130,9 @@ FILCH_API FILCH_MUST_CHECK int filch_udp_open(const char *addr, const filch_udp_
  */
 FILCH_API FILCH_MUST_CHECK int filch_udp_adopt(int fd, filch_udp **ret_udp);
 
+/** filch_udp_fd() - the descriptor behind it: as filch_tcp_fd(). */
+FILCH_API int filch_udp_fd(filch_udp *udp);
+
 /** filch_udp_release() - give up the handle and get the descriptor. @udp: consumed on success only.
  * @ret_fd: the caller's to close; blocking, close-on-exec. Suspends: no. Return: 0; -EBUSY (a call
  * is under way in it); -EBADF; -EINVAL (NULL). */

@@ -90,6 +90,9 @@ FILCH_API FILCH_MUST_CHECK int filch_unix_listener_adopt(int fd,
 FILCH_API FILCH_MUST_CHECK int filch_unix_listener_accept(filch_unix_listener *listener,
                                                           filch_unix **ret_conn, filch_time until);
 
+/** filch_unix_listener_fd() - the descriptor behind it: as filch_tcp_fd(). */
+FILCH_API int filch_unix_listener_fd(filch_unix_listener *listener);
+
 /** filch_unix_listener_addr() - what it is bound to. @ret_text: FILCH_UNIX_ADDR_BYTES. Return: 0;
  * -EBADF; -EINVAL. */
 FILCH_API int filch_unix_listener_addr(filch_unix_listener *listener, char *ret_text);
@@ -124,6 +127,9 @@ FILCH_API FILCH_MUST_CHECK int filch_unix_pair(filch_unix **ret_a, filch_unix **
  * becomes close-on-exec and blocking. Suspends: no. Return: 0; -EBADF; -ENOTSOCK; -EPROTOTYPE (no
  * Unix stream); -EINVAL (it listens; NULL); -ENOTCONN; -ENOMEM. */
 FILCH_API FILCH_MUST_CHECK int filch_unix_adopt(int fd, filch_unix **ret_conn);
+
+/** filch_unix_fd() - the descriptor behind it: as filch_tcp_fd(). */
+FILCH_API int filch_unix_fd(filch_unix *conn);
 
 /** filch_unix_release() - give up the handle and get the descriptor: as filch_tcp_release(). */
 FILCH_API FILCH_MUST_CHECK int filch_unix_release(filch_unix *conn, int *ret_fd);
@@ -241,6 +247,9 @@ FILCH_API FILCH_MUST_CHECK int filch_unix_dgram_pair(filch_unix_dgram **ret_a,
 
 /** filch_unix_dgram_adopt() - take over a Unix datagram socket: as filch_unix_adopt(). */
 FILCH_API FILCH_MUST_CHECK int filch_unix_dgram_adopt(int fd, filch_unix_dgram **ret_sock);
+
+/** filch_unix_dgram_fd() - the descriptor behind it: as filch_tcp_fd(). */
+FILCH_API int filch_unix_dgram_fd(filch_unix_dgram *sock);
 
 /** filch_unix_dgram_release() - as filch_unix_release(). */
 FILCH_API FILCH_MUST_CHECK int filch_unix_dgram_release(filch_unix_dgram *sock, int *ret_fd);

@@ -272,14 +272,7 @@ int filch_file_stdio(int number, filch_file **ret_file)
 
 int filch_file_fd(filch_file *file)
 {
-    struct filch__fd *object;
-    int fd, r = filch__fd_enter(file, &object);
-
-    if (r < 0)
-        return r;
-    fd = object->fd;
-    filch__fd_leave(object);
-    return fd;
+    return filch__fd_number(file);
 }
 
 /* ---- close ---- */

@@ -139,6 +139,11 @@ int filch_tcp_adopt(int fd, filch_tcp **ret_conn)
     return r < 0 ? r : filch__tcp_wrap(fd, filch__option_lingers(fd), ret_conn);
 }
 
+int filch_tcp_fd(filch_tcp *conn)
+{
+    return filch__fd_number(conn);
+}
+
 int filch_tcp_release(filch_tcp *conn, int *ret_fd)
 {
     struct timeval unlimited = {0};

@@ -90,6 +90,11 @@ static int local_name(int fd, struct sockaddr *addr, socklen_t *bytes)
     return getsockname(fd, addr, bytes);
 }
 
+int filch_listener_fd(filch_listener *listener)
+{
+    return filch__fd_number(listener);
+}
+
 int filch_listener_addr(filch_listener *listener, char *ret_text)
 {
     return filch__socket_name(listener, local_name, ret_text);

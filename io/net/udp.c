@@ -82,6 +82,11 @@ int filch_udp_adopt(int fd, filch_udp **ret_udp)
     return r < 0 ? r : wrap(fd, ret_udp);
 }
 
+int filch_udp_fd(filch_udp *udp)
+{
+    return filch__fd_number(udp);
+}
+
 int filch_udp_release(filch_udp *udp, int *ret_fd)
 {
     if (!udp || !ret_fd)

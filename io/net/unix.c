@@ -119,6 +119,11 @@ int filch_unix_adopt(int fd, filch_unix **ret_conn)
     return r < 0 ? r : filch__unix_wrap(fd, ret_conn);
 }
 
+int filch_unix_fd(filch_unix *conn)
+{
+    return filch__fd_number(conn);
+}
+
 int filch_unix_release(filch_unix *conn, int *ret_fd)
 {
     if (!conn || !ret_fd)

@@ -103,6 +103,11 @@ int filch_unix_dgram_adopt(int fd, filch_unix_dgram **ret_sock)
     return r < 0 ? r : wrap(fd, 0, ret_sock);
 }
 
+int filch_unix_dgram_fd(filch_unix_dgram *sock)
+{
+    return filch__fd_number(sock);
+}
+
 int filch_unix_dgram_release(filch_unix_dgram *sock, int *ret_fd)
 {
     if (!sock || !ret_fd)

@@ -74,6 +74,11 @@ int filch_unix_listener_accept(filch_unix_listener *listener, filch_unix **ret_c
     return r;
 }
 
+int filch_unix_listener_fd(filch_unix_listener *listener)
+{
+    return filch__fd_number(listener);
+}
+
 int filch_unix_listener_addr(filch_unix_listener *listener, char *ret_text)
 {
     return filch__unix_name(listener, filch__unix_local, ret_text);

@@ -1238,6 +1238,8 @@ static void listener_rows(void)
     ROW(filch_listener_accept(stale.listener, NULL, FILCH_NOW), -EINVAL);
     ROW(filch_listener_accept(stale.listener, &conn, FILCH_NEVER), -EBADF);
     ROW(conn == NULL, true);
+    ROW(filch_listener_fd(NULL), -EINVAL);
+    ROW(filch_listener_fd(stale.listener), -EBADF);
     ROW(filch_listener_addr(NULL, text), -EINVAL);
     ROW(filch_listener_addr(stale.listener, NULL), -EINVAL);
     ROW(filch_listener_addr(stale.listener, text), -EBADF);
@@ -1310,6 +1312,8 @@ static void tcp_rows(void)
     ROW(filch_tcp_get_info(stale.conn, &info), -EBADF);
     ROW(filch_tcp_adopt(-1, &conn), -EBADF);
     ROW(filch_tcp_adopt(0, NULL), -EINVAL);
+    ROW(filch_tcp_fd(NULL), -EINVAL);
+    ROW(filch_tcp_fd(stale.conn), -EBADF);
     ROW(filch_tcp_release(NULL, &fd), -EINVAL);
     ROW(filch_tcp_release(stale.conn, NULL), -EINVAL);
     ROW(filch_tcp_release(stale.conn, &fd), -EBADF);

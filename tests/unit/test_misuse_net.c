@@ -121,6 +121,8 @@ static void udp_rows(void)
     ROW(filch_udp_open("127.0.0.1:0", NULL, NULL), -EINVAL);
     ROW(filch_udp_adopt(-1, &udp), -EBADF);
     ROW(filch_udp_adopt(0, NULL), -EINVAL);
+    ROW(filch_udp_fd(NULL), -EINVAL);
+    ROW(filch_udp_fd(stale.udp), -EBADF);
     ROW(filch_udp_release(NULL, &fd), -EINVAL);
     ROW(filch_udp_release(stale.udp, NULL), -EINVAL);
     ROW(filch_udp_release(stale.udp, &fd), -EBADF);
@@ -199,6 +201,8 @@ static void unix_rows(void)
     ROW(filch_unix_listener_accept(NULL, &conn, FILCH_NEVER), -EINVAL);
     ROW(filch_unix_listener_accept(stale.listener, NULL, FILCH_NEVER), -EINVAL);
     ROW(filch_unix_listener_accept(stale.listener, &conn, FILCH_NEVER), -EBADF);
+    ROW(filch_unix_listener_fd(NULL), -EINVAL);
+    ROW(filch_unix_listener_fd(stale.listener), -EBADF);
     ROW(filch_unix_listener_addr(NULL, text), -EINVAL);
     ROW(filch_unix_listener_addr(stale.listener, NULL), -EINVAL);
     ROW(filch_unix_listener_addr(stale.listener, text), -EBADF);
@@ -216,6 +220,8 @@ static void unix_rows(void)
     ROW(filch_unix_pair(&conn, NULL), -EINVAL);
     ROW(filch_unix_adopt(-1, &conn), -EBADF);
     ROW(filch_unix_adopt(0, NULL), -EINVAL);
+    ROW(filch_unix_fd(NULL), -EINVAL);
+    ROW(filch_unix_fd(old), -EBADF);
     ROW(filch_unix_release(NULL, &fd), -EINVAL);
     ROW(filch_unix_release(old, NULL), -EINVAL);
     ROW(filch_unix_release(old, &fd), -EBADF);
@@ -283,6 +289,8 @@ static void unix_dgram_rows(void)
     ROW(filch_unix_dgram_pair(NULL, &sock), -EINVAL);
     ROW(filch_unix_dgram_adopt(-1, &sock), -EBADF);
     ROW(filch_unix_dgram_adopt(0, NULL), -EINVAL);
+    ROW(filch_unix_dgram_fd(NULL), -EINVAL);
+    ROW(filch_unix_dgram_fd(old), -EBADF);
     ROW(filch_unix_dgram_release(NULL, &fd), -EINVAL);
     ROW(filch_unix_dgram_release(old, &fd), -EBADF);
     ROW(filch_unix_dgram_connect(NULL, "@x"), -EINVAL);

@@ -539,7 +539,7 @@ Test(unix_sockets, as_a_reader_and_a_writer)
     T_OK(run_in_runtime(0, as_reader_and_writer, NULL));
 }
 
-/* ---- who sends ---- */
+/* ---- who sends, and the descriptors behind handles ---- */
 
 /* A process of its own that sends a datagram to a path. Return: its number. */
 static pid_t send_from_elsewhere(const char *path)
@@ -612,4 +612,52 @@ Test(unix_sockets, datagrams_tell_who_sent_them)
 {
     T_OK(run_in_runtime(0, credentials_body, NULL));
     T_OK(credentials_body(NULL));
+}
+
+static int type_of(int fd)
+{
+    socklen_t bytes = sizeof(int);
+    int type = -1;
+
+    T_CHECK(fd >= 0);
+    T_OK(getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &bytes));
+    return type;
+}
+
+static int is_listening(int fd)
+{
+    socklen_t bytes = sizeof(int);
+    int listens = -1;
+
+    T_CHECK(fd >= 0);
+    T_OK(getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &bytes));
+    return listens;
+}
+
+Test(unix_sockets, the_descriptors_behind_handles)
+{
+    filch_unix_listener *listener;
+    filch_unix_dgram *x, *y;
+    struct temp_dir dir;
+    filch_unix *a, *b;
+    filch_udp *udp;
+
+    temp_dir_make(&dir);
+    T_OK(filch_unix_pair(&a, &b));
+    T_OK(filch_unix_dgram_pair(&x, &y));
+    T_OK(filch_unix_listener_open(in_dir(&dir, "l"), NULL, &listener));
+    T_OK(filch_udp_open("127.0.0.1:0", NULL, &udp));
+    T_IS(type_of(filch_unix_fd(a)), SOCK_STREAM);
+    T_CHECK(filch_unix_fd(a) != filch_unix_fd(b));
+    T_IS(type_of(filch_unix_dgram_fd(x)), SOCK_DGRAM);
+    T_IS(type_of(filch_udp_fd(udp)), SOCK_DGRAM);
+    T_IS(is_listening(filch_unix_listener_fd(listener)), 1);
+    T_OK(filch_unix_close(a));
+    T_IS(filch_unix_fd(a), -EBADF);
+    T_OK(filch_unix_close(b));
+    T_OK(filch_unix_dgram_close(x));
+    T_OK(filch_unix_dgram_close(y));
+    T_OK(filch_unix_listener_close(listener));
+    T_OK(filch_udp_close(udp));
+    temp_dir_remove(&dir);
 }
