@@ -2,8 +2,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
+#include <linux/errqueue.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdalign.h>
+#include <string.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -89,6 +93,69 @@ static int connect_in_thread(int fd, const struct filch__addr *addr, filch_time 
     return r;
 }
 
+/* The oldest in the socket's queue of errors, which clears the pending one. Return: it; 0: the
+ * queue is empty. */
+static int queued_error(int fd)
+{
+    union {
+        struct cmsghdr header;
+        char room[CMSG_SPACE(sizeof(struct sock_extended_err) + sizeof(struct sockaddr_in6))];
+    } control;
+    struct msghdr message = {.msg_control = &control, .msg_controllen = sizeof control};
+    struct sock_extended_err error = {0};
+
+    if (recvmsg(fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
+        return 0;
+    for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header;
+         header = CMSG_NXTHDR(&message, header))
+        if ((header->cmsg_level == SOL_IP && header->cmsg_type == IP_RECVERR) ||
+            (header->cmsg_level == SOL_IPV6 && header->cmsg_type == IPV6_RECVERR))
+            memcpy(&error, CMSG_DATA(header), sizeof error);
+    return error.ee_errno ? -(int)error.ee_errno : -ECONNABORTED;
+}
+
+/* Did it become a connection? It is asked when the kernel has something to say of one that was said
+ * to have succeeded. An ICMP message goes to the queue of errors first, and whoever is woken by
+ * that may find no error yet, and take that for success: the ring does, and so do we by readiness.
+ * Nor does one become an error at all that comes while the socket is in use.
+ *
+ * Return: 0 (it did, whatever has become of it since); -EINPROGRESS; why not. */
+static int settled(int fd)
+{
+    struct tcp_info info = {0};
+    socklen_t bytes = sizeof info;
+    int r;
+
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &bytes) < 0)
+        return -errno;
+    if (info.tcpi_state == FILCH_TCP_STATE_SYN_SENT) {
+        r = queued_error(fd);
+        return r < 0 ? r : -EINPROGRESS;
+    }
+    if (info.tcpi_state != FILCH_TCP_STATE_CLOSE || info.tcpi_segs_in)
+        return 0;
+    r = pending_error(fd);
+    if (r == 0)
+        r = queued_error(fd);
+    return r < 0 ? r : -ECONNABORTED;
+}
+
+/* After a connect that has succeeded, so it is said. */
+static int settle(int fd, filch_time until)
+{
+    struct pollfd poll_fd = {.fd = fd, .events = POLLOUT};
+    int r;
+
+    if (poll(&poll_fd, 1, 0) == 1 && poll_fd.revents == POLLOUT)
+        return 0;
+    while ((r = settled(fd)) == -EINPROGRESS) {
+        r = filch__socket_wait(fd, POLLOUT, until);
+        if (r < 0)
+            return r;
+    }
+    return r;
+}
+
 static int bind_local(int fd, const char *text, sa_family_t family)
 {
     struct filch__addr addr;
@@ -117,6 +184,8 @@ int filch_tcp_connect_opts(const char *text, const filch_tcp_opts *opts, filch_t
     if (r == 0)
         r = filch__in_stackful_task() ? connect_in_task(fd, &addr, until)
                                       : connect_in_thread(fd, &addr, until);
+    if (r == 0)
+        r = settle(fd, until);
     if (r == 0)
         r = filch__tcp_wrap(fd, opts->setting_count && filch__option_lingers(fd), ret_conn);
     if (r < 0)
