@@ -144,7 +144,7 @@ def _crate_version(name, out):
 
 def version_of(impl, source, out):
     """The version of the thing measured: of the library, or of the kernel for the bare loops."""
-    if impl == "filch":
+    if impl.startswith("filch"):
         return _match(r"version:\s*'([^']+)'", Path(source, "meson.build").read_text())
     if impl.startswith("tokio"):
         return _crate_version("tokio", out)

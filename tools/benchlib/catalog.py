@@ -29,6 +29,8 @@ PEER_TASKS = {
 # What stands beside a version in every comparison.
 ALLOCATORS = {
     "filch": "jemalloc in the programs, pools inside",
+    "filch-stream": "the same",
+    "filch-epoll": "the same",
     "tokio": "glibc",
     "tokio-jemalloc": "jemalloc, preloaded",
     "go": "Go's own, collected",
