@@ -137,7 +137,7 @@ static int close_others(struct plan *plan)
             r = posix_spawn_file_actions_addclose(&plan->actions, number);
     if (r == 0)
         r = posix_spawn_file_actions_addclosefrom_np(&plan->actions, plan->above);
-    return -r;
+    return r == EBADF ? -EMFILE : -r; /* above the limit */
 }
 
 static int plan_descriptors(struct plan *plan)
