@@ -47,10 +47,8 @@ struct notified {
     struct notify *notify; /* NULL: not prepared */
     uint64_t given;        /* 1 + by whom: it is notified, and the waiter not in use; 0: not yet */
     struct filch__waiter waiter;
+    struct filch__waiter *lent; /* the select's waiter that stands in its place; its owner's */
 };
-
-/* `data` of a waiter whose select was decided, when a notification for all passed it over. */
-static char passed_by_all;
 
 #ifndef FILCH_MODEL
 _Static_assert(sizeof(struct notify) == sizeof(filch_notify), "it is the private words");
@@ -136,6 +134,23 @@ static int wait_enlisted(struct notify *n, struct filch__waiter *waiter, filch_t
     return 0;
 }
 
+/* The first, from the end that @by says, which may be handed something. Those whose select was
+ * decided stay in the list until they leave it: a notification for all has still to find them. */
+static struct filch__waiter *take_locked(struct notify *n, int by)
+{
+    struct filch__list *link = by == BY_LAST ? n->waiters.prev : n->waiters.next;
+
+    for (; link != &n->waiters; link = by == BY_LAST ? link->prev : link->next) {
+        struct filch__waiter *waiter = filch_container_of(link, struct filch__waiter, link);
+
+        if (filch__waiter_claim(waiter)) {
+            filch__list_remove(link);
+            return waiter;
+        }
+    }
+    return NULL;
+}
+
 /* @by: BY_ONE or BY_LAST, which says whom. */
 static void notify_by(struct notify *n, int by)
 {
@@ -143,8 +158,7 @@ static void notify_by(struct notify *n, int by)
 
     filch_spinlock_lock(&n->lock);
     filch__wait_list_ready(&n->waiters);
-    waiter = by == BY_LAST ? filch__wait_list_pop_newest(&n->waiters)
-                           : filch__wait_list_pop(&n->waiters);
+    waiter = take_locked(n, by);
     if (!waiter)
         filch_store_relaxed(&n->permit, 1); /* [notify] the lock orders it */
     filch_spinlock_unlock(&n->lock);
@@ -185,20 +199,6 @@ int filch_notify_last(filch_notify *notify)
     return 0;
 }
 
-static struct filch__waiter *pop_for_all(struct filch__list *list)
-{
-    struct filch__list *link;
-
-    while ((link = filch__list_pop_front(list))) {
-        struct filch__waiter *waiter = filch_container_of(link, struct filch__waiter, link);
-
-        if (filch__waiter_claim(waiter))
-            return waiter;
-        waiter->data = &passed_by_all; /* its owner takes the lock before it looks */
-    }
-    return NULL;
-}
-
 int filch_notify_all(filch_notify *notify)
 {
     struct notify *n = notify_of(notify);
@@ -210,7 +210,8 @@ int filch_notify_all(filch_notify *notify)
         return -EINVAL;
     filch_spinlock_lock(&n->lock);
     filch__wait_list_ready(&n->waiters);
-    while ((waiter = pop_for_all(&n->waiters))) {
+    /* Those whose select was decided are taken out, too, and will find that. */
+    while ((waiter = filch__wait_list_pop(&n->waiters))) {
         filch__woken_add(&woken, waiter);
         count += count < INT_MAX;
     }
@@ -252,6 +253,7 @@ int filch_notify_prepare(filch_notify *notify, filch_notified *notified)
         return d->notify == notify_of(notify) ? 0 : -EINVAL;
     d->notify = notify_of(notify);
     filch__waiter_init(&d->waiter, FILCH_WAIT_NOTIFY);
+    d->lent = NULL;
     d->given = enlist(d->notify, &d->waiter, NULL) == FILCH__ENLIST_TAKEN ? 1 + BY_ONE : 0;
     return 0;
 }
@@ -367,44 +369,48 @@ static enum filch__enlist prepared_enlist(filch_case *c, struct filch__waiter *w
     struct notified *d = c->object;
     enum filch__enlist done = FILCH__ENLIST_WAITS;
 
+    if (d->lent) /* it is in this select twice: the first of them stands for it */
+        return done;
     filch_spinlock_lock(&d->notify->lock);
-    if (is_notified_locked(d))
+    if (is_notified_locked(d)) {
         done = filch__waiter_claim(waiter) ? FILCH__ENLIST_TAKEN : FILCH__ENLIST_LOST;
-    else
+    } else {
         replace_locked(&d->waiter, waiter);
+        d->lent = waiter;
+    }
     filch_spinlock_unlock(&d->notify->lock);
     if (done == FILCH__ENLIST_TAKEN)
         finish(c, d);
     return done;
 }
 
-/* The select's waiter was passed over: what has become of the wait? */
-static void return_locked(struct notified *d, const struct filch__waiter *waiter)
+/* The select was decided otherwise: what has become of the wait? */
+static void return_locked(struct notified *d, struct filch__waiter *waiter)
 {
-    struct notify *n = d->notify;
-
-    if (waiter->data == &passed_by_all)
+    if (filch__waiter_was_taken(waiter)) { /* by a notification for all: others leave it there */
         d->given = 1 + BY_ALL;
-    else if (take_permit_locked(n)) /* [no-both] */
+    } else if (take_permit_locked(d->notify)) { /* [no-both] */
         d->given = 1 + BY_ONE;
-    else
-        filch__list_push_front(&n->waiters, &d->waiter.link);
+        filch__list_remove(&waiter->link);
+    } else {
+        replace_locked(waiter, &d->waiter);
+    }
 }
 
 static void prepared_delist(filch_case *c, struct filch__waiter *waiter, bool won)
 {
     struct notified *d = c->object;
 
+    if (d->lent != waiter)
+        return;
+    d->lent = NULL;
     if (won) {
         d->notify = NULL;
         c->result = 0;
         return;
     }
     filch_spinlock_lock(&d->notify->lock);
-    if (filch__waiter_was_taken(waiter))
-        return_locked(d, waiter);
-    else
-        replace_locked(waiter, &d->waiter);
+    return_locked(d, waiter);
     filch_spinlock_unlock(&d->notify->lock);
 }
 

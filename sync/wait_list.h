@@ -54,19 +54,6 @@ static inline struct filch__waiter *filch__wait_list_pop(struct filch__list *lis
     return NULL;
 }
 
-/* The same for the one that came last. */
-static inline struct filch__waiter *filch__wait_list_pop_newest(struct filch__list *list)
-{
-    while (!filch__list_is_empty(list)) {
-        struct filch__waiter *waiter = filch_container_of(list->prev, struct filch__waiter, link);
-
-        filch__list_remove(&waiter->link);
-        if (filch__waiter_claim(waiter))
-            return waiter;
-    }
-    return NULL;
-}
-
 /* @waiter was taken out and claimed. */
 static inline void filch__woken_add(struct filch__woken *woken, struct filch__waiter *waiter)
 {

@@ -172,6 +172,25 @@ static void selects_and_waits(void)
     woken++;
 }
 
+/* Two may notify it, of which one says nothing of the condition. */
+static void checks_then_selects_and_waits(void)
+{
+    struct notified d = {0};
+
+    filch_notify_prepare(NOTIFY, (filch_notified *)(void *)&d);
+    if (filch_load_relaxed(&condition))
+        filch_notified_abandon((filch_notified *)(void *)&d);
+    else if (!selects(&d, 1))
+        xp_assert(filch_notified_wait((filch_notified *)(void *)&d, FILCH_NEVER) == 0);
+}
+
+static void notifies_one_then_all(void)
+{
+    filch_notify_one(NOTIFY);
+    filch_store_relaxed(&condition, 1);
+    filch_notify_all(NOTIFY);
+}
+
 static void selects_and_abandons(void)
 {
     struct notified d = {0};
@@ -345,6 +364,13 @@ int main(int argc, char **argv)
          reset,
          nobody_waits,
          6,
+         false},
+        {"one, then all, find who has lost",
+         3,
+         {checks_then_selects_and_waits, notifies_one_then_all, waits_or_gives_up},
+         reset,
+         nobody_waits,
+         3,
          false},
         {"one and all",
          3,

@@ -187,6 +187,15 @@ Test(notify, a_prepared_wait_can_be_selected)
     T_IS(filch_notified_wait(&behind, FILCH_NOW), -ETIMEDOUT);
     T_OK(filch_notified_wait(&d, FILCH_NOW));
 
+    /* Twice in one select: the first one stands for it. */
+    T_OK(filch_notify_prepare(&n, &d));
+    T_IS(FILCH_SELECT(filch_after(FILCH_MILLISECOND), filch_case_prepared(&d),
+                      filch_case_prepared(&d)),
+         -ETIMEDOUT);
+    T_OK(filch_notify_one(&n));
+    T_CHECK(FILCH_SELECT(FILCH_NEVER, filch_case_prepared(&d), filch_case_prepared(&d)) >= 0);
+    T_IS(filch_notified_wait(&d, FILCH_NOW), -EINVAL);
+
     /* Abandoned after a select it passes on. */
     T_OK(filch_notify_prepare(&n, &d));
     T_IS(filch_select(&c, 1, 0, FILCH_NOW), -ETIMEDOUT);
