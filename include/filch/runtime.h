@@ -80,8 +80,9 @@ typedef enum filch_live_kind {
 typedef struct filch_lost_error {
     int error; /* what it returned, negative */
     filch_live_kind kind;
-    const char *name; /* as given at spawn; "" for none */
-    filch_fn fn;      /* what was spawned; NULL for a future */
+    /* As given at spawn; "" for none, and of one that was detached after its end. */
+    const char *name;
+    filch_fn fn; /* what was spawned; NULL for a future */
     /* Where a task was spawned: a code address, for addr2line; NULL for others. */
     const void *place;
 } filch_lost_error;
@@ -177,9 +178,10 @@ typedef struct filch_runtime_opts {
     filch_engine_choice engine;
     /* Called with each error that nobody can read any more: that of a task, future or blocking job
      * without a handle, or whose handle was given up by filch_task_detach() (also after its end, by
-     * who calls that, unless the runtime is being stopped), and of those that a join set has let go
-     * of (when all of them have ended). Not for -ECANCELED of those that were cancelled, nor for
-     * children of a scope: that one knows. On the thread on which it ended, not in a task, and
+     * who calls that; in vain, when the runtime has been stopped since: nobody is told then, or the
+     * next runtime that was started), and of those that a join set has let go of (when all of them
+     * have ended). Not for -ECANCELED of those that were cancelled, nor any of a join set's, nor
+     * for children of a scope: that one knows. On the thread on which it ended, not in a task, and
      * several at once: it should be short, and calls nothing that suspends or needs a task; it may
      * spawn. @lost is valid during the call. Gets @hook_arg. NULL: such errors are told to nobody.
      * filch_lost_error_log() is one that writes them to the log. */

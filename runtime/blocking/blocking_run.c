@@ -18,6 +18,19 @@ __attribute__((noinline)) struct filch__task *filch__blocking_self(void)
     return self_job;
 }
 
+/* Of self_job, while others are told of its end: what it had is gone. */
+static __thread bool self_is_over __attribute__((tls_model("initial-exec")));
+
+__attribute__((noinline)) struct filch__task *filch__blocking_owner(void)
+{
+    return self_is_over ? NULL : self_job;
+}
+
+__attribute__((noinline)) void filch__blocking_set_over(bool over)
+{
+    self_is_over = over;
+}
+
 void filch__blocking_forked(void)
 {
     if (self_job)

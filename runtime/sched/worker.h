@@ -365,6 +365,10 @@ bool filch__worker_sees_any_work(struct filch__worker *worker);
 
 /* The blocking job that the calling thread runs; NULL elsewhere. */
 struct filch__task *filch__blocking_self(void);
+/* The same as long as it can own something: locals, clean-up, a token. */
+struct filch__task *filch__blocking_owner(void);
+/* It is at its end, and others are told: it owns nothing any more. */
+void filch__blocking_set_over(bool over);
 
 /* filch_blocking_class_new(), or the class that has this name already, as it is. */
 int filch__blocking_class_get(filch_runtime *rt, const filch_blocking_class_opts *opts,

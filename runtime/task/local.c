@@ -83,7 +83,7 @@ static struct filch__task *self(void)
 {
     struct filch__task *task = filch__fork_root(filch__task_current());
 
-    return task ? task : filch__blocking_self();
+    return task ? task : filch__blocking_owner();
 }
 
 static void lock(struct filch__fork_locals *guard)

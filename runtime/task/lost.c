@@ -49,17 +49,20 @@ void filch__lost_tell_of(filch_runtime *rt, const filch_lost_error *lost)
         return;
     if (worker)
         worker->current = NULL;
+    filch__blocking_set_over(true);
     rt->opts.on_lost_error(rt->opts.hook_arg, lost);
+    filch__blocking_set_over(false);
     if (worker)
         worker->current = current;
 }
 
-void filch__lost_tell(struct filch__task *task)
+/* @late: its name may have gone since it ended. */
+static void tell(struct filch__task *task, bool late)
 {
     filch_lost_error lost = {
         .error = task->result,
         .kind = kind_of(task),
-        .name = task->flags & FILCH_TASK_NAMED ? task->name : "",
+        .name = task->flags & FILCH_TASK_NAMED && !late ? task->name : "",
         .fn = fn_of(task),
         .place = filch__task_has_stack(task) ? task->sp : NULL,
     };
@@ -71,13 +74,18 @@ void filch__lost_tell(struct filch__task *task)
     filch__lost_tell_of(filch_load_relaxed(&task->rt), &lost);
 }
 
+void filch__lost_tell(struct filch__task *task)
+{
+    tell(task, false);
+}
+
 void filch__lost_tell_late(struct filch__task *task)
 {
     struct filch_runtime *rt = filch_load_relaxed(&task->rt);
 
     if (filch__spawn_begin(rt) < 0)
         return;
-    filch__lost_tell(task);
+    tell(task, true);
     filch__spawn_end(rt);
 }
 

@@ -528,6 +528,6 @@ int filch_token_bind(filch_token *token)
     if (!token)
         return -EINVAL;
     if (!task)
-        task = filch__blocking_self();
+        task = filch__blocking_owner();
     return task ? filch__token_bind(token, task) : -EPERM;
 }

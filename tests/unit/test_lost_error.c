@@ -115,7 +115,7 @@ static int tells(void *arg)
     T_IS(atomic_load(&told->count), 3);
     T_OK(filch_task_detach(task));
     T_IS(atomic_load(&told->count), 4);
-    T_IS(strcmp(told->name, "ferry"), 0);
+    T_IS(strcmp(told->name, ""), 0); /* its name may have gone */
     T_CHECK(told->last.place != NULL);
     T_CHECK(filch_task_self() != NULL);
     return 0;
@@ -127,6 +127,53 @@ Test(lost_error, of_tasks)
 
     T_OK(run_with(tell, &told, 0, tells, &told));
     T_IS(atomic_load(&told.count), 4);
+}
+
+/* ---- who is told has nothing of what the job had ---- */
+
+static filch_local trace = FILCH_LOCAL_INIT(NULL);
+static atomic_int own_told;
+
+static void nothing(void *arg)
+{
+    (void)arg;
+    T_CHECK(false && "it is never called");
+}
+
+static void looks_at_locals(void *arg, const filch_lost_error *lost)
+{
+    int value = 1;
+
+    T_IS(lost->error, -EIO);
+    T_CHECK(filch_local_get(&trace) == NULL);
+    T_IS(filch_local_set(&trace, &value), -EPERM);
+    T_IS(filch_task_defer(nothing, NULL), -EPERM);
+    T_CHECK(filch_runtime_self() != NULL);
+    atomic_fetch_add((atomic_int *)arg, 1);
+}
+
+static int fails_with_locals(void *arg)
+{
+    static int value = 7;
+
+    (void)arg;
+    T_OK(filch_local_set(&trace, &value));
+    return -EIO;
+}
+
+static int tells_of_jobs_with_locals(void *arg)
+{
+    (void)arg;
+    for (int i = 1; i <= 20; i++) {
+        T_OK(filch_blocking_spawn(fails_with_locals, NULL, NULL, NULL));
+        T_WAIT_UNTIL(atomic_load(&own_told) == i);
+    }
+    return 0;
+}
+
+Test(lost_error, who_is_told_has_no_locals_of_the_job)
+{
+    T_OK(run_with(looks_at_locals, &own_told, 0, tells_of_jobs_with_locals, NULL));
 }
 
 static filch_poll fail_poll(filch_future *self, filch_cx *cx)
