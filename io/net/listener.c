@@ -365,6 +365,10 @@ static int take_what_tasks_left(struct filch__listener *listener, filch_time unt
             filch_spinlock_unlock(&listener->lock);
             return pass_on(listener, fd);
         }
+        if (filch__fd_is_closing(&listener->fd)) { /* which may not end what is in flight */
+            filch_spinlock_unlock(&listener->lock);
+            return -ECANCELED;
+        }
         r = wait_unlock(listener, until);
         if (r < 0)
             return r;

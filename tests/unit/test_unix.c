@@ -240,6 +240,46 @@ Test(unix_sockets, a_close_sends_away_all_who_wait)
     T_OK(run_in_runtime(0, closed_meanwhile, NULL));
 }
 
+/* A task has left its accept in flight, which a shutdown does not end: who waits for what it brings
+ * is sent away all the same. */
+static int waits_in_a_job(void *arg)
+{
+    struct waiting *waiting = arg;
+    filch_unix *conn;
+
+    atomic_fetch_add(&waiting->waits, 1);
+    return filch_unix_listener_accept(waiting->listener, &conn, FILCH_NEVER);
+}
+
+static int closed_under_a_job(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < 20; i++) {
+        struct waiting waiting = {.waits = 0};
+        char name[FILCH_UNIX_ADDR_BYTES];
+        filch_unix *conn;
+        filch_task *job;
+        int r;
+
+        snprintf(name, sizeof name, "@filch-test-job-%d-%d", (int)getpid(), i);
+        T_OK(filch_unix_listener_open(name, NULL, &waiting.listener));
+        T_IS(filch_unix_listener_accept(waiting.listener, &conn, filch_after(1)), -ETIMEDOUT);
+        T_OK(filch_blocking_spawn(waits_in_a_job, &waiting, NULL, &job));
+        T_WAIT_UNTIL(atomic_load(&waiting.waits));
+        if (i % 2)
+            let_others_run();
+        T_OK(filch_unix_listener_close(waiting.listener));
+        r = join(job);
+        T_CHECK(r == -ECANCELED || r == -EBADF);
+    }
+    return 0;
+}
+
+Test(unix_sockets, a_close_sends_away_a_job_that_accepts)
+{
+    T_OK(run_in_runtime(0, closed_under_a_job, NULL));
+}
+
 /* Each byte and each descriptor arrives once or is closed, whoever is cancelled meanwhile. */
 static int conserved(void *arg)
 {
