@@ -143,7 +143,7 @@ static int track(filch_tracker *tracker, struct filch__task *task, const filch_t
         (void)filch_tracker_leave(tracker);
         return r;
     }
-    if (opts && opts->inherit_values && filch__task_current())
+    if (opts && opts->inherit_values && filch__task_has_stack(task) && filch__task_current())
         r = filch__values_inherit(filch__task_current(), task);
     if (r == 0 && !(opts && opts->token))
         r = filch__token_bind(tracker->token, task);

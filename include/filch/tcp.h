@@ -178,8 +178,9 @@ FILCH_API FILCH_MUST_CHECK int
 filch_listener_get_text(filch_listener *listener, enum filch_tcp_option option, char *ret_text);
 
 /**
- * filch_listener_queue() - how many connections wait to be accepted
- * @ret_waiting: gets their number
+ * filch_listener_queue() - how many connections wait in the kernel to be accepted
+ * @ret_waiting: gets their number. Those that an accept of a task in flight has taken already, up
+ *               to some dozens, are no longer among them
  * @ret_most:    gets how many may: what was asked for at open, or the kernel's limit if that is
  *               less; further ones are not answered. May be NULL
  *
@@ -409,7 +410,7 @@ typedef struct filch_tcp_info {
     filch_time since_ack_ns;       /* or any answer */
     uint64_t sent_bytes;           /* with those that were sent again, which are */
     uint64_t resent_bytes;
-    uint64_t acked_bytes;    /* the stream's begin and end count as a byte each */
+    uint64_t acked_bytes;    /* the end counts as a byte, and so does the begin of who connected */
     uint64_t received_bytes; /* in order, read or not */
     uint64_t unsent_bytes;   /* written, and not sent for the first time yet */
     uint64_t sent_segments, resent_segments, received_segments;

@@ -386,15 +386,21 @@ int h2_session_new(struct h2 *h)
     return 0;
 }
 
+/* Saturates: a span may be FILCH_NEVER. */
+static filch_time later(filch_time at, filch_time span)
+{
+    return span < FILCH_NEVER - at ? at + span : FILCH_NEVER;
+}
+
 filch_time h2_deadline(struct h2 *h)
 {
     const filch_http_server_opts *opts = &h->server->opts;
 
     if (h->head_at)
-        return h->head_at + opts->head_ns;
+        return later(h->head_at, opts->head_ns);
     if (h->live) /* looked at anew then: later, by whatever clock, than it is now */
-        return filch_now() + (opts->idle_ns > LOOK_NS ? opts->idle_ns : LOOK_NS);
-    return h->progress_at + (!h->started ? opts->head_ns
-                             : h->open   ? opts->stall_ns
-                                         : opts->idle_ns);
+        return later(filch_now(), opts->idle_ns > LOOK_NS ? opts->idle_ns : LOOK_NS);
+    return later(h->progress_at, !h->started ? opts->head_ns
+                                 : h->open   ? opts->stall_ns
+                                             : opts->idle_ns);
 }

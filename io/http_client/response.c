@@ -96,7 +96,7 @@ int http_tell(const filch_http_request *request, filch_http_response *response, 
     }
     filch_error_set_detail(ret_error, code, FILCH_ERROR_HTTP, (int)phase, "%s",
                            *reason ? reason : filch_strerror(code));
-    filch_error_note(ret_error, code, "%s %.200s: %s", request ? request->method : "GET",
+    filch_error_note(ret_error, code, "%s %.200s: %s", request ? request->method : "request",
                      request ? request->url : "-", phases[phase]);
     return code;
 }

@@ -164,7 +164,9 @@ static int socks_failure(const filch_http_response *response)
     case CURLPX_NO_AUTH:
     case CURLPX_USER_REJECTED:
     case CURLPX_REPLY_NOT_ALLOWED:
-    case CURLPX_REQUEST_FAILED: /* of SOCKS 4 */
+    case CURLPX_REQUEST_FAILED: /* of SOCKS 4, as the next two */
+    case CURLPX_IDENTD:
+    case CURLPX_IDENTD_DIFFER:
         return -EACCES;
     case CURLPX_REPLY_HOST_UNREACHABLE:
     case CURLPX_REPLY_NETWORK_UNREACHABLE:

@@ -132,8 +132,11 @@ static int settled(int fd)
         r = queued_error(fd);
         return r < 0 ? r : -EINPROGRESS;
     }
-    if (info.tcpi_state != FILCH_TCP_STATE_CLOSE || info.tcpi_segs_in)
+    if (info.tcpi_state != FILCH_TCP_STATE_CLOSE || info.tcpi_segs_in) {
+        while (queued_error(fd) < 0)
+            ; /* what is left in there makes the socket "ready" for ever */
         return 0;
+    }
     r = pending_error(fd);
     if (r == 0)
         r = queued_error(fd);
