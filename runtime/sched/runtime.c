@@ -76,7 +76,7 @@ static unsigned allowed_cpus(struct filch__cpu_place *places, unsigned max)
 static int place_workers(struct filch_runtime *rt)
 {
     struct filch__cpu_place *places = calloc(CPU_SETSIZE + rt->workers, sizeof *places);
-    struct filch__cpu_place *own = places + CPU_SETSIZE;
+    struct filch__cpu_place *own;
     unsigned cpus;
 
     rt->victims = calloc((size_t)rt->workers * rt->workers, sizeof *rt->victims);
@@ -84,6 +84,7 @@ static int place_workers(struct filch_runtime *rt)
         free(places);
         return -ENOMEM;
     }
+    own = places + CPU_SETSIZE;
     cpus = allowed_cpus(places, CPU_SETSIZE);
     for (unsigned i = 0; i < rt->workers && cpus; i++)
         own[i] = places[i % cpus];
