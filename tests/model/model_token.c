@@ -56,7 +56,7 @@ struct filch__task *filch__task_current(void)
     return NULL;
 }
 
-struct filch__task *filch__blocking_self(void)
+struct filch__task *filch__blocking_owner(void)
 {
     return NULL;
 }
