@@ -4,12 +4,13 @@
 
 #include <errno.h>
 #include <linux/futex.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
+
+#include "tests/runner/wrapped_syscall.h"
 
 const struct fault_kind fault_kinds[FAULT_N] = {
 #define FUNCTION(name, ...) {#name, {__VA_ARGS__}},
@@ -148,7 +149,7 @@ static bool is_wake(long number, const long *arg)
     return number == SYS_futex && (arg[1] & FUTEX_CMD_MASK) == FUTEX_WAKE;
 }
 
-static bool call_fails(long number, const long *arg)
+static bool refuses_syscall(long number, const long *arg)
 {
     if (is_wake(number, arg))
         return false;
@@ -163,21 +164,4 @@ static bool call_fails(long number, const long *arg)
                 number);
         abort();
     }
-}
-
-/* What the library calls by number has at most six arguments, none wider than a register. */
-long __real_syscall(long number, ...);
-long __wrap_syscall(long number, ...);
-long __wrap_syscall(long number, ...)
-{
-    long arg[6];
-    va_list args;
-
-    va_start(args, number);
-    for (int i = 0; i < 6; i++)
-        arg[i] = va_arg(args, long);
-    va_end(args);
-    return call_fails(number, arg)
-               ? -1
-               : __real_syscall(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
 }

@@ -509,6 +509,18 @@ static int connecting_body(void *arg)
     return 0;
 }
 
+/* @body gets a resolver of a runtime that the caller, a plain thread, is not in. */
+static void in_plain_thread(filch_fn body)
+{
+    filch_runtime *rt = start_runtime(0);
+    filch_resolver *resolver;
+
+    T_OK(filch_resolver_new(rt, &(filch_resolver_opts){.lookup = hosts}, &resolver));
+    T_OK(body(resolver));
+    filch_resolver_free(resolver);
+    stop_runtime(rt);
+}
+
 Test(dns, the_first_address_that_answers_is_taken)
 {
     T_OK(run_in_runtime(0, connecting_body, NULL));
@@ -516,13 +528,7 @@ Test(dns, the_first_address_that_answers_is_taken)
 
 Test(dns, a_plain_thread_tries_one_after_the_other)
 {
-    filch_runtime *rt = start_runtime(0);
-    filch_resolver *resolver;
-
-    T_OK(filch_resolver_new(rt, &(filch_resolver_opts){.lookup = hosts}, &resolver));
-    T_OK(connecting_body(resolver));
-    filch_resolver_free(resolver);
-    stop_runtime(rt);
+    in_plain_thread(connecting_body);
 }
 
 /* Each address has its share of the time: those that swallow everything leave some to the last. In
@@ -559,13 +565,7 @@ Test(dns, attempts_leave_time_to_each_address)
 
 Test(dns, a_plain_thread_leaves_time_to_each_address)
 {
-    filch_runtime *rt = start_runtime(0);
-    filch_resolver *resolver;
-
-    T_OK(filch_resolver_new(rt, &(filch_resolver_opts){.lookup = hosts}, &resolver));
-    T_OK(sharing_time_body(resolver));
-    filch_resolver_free(resolver);
-    stop_runtime(rt);
+    in_plain_thread(sharing_time_body);
 }
 
 static void expect_order(const char *const from[], const char *const to[])
